@@ -1,0 +1,40 @@
+"""Shows what VGG16 makes of a photo.
+
+    from vgg_demo import ModelStore, Settings, classify, get_spec
+
+    store = ModelStore(Settings())
+    result = classify(open("cat.jpg", "rb").read(), get_spec("mini_vgg"), store)
+    print(result.predictions(3))
+
+Importing this package does not import TensorFlow; the first `classify` does.
+"""
+
+from vgg_demo.classify import classify
+from vgg_demo.errors import VggDemoError
+from vgg_demo.images import ImageLimits, decode
+from vgg_demo.preprocess import Resize, prepare
+from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.results import Classification, Prediction
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.verdict import Verdict, give_verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MODELS",
+    "Classification",
+    "ImageLimits",
+    "ModelSpec",
+    "ModelStore",
+    "Prediction",
+    "Resize",
+    "Settings",
+    "VggDemoError",
+    "Verdict",
+    "classify",
+    "decode",
+    "get_spec",
+    "give_verdict",
+    "prepare",
+]

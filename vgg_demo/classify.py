@@ -1,0 +1,79 @@
+"""Bytes in, `Classification` out: the whole flow in one function."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.images import DEFAULT_LIMITS, ImageLimits, decode
+from vgg_demo.preprocess import Resize, prepare
+from vgg_demo.registry import ModelSpec
+from vgg_demo.results import Classification, Seconds
+from vgg_demo.store import ModelStore
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turns scores into probabilities along the last axis, in float64.
+
+    >>> softmax(np.array([1000.0, 1000.0])).tolist()
+    [0.5, 0.5]
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def classify(
+    data: bytes,
+    spec: ModelSpec,
+    store: ModelStore,
+    *,
+    file: str = "",
+    policy: Resize = Resize.CROP,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> Classification:
+    """Says what a model makes of a photo.
+
+    The photo is decoded first, so that a bad one never makes anybody wait for a model.
+
+    Args:
+        data: The photo's bytes, as they came.
+        spec: The model.
+        store: Where the model is, or will be loaded into.
+        file: Name for the photo in the result.
+        policy: How the photo is made square.
+        limits: What a picture may be at most.
+
+    Raises:
+        ImageError: If the picture cannot be used.
+        WeightsError: If the model's weights cannot be had.
+    """
+    started = time.perf_counter()
+    image = decode(data, limits)
+    decoded = time.perf_counter()
+    batch = prepare(image, spec, policy)
+    prepared = time.perf_counter()
+    model = store.get(spec)
+    loaded = time.perf_counter()
+    (logits,) = model.engine.logits(batch)
+    answered = time.perf_counter()
+    probabilities = softmax(logits)
+    probabilities.flags.writeable = False
+    return Classification(
+        file=file,
+        sha256=hashlib.sha256(data).hexdigest(),
+        model=spec.name,
+        weights=model.weights,
+        precision=model.engine.precision,
+        resize=policy.value,
+        probabilities=probabilities,
+        seconds=Seconds(
+            decode=decoded - started,
+            prepare=prepared - decoded,
+            inference=answered - loaded,
+        ),
+    )

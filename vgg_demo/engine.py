@@ -1,0 +1,185 @@
+"""One model, ready to answer: built, filled with its weights, compiled.
+
+This module imports TensorFlow; import it inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.mini_vgg import build_mini_vgg
+from vgg_demo.registry import ModelSpec
+
+
+
+EFFICIENTNET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+"""`IMAGENET_STDDEV_RGB` of `keras.applications.efficientnet`."""
+
+
+class Engine:
+    """A loaded model.
+
+    Attributes:
+        spec: What it is.
+        model: The Keras model; its output are logits. Not to be changed.
+        precision: Number format of the computation.
+    """
+
+    def __init__(self, spec: ModelSpec, model: keras.Model) -> None:
+        self.spec = spec
+        self.model = model
+        self.precision = "float32"
+        shape = (None, spec.input_size, spec.input_size, 3)
+        self._forward = tf.function(
+            lambda batch: model(batch, training=False),
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
+        )
+        # Traced once in advance, by one thread; afterwards any thread may call it.
+        self.logits(np.zeros((1, *shape[1:]), dtype=np.float32))
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Runs the network.
+
+        Args:
+            batch: float32 (N, size, size, 3), from `preprocess.prepare`.
+
+        Returns:
+            float32 (N, classes): the scores before the softmax.
+        """
+        output: NDArray[np.float32] = self._forward(tf.constant(batch)).numpy()
+        return output
+
+
+def load_engine(spec: ModelSpec, path: Path) -> Engine:
+    """Builds a model and fills it with the weights of a file.
+
+    Args:
+        spec: The model.
+        path: HDF5 file in Keras's legacy layout, the one of all official files.
+
+    Raises:
+        WeightsCorruptError: If the file is damaged or is not this model's.
+    """
+    model = _in_fresh_thread(lambda: _build(spec))
+    if model.count_params() != spec.parameters:
+        raise ValueError(
+            f"{spec.name} was built with {model.count_params()} parameters instead of "
+            f"{spec.parameters}: this version of Keras builds another network"
+        )
+    try:
+        _fill(model, path)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise WeightsCorruptError(
+            f"The weights in {path} cannot be used for {spec.keras_name} "
+            f"({str(error).strip()[:200]}). The file is damaged or is another model's. "
+            "Delete it to have it downloaded again, or put the right one in its place."
+        ) from error
+    if spec.module == "efficientnet":
+        _rescale_efficientnet(model)
+    return Engine(spec, model)
+
+
+def _build(spec: ModelSpec) -> keras.Model:
+    """Builds the network without values for its weights.
+
+    In a stateless scope Keras creates variables without initialising them, which saves
+    drawing (and holding) as many random numbers as the model has parameters.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        if spec.is_embedded:
+            return build_mini_vgg(classifier_activation=None)
+        application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
+        return application(
+            weights=None,
+            input_shape=(spec.input_size, spec.input_size, 3),
+            classifier_activation=None,
+        )
+
+
+def _fill(model: keras.Model, path: Path) -> None:
+    """Copies the values of a legacy HDF5 file into a model, variable by variable.
+
+    As in Keras, layers are matched by their order, not by their names.
+    """
+    with h5py.File(path, "r") as file:
+        groups = [
+            (name, values)
+            for name in _attribute(file, "layer_names")
+            if (values := _attribute(file[name], "weight_names"))
+        ]
+        layers = [layer for layer in model.layers if layer.weights]
+        if len(groups) != len(layers):
+            raise ValueError(f"it has {len(groups)} layers with weights instead of {len(layers)}")
+        for layer, (group, names) in zip(layers, groups, strict=True):
+            variables = layer.trainable_weights + layer.non_trainable_weights
+            if len(names) != len(variables):
+                raise ValueError(
+                    f"layer {group!r} has {len(names)} arrays instead of {len(variables)}"
+                )
+            for variable, name in zip(variables, names, strict=True):
+                _set(variable, file[group][name], f"{group}/{name}")
+            if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
+                layer.finalize_state()
+
+
+def _set(variable: Any, dataset: h5py.Dataset, name: str) -> None:
+    if tuple(dataset.shape) != tuple(variable.shape):
+        raise ValueError(
+            f"{name!r} has the shape {tuple(dataset.shape)} instead of {tuple(variable.shape)}"
+        )
+    # `_initialize` is what Keras itself calls to give an uninitialised variable its first
+    # value; the public `assign` needs a value to be there already.
+    variable._initialize(tf.constant(dataset[()], dtype=variable.dtype))
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    """Reads a list of names, which Keras splits into chunks where HDF5 needs it."""
+    return [
+        value.decode() if isinstance(value, bytes) else str(value)
+        for chunk in _chunks(group, name)
+        for value in chunk
+    ]
+
+
+def _chunks(group: h5py.Group, name: str) -> Iterator[Any]:
+    if name in group.attrs:
+        yield group.attrs[name]
+    number = 0
+    while f"{name}{number}" in group.attrs:
+        yield group.attrs[f"{name}{number}"]
+        number += 1
+
+
+def _rescale_efficientnet(model: keras.Model) -> None:
+    """Makes up for a layer that Keras adds only when it loads the weights itself.
+
+    `keras.applications.efficientnet` divides the normalised input once more by the root of
+    ImageNet's deviation, but only for ``weights="imagenet"``; the official weights expect
+    it. Scaling the variance of the normalisation by the deviation is the same thing:
+    (x − μ) / √σ² / √s = (x − μ) / √(σ²·s).
+    """
+    (normalization,) = (x for x in model.layers if isinstance(x, keras.layers.Normalization))
+    normalization.adapt_variance.assign(
+        normalization.adapt_variance * EFFICIENTNET_DEVIATION_RGB
+    )
+    normalization.finalize_state()
+
+
+def _in_fresh_thread(build: Callable[[], keras.Model]) -> keras.Model:
+    """Runs a function in a thread of its own.
+
+    Keras numbers layers without a name per thread. In a fresh one, the first model's are
+    the names that `ModelSpec.cam_layer` knows, however many models were built before.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(build).result()

@@ -1,0 +1,78 @@
+"""Everything that can go wrong for reasons a person can do something about.
+
+    VggDemoError
+    ├── ImageError                  the picture cannot be used
+    │   ├── NotAnImageError         not a picture in a format that is read here
+    │   ├── ImageTooLargeError      too many bytes or pixels
+    │   ├── ImageTooSmallError      too few pixels to recognise anything
+    │   └── ImageCorruptError       damaged or cut off
+    ├── FileUnreadableError         a path that cannot be opened
+    ├── UnknownModelError           no model of that name
+    ├── WeightsError                a model's weights cannot be had
+    │   ├── WeightsMissingError     not on this machine, and downloading is off
+    │   ├── WeightsDownloadError    the download failed or brought the wrong bytes
+    │   ├── WeightsCorruptError     the file on this machine is damaged
+    │   └── DiskFullError           no room for the download
+    └── ReceiptError                not a receipt that can be replayed
+
+Each message says the limit, what came, and what to do next. Programming mistakes stay
+`ValueError` and `TypeError`.
+"""
+
+from __future__ import annotations
+
+
+class VggDemoError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ImageError(VggDemoError):
+    """The picture cannot be used."""
+
+
+class NotAnImageError(ImageError):
+    """The bytes are not a picture in a format that is read here."""
+
+
+class ImageTooLargeError(ImageError):
+    """The picture has too many bytes or too many pixels."""
+
+
+class ImageTooSmallError(ImageError):
+    """The picture has too few pixels to recognise anything."""
+
+
+class ImageCorruptError(ImageError):
+    """The picture is damaged or cut off."""
+
+
+class FileUnreadableError(VggDemoError):
+    """A path cannot be opened for reading."""
+
+
+class UnknownModelError(VggDemoError):
+    """There is no model of that name."""
+
+
+class WeightsError(VggDemoError):
+    """A model's weights cannot be had."""
+
+
+class WeightsMissingError(WeightsError):
+    """The weights are not on this machine, and downloading is switched off."""
+
+
+class WeightsDownloadError(WeightsError):
+    """The download failed or brought the wrong bytes."""
+
+
+class WeightsCorruptError(WeightsError):
+    """The weights file on this machine is damaged."""
+
+
+class DiskFullError(WeightsError):
+    """The disk has no room for the download."""
+
+
+class ReceiptError(VggDemoError):
+    """The file is not a receipt that can be replayed."""

@@ -1,0 +1,143 @@
+"""What a model's outputs are called, and where they stand in WordNet.
+
+Classes are told apart by their WordNet ID (WNID), never by their label: in ImageNet,
+"crane" is a bird and a machine, and "maillot" two kinds of garment.
+
+The files are ``data/imagenet_class_index.json`` (the class index that Keras downloads)
+and ``data/wordnet.json`` (WordNet 3.0, the classes and all that they are kinds of;
+licence in ``data/WORDNET_LICENSE``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class that a model can answer.
+
+    Attributes:
+        index: Position in the model's output, from 0.
+        wnid: WordNet ID: "n" and eight digits.
+        label: Readable name; where two classes share one, what they are follows in
+            brackets: "crane (wading bird)".
+        definition: WordNet's definition.
+    """
+
+    index: int
+    wnid: str
+    label: str
+    definition: str
+
+
+@cache
+def load_labels(name: Literal["imagenet", "cifar10"]) -> tuple[ClassLabel, ...]:
+    """Returns the classes of a label set in the order of the model's outputs."""
+    if name == "cifar10":
+        named = [(wnid, label) for label, wnid in _wordnet()["cifar10"].items()]
+    else:
+        index = json.loads(_data("imagenet_class_index.json"))
+        named = [(wnid, label.replace("_", " ")) for wnid, label in index.values()]
+    shared = {label for label, count in Counter(label for _, label in named).items() if count > 1}
+    return tuple(
+        ClassLabel(
+            index=index,
+            wnid=wnid,
+            label=f"{label} ({_parent_lemma(wnid)})" if label in shared else label,
+            definition=definition(wnid),
+        )
+        for index, (wnid, label) in enumerate(named)
+    )
+
+
+def lemma(wnid: str) -> str:
+    """Returns WordNet's first name for a synset.
+
+    >>> lemma("n02121620")
+    'cat'
+    """
+    return str(_synset(wnid)["lemmas"][0])
+
+
+def definition(wnid: str) -> str:
+    """Returns WordNet's definition of a synset, without its usage examples.
+
+    >>> definition("n02958343")[:40]
+    'a motor vehicle with four wheels; usuall'
+    """
+    return str(_synset(wnid)["gloss"]).split('; "')[0]
+
+
+@cache
+def ancestors(wnid: str) -> frozenset[str]:
+    """Returns everything that a synset is a kind of, itself included.
+
+    WordNet is not a tree: a synset may have several parents.
+
+    >>> {"n02121620", "n01861778"} <= ancestors("n02123045")  # a tabby: a cat, a mammal
+    True
+    """
+    parents = _synset(wnid)["hypernyms"]
+    return frozenset({wnid}).union(*(ancestors(parent) for parent in parents))
+
+
+@cache
+def depth(wnid: str) -> int:
+    """Returns the length of the longest way up to WordNet's root, "entity".
+
+    >>> depth("n00001740")
+    0
+    """
+    return max((1 + depth(parent) for parent in _synset(wnid)["hypernyms"]), default=0)
+
+
+# Names of stuff rather than of things, and of pairs and sets: they take no article.
+_NO_ARTICLE = frozenset(
+    ["broccoli", "cauliflower", "chocolate sauce", "clothing", "consomme", "corn", "dough"]
+    + ["edible fruit", "eggnog", "equipment", "espresso", "food", "foodstuff", "fruit"]
+    + ["furniture", "guacamole", "hay", "ice cream", "instrumentality", "mashed potato", "matter"]
+    + ["nutriment", "plant material", "produce", "red wine", "velvet", "wool"]
+)
+_SILENT_H = ("hour",)
+_SOUNDS_LIKE_YOU = ("uni", "eu", "use", "ukulele", "one")
+
+
+def with_article(noun: str) -> str:
+    """Puts "a" or "an" before a noun where English wants one.
+
+    >>> [with_article(noun) for noun in ("cat", "Egyptian cat", "hourglass", "unicycle")]
+    ['a cat', 'an Egyptian cat', 'an hourglass', 'a unicycle']
+    >>> [with_article(noun) for noun in ("sunglasses", "abacus", "hay", "space bar")]
+    ['sunglasses', 'an abacus', 'hay', 'a space bar']
+    """
+    lower = noun.lower()
+    is_plural = lower.endswith("s") and not lower.endswith(("ss", "us", "is", "as"))
+    if is_plural or lower in _NO_ARTICLE:
+        return noun
+    vowel = lower.startswith(("a", "e", "i", "o", "u")) and not lower.startswith(_SOUNDS_LIKE_YOU)
+    return f"{'an' if vowel or lower.startswith(_SILENT_H) else 'a'} {noun}"
+
+
+def _parent_lemma(wnid: str) -> str:
+    return lemma(_synset(wnid)["hypernyms"][0])
+
+
+def _synset(wnid: str) -> dict[str, Any]:
+    found: dict[str, Any] = _wordnet()["synsets"][wnid]
+    return found
+
+
+@cache
+def _wordnet() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_data("wordnet.json"))
+    return found
+
+
+def _data(name: str) -> str:
+    return files("vgg_demo").joinpath("data", name).read_text(encoding="utf-8")

@@ -1,0 +1,197 @@
+"""Every model and its recipe, as one read-only table.
+
+A `ModelSpec` binds what belongs together: the architecture, the weight file, the input
+size and the preprocessing. Nothing in the program can pair one model with another
+model's preprocessing, because the two are never passed apart.
+
+The facts of the 40 Keras models are in ``data/models.csv``, which
+``tools/make_model_facts.py`` reads from Keras itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal
+
+from vgg_demo.errors import UnknownModelError
+
+Preprocessing = Literal["caffe", "tf", "torch", "none"]
+"""How pixels become input, in the words of `keras.applications.imagenet_utils`:
+
+* ``caffe``: BGR, minus the mean pixel of ImageNet, not scaled;
+* ``tf``: scaled to [-1, 1];
+* ``torch``: scaled to [0, 1], then standardised by ImageNet's mean and deviation;
+* ``none``: pixels as they are; the model scales them itself.
+"""
+
+KERAS_DOCUMENTATION = "https://keras.io/api/applications/"
+MOBILENET_V3_DOCUMENTATION = "https://keras.io/api/applications/mobilenet/"
+IMAGENET_CROP_FRACTION = 224 / 256
+"""Side of the centre crop over the scaled short side, as in the published evaluations."""
+
+DEFAULT_MODEL = "vgg16"
+EMBEDDED_MODEL = "mini_vgg"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """Where the official weights are, and how to know them.
+
+    Attributes:
+        name: File name, the one that Keras uses in its own cache.
+        url: Where it is downloaded from; empty for the file that the package carries.
+        hash: Published MD5 (32 hex digits) or SHA-256 (64) of the whole file.
+        size_bytes: Size of the float32 values in it; the file is up to 2 % larger.
+    """
+
+    name: str
+    url: str
+    hash: str
+    size_bytes: int
+
+    @property
+    def hash_algorithm(self) -> Literal["md5", "sha256"]:
+        return "md5" if len(self.hash) == 32 else "sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Published accuracy in percent, each with one crop per image.
+
+    Attributes:
+        top1: Percent of test images whose first answer is right.
+        top5: Percent whose first five answers hold the right one; None if not published.
+        test_set: What it was measured on.
+        source: Where the figures are published.
+    """
+
+    top1: float
+    top5: float | None
+    test_set: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything about one model.
+
+    Attributes:
+        name: Name in URLs, on the command line and in results: snake case.
+        keras_name: Name of the function in `keras.applications`; for the embedded model,
+            the name people see.
+        module: Module of `keras.applications` that the model and its preprocessing are
+            from; empty for the embedded model.
+        labels: Which label set the outputs follow.
+        input_size: Height and width of the input in pixels.
+        preprocessing: How pixels become input.
+        crop_fraction: Side of the centre crop over the scaled short side, in (0, 1].
+        parameters: Number of weights, trained or not.
+        cam_layer: Last layer whose output has spatial extent.
+        weights: The official weight file.
+        accuracy: Published accuracy, where a source is at hand.
+    """
+
+    name: str
+    keras_name: str
+    module: str
+    labels: Literal["imagenet", "cifar10"]
+    input_size: int
+    preprocessing: Preprocessing
+    crop_fraction: float
+    parameters: int
+    cam_layer: str
+    weights: WeightFile
+    accuracy: Accuracy | None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the package carries the weights, so that nothing is downloaded."""
+        return self.name == EMBEDDED_MODEL
+
+
+MINI_VGG = ModelSpec(
+    name=EMBEDDED_MODEL,
+    keras_name="Mini-VGG",
+    module="",
+    labels="cifar10",
+    input_size=32,
+    preprocessing="tf",
+    crop_fraction=1.0,
+    parameters=1_718_730,
+    cam_layer="block3_pool",
+    weights=WeightFile(
+        name="mini_vgg.h5",
+        url="",
+        hash="",
+        size_bytes=3_465_144,
+    ),
+    accuracy=None,
+)
+
+
+def _read_models() -> Mapping[str, ModelSpec]:
+    text = files("vgg_demo").joinpath("data/models.csv").read_text(encoding="utf-8")
+    specs = [_spec_from_row(row) for row in csv.DictReader(text.splitlines())]
+    return MappingProxyType({spec.name: spec for spec in (MINI_VGG, *specs)})
+
+
+def _spec_from_row(row: Mapping[str, str]) -> ModelSpec:
+    return ModelSpec(
+        name=row["name"],
+        keras_name=row["keras_name"],
+        module=row["module"],
+        labels="imagenet",
+        input_size=int(row["input_size"]),
+        preprocessing=row["preprocessing"],  # type: ignore[arg-type]  # checked by the tests
+        crop_fraction=IMAGENET_CROP_FRACTION,
+        parameters=int(row["parameters"]),
+        cam_layer=row["cam_layer"],
+        weights=WeightFile(
+            name=row["weights_file"],
+            url=row["weights_url"],
+            hash=row["weights_hash"],
+            size_bytes=4 * int(row["parameters"]),
+        ),
+        accuracy=_published_accuracy(row),
+    )
+
+
+def _published_accuracy(row: Mapping[str, str]) -> Accuracy | None:
+    if not row["top1"]:
+        return None
+    is_v3 = row["module"] == "mobilenet_v3"
+    return Accuracy(
+        top1=float(row["top1"]),
+        top5=float(row["top5"]) if row["top5"] else None,
+        test_set="ImageNet validation images",
+        source=MOBILENET_V3_DOCUMENTATION if is_v3 else KERAS_DOCUMENTATION,
+    )
+
+
+MODELS: Mapping[str, ModelSpec] = _read_models()
+"""Every model by name: the embedded one first, then Keras's in alphabetical order."""
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Returns the spec of a model.
+
+    Args:
+        name: Name of a model, or the name of its Keras class, in any case.
+
+    Raises:
+        UnknownModelError: If there is none; the message names the nearest matches.
+    """
+    wanted = name.strip().lower()
+    for spec in MODELS.values():
+        if wanted in (spec.name, spec.keras_name.lower()):
+            return spec
+    near = difflib.get_close_matches(wanted, list(MODELS), n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise UnknownModelError(
+        f"Unknown model {name[:60]!r}. {hint}All names: python -m vgg_demo models"
+    )

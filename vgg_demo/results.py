@@ -1,0 +1,137 @@
+"""What the core returns: frozen records that the page, the command line and the API show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.labels import load_labels
+from vgg_demo.registry import get_spec
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer.
+
+    Attributes:
+        rank: 1 for the most probable class.
+        index: Position in the model's output, from 0.
+        wnid: WordNet ID of the class.
+        label: Readable name of the class.
+        probability: In [0, 1].
+    """
+
+    rank: int
+    index: int
+    wnid: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWeights:
+    """The weight file behind a result.
+
+    Attributes:
+        file: Its name, without the folder.
+        sha256: Of the whole file, 64 hex digits.
+        verified: Whether it is the published file, by the published hash.
+    """
+
+    file: str
+    sha256: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where the time went, in seconds."""
+
+    decode: float
+    prepare: float
+    inference: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """What a model makes of a photo.
+
+    Attributes:
+        file: The photo's name, as it was given.
+        sha256: Of the photo's bytes, 64 hex digits.
+        model: Name of the model.
+        weights: The weight file that was used.
+        precision: Number format of the computation.
+        resize: Name of the resize policy.
+        probabilities: float64 (classes,), summing to 1, in the order of the model's output.
+        seconds: Where the time went.
+    """
+
+    file: str
+    sha256: str
+    model: str
+    weights: LocalWeights
+    precision: str
+    resize: str
+    probabilities: NDArray[np.float64]
+    seconds: Seconds
+
+    def predictions(self, top: int = 5) -> tuple[Prediction, ...]:
+        """Returns the most probable classes, best first; ties in the order of output."""
+        labels = load_labels(get_spec(self.model).labels)
+        best = np.argsort(-self.probabilities, kind="stable")[:top]
+        return tuple(
+            Prediction(
+                rank=rank,
+                index=int(index),
+                wnid=labels[index].wnid,
+                label=labels[index].label,
+                probability=float(self.probabilities[index]),
+            )
+            for rank, index in enumerate(best, start=1)
+        )
+
+    def to_dict(self, top: int = 5) -> dict[str, Any]:
+        """Returns the result as plain JSON values."""
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "model": self.model,
+            "weights": asdict(self.weights),
+            "precision": self.precision,
+            "resize": self.resize,
+            "predictions": [asdict(prediction) for prediction in self.predictions(top)],
+            "seconds": asdict(self.seconds),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo that could not be classified.
+
+    Attributes:
+        file: The photo's name, as it was given.
+        error: Name of the error's class.
+        message: What went wrong and what to do.
+    """
+
+    file: str
+    error: str
+    message: str
+
+
+def to_document(
+    results: Sequence[Classification], errors: Sequence[Failure], top: int = 5
+) -> dict[str, Any]:
+    """Returns the one JSON document that every door gives."""
+    return {
+        "schema": SCHEMA,
+        "results": [result.to_dict(top) for result in results],
+        "errors": [asdict(error) for error in errors],
+    }

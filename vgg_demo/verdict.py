@@ -1,0 +1,176 @@
+"""From a thousand probabilities to one honest sentence.
+
+Two questions are answered from the probabilities alone: *how specific* an answer do they
+support (`roll_up`), and *how sure* is the network (`judge_certainty`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.labels import ClassLabel, ancestors, definition, depth, lemma, load_labels
+from vgg_demo.registry import get_spec
+from vgg_demo.results import Classification
+
+GROUP_THRESHOLD = 0.8
+"""Probability from which a group of classes is called the answer."""
+
+MAX_GROUP_SHARE = 0.6
+"""A group of more than this share of all classes says too little to be worth saying."""
+
+TECHNICAL_NODES = frozenset(
+    [
+        "n03575240",  # instrumentality
+        "n01886756",  # placental
+        "n01466257",  # chordate
+        "n00004475",  # organism
+        "n00003553",  # whole
+        "n00019128",  # natural object
+        "n00020827",  # matter
+    ]
+)
+"""Words that nobody uses for what they see; a more general node answers in their place."""
+
+PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
+
+MIN_MARGIN = 0.15
+"""Lead of the first answer over the second below which the network is called unsure."""
+
+MAX_EFFECTIVE_CLASSES = 10.0
+"""Spread of the answer, in equally probable classes, above which it is called unsure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A WordNet node and what the classes under it add up to.
+
+    Attributes:
+        wnid: WordNet ID of the node.
+        label: WordNet's first name for it.
+        definition: WordNet's definition.
+        probability: Sum over the classes that are kinds of it, in [0, 1].
+        classes: How many classes of the model those are.
+    """
+
+    wnid: str
+    label: str
+    definition: str
+    probability: float
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """How sure the network is.
+
+    Attributes:
+        margin: First probability minus the second, in [0, 1].
+        effective_classes: exp(entropy): 1 when all is on one class, n when it is spread
+            evenly over n (the perplexity; Shannon 1948).
+    """
+
+    margin: float
+    effective_classes: float
+
+    @property
+    def is_sure(self) -> bool:
+        return self.margin >= MIN_MARGIN and self.effective_classes <= MAX_EFFECTIVE_CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to tell a person.
+
+    Attributes:
+        winner: The most probable class.
+        probability: Its probability.
+        group: The most specific group above the threshold; None when only groups would
+            qualify that say too little. It may be the winner itself.
+        certainty: How sure the network is.
+    """
+
+    winner: ClassLabel
+    probability: float
+    group: Group | None
+    certainty: Certainty
+
+
+def give_verdict(result: Classification) -> Verdict:
+    """Judges a classification."""
+    labels = load_labels(get_spec(result.model).labels)
+    (best,) = result.predictions(1)
+    return Verdict(
+        winner=labels[best.index],
+        probability=best.probability,
+        group=roll_up(result.probabilities, labels),
+        certainty=judge_certainty(result.probabilities),
+    )
+
+
+def roll_up(
+    probabilities: NDArray[np.float64],
+    labels: tuple[ClassLabel, ...],
+    threshold: float = GROUP_THRESHOLD,
+) -> Group | None:
+    """Finds the most specific WordNet node that reaches a probability.
+
+    Each class counts for all its ancestors; WordNet is no tree, and a class with two ways
+    up to a node still counts once. "Most specific" is the node over the fewest classes;
+    among equals the more probable, then the deeper one.
+
+    Args:
+        probabilities: float64 (classes,), summing to 1.
+        labels: The classes in the same order.
+        threshold: Probability to reach, in (0, 1].
+
+    Returns:
+        The node, or None if every one that reaches it covers more than `MAX_GROUP_SHARE`
+        of the classes.
+    """
+    members = _members(labels)
+    candidates = [
+        (-len(indices), float(probabilities[list(indices)].sum()), depth(wnid), wnid)
+        for wnid, indices in members.items()
+        if len(indices) <= MAX_GROUP_SHARE * len(labels) and wnid not in TECHNICAL_NODES
+    ]
+    reached = [candidate for candidate in candidates if candidate[1] >= threshold]
+    if not reached:
+        return None
+    minus_size, probability, _, wnid = max(reached)
+    is_class = next((label for label in labels if label.wnid == wnid), None)
+    return Group(
+        wnid=wnid,
+        label=is_class.label if is_class else PLAIN_NAMES.get(wnid, lemma(wnid)),
+        definition=definition(wnid),
+        probability=min(1.0, probability),
+        classes=-minus_size,
+    )
+
+
+def judge_certainty(probabilities: NDArray[np.float64]) -> Certainty:
+    """Measures the lead and the spread of an answer.
+
+    >>> judge_certainty(np.array([0.5, 0.5])).effective_classes
+    2.0
+    """
+    second, first = np.sort(probabilities)[-2:]
+    positive = probabilities[probabilities > 0]
+    entropy = -float(np.sum(positive * np.log(positive)))
+    return Certainty(
+        margin=float(first - second), effective_classes=round(math.exp(entropy), 12)
+    )
+
+
+@cache
+def _members(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
+    """Maps each WordNet node to the indices of the classes under it."""
+    members: dict[str, list[int]] = {}
+    for label in labels:
+        for wnid in ancestors(label.wnid):
+            members.setdefault(wnid, []).append(label.index)
+    return {wnid: tuple(indices) for wnid, indices in members.items()}
