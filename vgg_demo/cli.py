@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from vgg_demo import __version__
-from vgg_demo.errors import FileUnreadableError, VggDemoError
+from vgg_demo.errors import FileUnwritableError, UnknownModelError, VggDemoError
 from vgg_demo.images import read_file
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
@@ -45,6 +45,8 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="vgg_demo")
 def main() -> None:
     """Shows what VGG16 and its relatives make of your photos."""
+    # TensorFlow tells stderr about its build otherwise; it must be set before the import.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @main.command("classify")
@@ -255,7 +257,7 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
-        raise FileUnreadableError(
+        raise FileUnwritableError(
             f"Cannot write {str(path)!r}: {error.strerror or error}. Choose another folder."
         ) from error
 
@@ -270,4 +272,4 @@ def _megabytes(size_bytes: int) -> str:
 
 def _fail(error: VggDemoError) -> NoReturn:
     click.echo(f"Error: {error}", err=True)
-    sys.exit(1)
+    sys.exit(2 if isinstance(error, UnknownModelError) else 1)

@@ -60,6 +60,30 @@ class Engine:
         return output
 
 
+def build_unfilled(spec: ModelSpec) -> keras.Model:
+    """Builds a network whose weights have shapes but no values yet.
+
+    In a stateless scope Keras creates variables without initialising them, which saves
+    drawing (and holding) as many random numbers as the model has parameters. It also
+    numbers layers without a name per thread; in a fresh one they get the names that
+    `ModelSpec.cam_layer` knows, however many models were built before.
+    """
+
+    def build() -> keras.Model:
+        with keras.StatelessScope(initialize_variables=False):
+            if spec.is_embedded:
+                return build_mini_vgg(classifier_activation=None)
+            application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
+            return application(
+                weights=None,
+                input_shape=(spec.input_size, spec.input_size, 3),
+                classifier_activation=None,
+            )
+
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(build).result()
+
+
 def load_engine(spec: ModelSpec, path: Path) -> Engine:
     """Builds a model and fills it with the weights of a file.
 
@@ -70,7 +94,7 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
     Raises:
         WeightsCorruptError: If the file is damaged or is not this model's.
     """
-    model = _in_fresh_thread(lambda: _build(spec))
+    model = build_unfilled(spec)
     if model.count_params() != spec.parameters:
         raise ValueError(
             f"{spec.name} was built with {model.count_params()} parameters instead of "
@@ -87,23 +111,6 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
     if spec.module == "efficientnet":
         _rescale_efficientnet(model)
     return Engine(spec, model)
-
-
-def _build(spec: ModelSpec) -> keras.Model:
-    """Builds the network without values for its weights.
-
-    In a stateless scope Keras creates variables without initialising them, which saves
-    drawing (and holding) as many random numbers as the model has parameters.
-    """
-    with keras.StatelessScope(initialize_variables=False):
-        if spec.is_embedded:
-            return build_mini_vgg(classifier_activation=None)
-        application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
-        return application(
-            weights=None,
-            input_shape=(spec.input_size, spec.input_size, 3),
-            classifier_activation=None,
-        )
 
 
 def _fill(model: keras.Model, path: Path) -> None:
@@ -173,13 +180,3 @@ def _rescale_efficientnet(model: keras.Model) -> None:
         normalization.adapt_variance * EFFICIENTNET_DEVIATION_RGB
     )
     normalization.finalize_state()
-
-
-def _in_fresh_thread(build: Callable[[], keras.Model]) -> keras.Model:
-    """Runs a function in a thread of its own.
-
-    Keras numbers layers without a name per thread. In a fresh one, the first model's are
-    the names that `ModelSpec.cam_layer` knows, however many models were built before.
-    """
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(build).result()

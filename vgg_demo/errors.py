@@ -7,6 +7,7 @@
     │   ├── ImageTooSmallError      too few pixels to recognise anything
     │   └── ImageCorruptError       damaged or cut off
     ├── FileUnreadableError         a path that cannot be opened
+    ├── FileUnwritableError         a path that cannot be written
     ├── UnknownModelError           no model of that name
     ├── WeightsError                a model's weights cannot be had
     │   ├── WeightsMissingError     not on this machine, and downloading is off
@@ -48,6 +49,10 @@ class ImageCorruptError(ImageError):
 
 class FileUnreadableError(VggDemoError):
     """A path cannot be opened for reading."""
+
+
+class FileUnwritableError(VggDemoError):
+    """A path cannot be written."""
 
 
 class UnknownModelError(VggDemoError):

@@ -1,0 +1,122 @@
+"""How VGG16 works, and what this demo cannot tell."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from vgg_demo.examples import load_examples
+from vgg_demo.labels import ancestors, load_labels
+from vgg_demo.registry import DEFAULT_MODEL, get_spec
+
+TEXT_WIDTH = 760  # pixels; about 90 letters a line
+DOG = "n02084071"
+
+KIND_WORDS = {
+    "Conv2D": "3×3 convolution",
+    "MaxPooling2D": "2×2 max-pooling",
+    "Flatten": "flatten",
+    "Dense": "dense",
+}
+
+
+@st.cache_data(show_spinner=False)
+def layer_table() -> pd.DataFrame:
+    """Returns VGG16's layers with their shapes and parameters."""
+    from vgg_demo.anatomy import describe_layers
+
+    spec = get_spec(DEFAULT_MODEL)
+    layers = describe_layers(spec)
+    return pd.DataFrame(
+        {
+            "Layer": [layer.name for layer in layers],
+            "Kind": [KIND_WORDS[layer.kind] for layer in layers],
+            "Output": [" × ".join(str(n) for n in layer.shape) for layer in layers],
+            "Parameters": [layer.parameters for layer in layers],
+            "Share": [layer.parameters / spec.parameters for layer in layers],
+        }
+    )
+
+
+def main() -> None:
+    with st.container(width=TEXT_WIDTH):
+        st.title("How VGG16 works", anchor=False)
+        st.markdown(
+            "VGG16 was built in 2014 at Oxford's Visual Geometry Group to answer one question: "
+            "does a network that recognises pictures get better when it gets deeper? It uses one "
+            "idea again and again: look at small windows of 3×3 pixels, keep what fits a learned "
+            "pattern, shrink the picture, repeat. Early layers find edges and colours, later ones "
+            "textures and parts, the last ones whole things.\n\n"
+            "Thirteen convolutions look, five poolings halve the picture, three dense layers "
+            "decide among a thousand classes."
+        )
+    show_layers()
+    with st.container(width=TEXT_WIDTH):
+        st.header("Where it learned", anchor=False)
+        st.markdown(
+            "From ImageNet's competition of 2012: 1.28 million photos from the web, sorted by "
+            "people into a thousand classes of WordNet, a dictionary of meanings. "
+            f"{dogs_in_imagenet()} of the classes are dogs; giraffes and sunflowers are missing."
+        )
+        show_limits()
+        show_sources()
+
+
+def dogs_in_imagenet() -> int:
+    return sum(DOG in ancestors(label.wnid) for label in load_labels("imagenet"))
+
+
+def show_limits() -> None:
+    st.header("What this demo cannot tell", anchor=False)
+    st.markdown(
+        "- **Anything outside its classes.** Shown something else, it answers with what looks "
+        "most like it. A low probability is a hint, not a guarantee.\n"
+        "- **More than one thing.** It names the photo, not each thing on it.\n"
+        "- **Who a person is, or how they feel.** It was never taught to, and must not be used "
+        "for it.\n"
+        "- **How likely it is to be right.** Its probabilities are its own, and often too high."
+    )
+
+
+def show_sources() -> None:
+    st.header("Sources", anchor=False)
+    st.markdown(
+        "- K. Simonyan, A. Zisserman: [Very Deep Convolutional Networks for Large-Scale Image "
+        "Recognition](https://arxiv.org/abs/1409.1556), arXiv 1409.1556, 2014\n"
+        "- O. Russakovsky and others: [ImageNet Large Scale Visual Recognition Challenge]"
+        "(https://arxiv.org/abs/1409.0575), arXiv 1409.0575, 2014\n"
+        "- [Keras Applications](https://keras.io/api/applications/): the models and their "
+        "weights\n"
+        "- WordNet 3.0, Princeton University: names, definitions and what is a kind of what"
+    )
+    st.header("Example photos", anchor=False)
+    st.markdown(
+        "\n".join(
+            f"- **{example.title}**: {example.author}, {example.licence}. {example.source}."
+            for example in load_examples()
+        )
+    )
+
+
+def show_layers() -> None:
+    with st.spinner("Building VGG16 to look at its layers …"):
+        table = layer_table()
+    st.dataframe(
+        table,
+        hide_index=True,
+        height="content",
+        column_config={
+            "Parameters": st.column_config.NumberColumn(format="localized"),
+            "Share": st.column_config.ProgressColumn(
+                "Share of all parameters", format="percent", min_value=0, max_value=1
+            ),
+        },
+        alt="The 22 layers of VGG16 with kind, output shape and number of parameters",
+    )
+    st.caption(
+        f"{table['Parameters'].sum():,} parameters in all. The first dense layer, fc1, holds "
+        f"{table.loc[table['Layer'] == 'fc1', 'Share'].item():.0%} of them."
+    )
+
+
+main()

@@ -1,0 +1,30 @@
+"""Navigation: which pages there are. Everything else is in the pages."""
+
+from importlib.resources import files
+
+import streamlit as st
+
+# A file of ours: Streamlit fetches Material icons for the tab from Google's servers.
+ICON = str(files("vgg_demo").joinpath("data", "icon.png"))
+
+st.set_page_config(page_title="VGG Demo", page_icon=ICON, layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "classify.py",
+            title="Classify",
+            icon=":material/image_search:",
+            help="Give a photo and see what VGG16, or another network, makes of it.",
+            default=True,
+        ),
+        st.Page(
+            "about.py",
+            title="About",
+            icon=":material/menu_book:",
+            help="How VGG16 works, layer by layer, and what this demo cannot tell.",
+        ),
+    ],
+    position="top",
+)
+page.run()

@@ -1,0 +1,88 @@
+"""What all pages and all visitors share: settings, models, downloads, results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import streamlit as st
+
+from vgg_demo.classify import classify
+from vgg_demo.downloads import Downloads
+from vgg_demo.errors import VggDemoError
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
+from vgg_demo.results import Classification
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.weights import find_weights
+
+RESULTS_KEPT = 500
+"""Results in the cache; one of a thousand classes takes about 8 kB."""
+
+
+@st.cache_resource(show_spinner=False)
+def get_settings() -> Settings:
+    """Returns the settings that the server was started with."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+    return Settings.from_environment(os.environ)
+
+
+@st.cache_resource(show_spinner=False)
+def get_store() -> ModelStore:
+    """Returns the one store of this server."""
+    return ModelStore(get_settings())
+
+
+@st.cache_resource(show_spinner=False)
+def get_downloads() -> Downloads:
+    """Returns the downloads of this server."""
+    return Downloads(get_settings())
+
+
+@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
+def get_result(
+    sha256: str, model: str, resize: str, file: str, *, _data: bytes
+) -> Classification:
+    """Classifies a photo, once for each photo and setting.
+
+    The key is the hash of the bytes, not the bytes: Streamlit hashes only samples of
+    large values.
+
+    Raises:
+        VggDemoError: Errors are not cached; the next call tries again.
+    """
+    return classify(
+        _data,
+        get_spec(model),
+        get_store(),
+        file=file,
+        policy=Resize(resize),
+        limits=get_settings().limits,
+    )
+
+
+def is_here(spec: ModelSpec) -> bool:
+    """Whether a model's weights are on this machine."""
+    return find_weights(spec, get_settings()) is not None
+
+
+def warm_up() -> None:
+    """Fetches and loads in the background what the first visitor will need.
+
+    The default model's weights are downloaded if they are missing. TensorFlow is imported
+    and a model loaded, so that the first answer comes as fast as the second.
+    """
+    default = get_spec(DEFAULT_MODEL)
+    if not is_here(default) and not get_settings().offline:
+        get_downloads().start(default)
+    spec = default if is_here(default) else get_spec(EMBEDDED_MODEL)
+    threading.Thread(target=_load, args=(spec, get_store()), name="warm-up", daemon=True).start()
+
+
+def _load(spec: ModelSpec, store: ModelStore) -> None:
+    try:
+        store.get(spec)
+    except VggDemoError as error:  # the page will say so to whoever asks for this model
+        logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)
