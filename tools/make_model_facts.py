@@ -30,7 +30,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class WeightsAskedFor(Exception):
+class WeightsAskedFor(Exception):  # noqa: N818
     """Carries what Keras was about to download."""
 
 
@@ -52,9 +52,7 @@ def snake_case(keras_name: str) -> str:
 
 def application_classes() -> dict[str, Any]:
     return {
-        name: value
-        for name, value in vars(keras.applications).items()
-        if inspect.isfunction(value)
+        name: value for name, value in vars(keras.applications).items() if inspect.isfunction(value)
     }
 
 

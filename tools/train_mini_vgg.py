@@ -1,6 +1,6 @@
 """Trains Mini-VGG, the model that the package carries, from scratch on CIFAR-10.
 
-    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 25] [--seed 0]
+    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 40] [--seed 0]
 
 ``path/to/cifar10`` holds ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe
 is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and
@@ -18,17 +18,18 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from vgg_demo.mini_vgg import build_mini_vgg
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HELD_OUT = 2_000  # training images kept aside to fit the temperature
-BATCH_SIZE = 256
-PEAK_LEARNING_RATE = 0.25
-WEIGHT_DECAY = 5e-4
+BATCH_SIZE = 128
+PEAK_LEARNING_RATE = 0.15
+WEIGHT_DECAY = 6e-4
 LABEL_SMOOTHING = 0.1
-CUTOUT = 8  # pixels
+CUTOUT = 10  # pixels
 PADDING = 4  # pixels
 
 
@@ -47,6 +48,47 @@ def to_input(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / 127.5 - 1.0
 
 
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation by TensorFlow's fused kernel.
+
+    Keras 3 computes it step by step; the fused kernel more than doubles the speed of the
+    whole training on a CPU.
+    """
+
+    momentum = 0.9
+    epsilon = 1e-3
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        def weight(name: str, value: str, trainable: bool) -> keras.Variable:
+            return self.add_weight(
+                shape=shape[-1:], initializer=value, trainable=trainable, autocast=False, name=name
+            )
+
+        self.gamma = weight("gamma", "ones", trainable=True)
+        self.beta = weight("beta", "zeros", trainable=True)
+        self.mean = weight("mean", "zeros", trainable=False)
+        self.variance = weight("variance", "ones", trainable=False)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        empty = tf.zeros([0])
+        output, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=empty if training else self.mean.value,
+            variance=empty if training else self.variance.value,
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            self.mean.assign(self.mean * self.momentum + mean * (1 - self.momentum))
+            self.variance.assign(self.variance * self.momentum + variance * (1 - self.momentum))
+        return output
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
+
+
 class Augmented(keras.utils.PyDataset):
     """Shuffled batches of shifted, mirrored images with a square cut out of each.
 
@@ -60,6 +102,7 @@ class Augmented(keras.utils.PyDataset):
         self._labels = keras.utils.to_categorical(labels, len(CLASSES))
         self._seed = seed
         self._epoch = 0
+        self._mirror_first = np.random.default_rng(seed).integers(0, 2, len(labels))
         self._shuffle()
 
     def __len__(self) -> int:
@@ -73,7 +116,8 @@ class Augmented(keras.utils.PyDataset):
         rows = top[:, None, None] + np.arange(size)[None, :, None]
         columns = left[:, None, None] + np.arange(size)[None, None, :]
         batch = to_input(self._padded[chosen[:, None, None], rows, columns])
-        mirrored = rng.random(n) < 0.5
+        # Mirrored every other epoch, beginning at random (Jordan 2024, arXiv 2404.00498).
+        mirrored = (self._mirror_first[chosen] + self._epoch) % 2 == 1
         batch[mirrored] = batch[mirrored, :, ::-1]
         for image, (y, x) in zip(batch, rng.integers(0, size, (n, 2)), strict=True):
             half = CUTOUT // 2
@@ -95,7 +139,10 @@ def train(
     """Trains with SGD, a linear warm-up and cosine decay, in mixed bfloat16."""
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build_mini_vgg(batch_norm=True, classifier_activation=None)
+    model = build_mini_vgg(
+        normalization=lambda name: FusedBatchNormalization(name=name),
+        classifier_activation=None,
+    )
     batches = Augmented(images, labels, seed)
     steps = len(batches) * epochs
     warmup = steps // 5
@@ -147,9 +194,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(candidates[int(np.argmin(losses))])
 
 
-def expected_calibration_error(
-    logits: np.ndarray, labels: np.ndarray, bins: int = 15
-) -> float:
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Returns the ECE over equal-width bins (Guo et al. 2017, equation 3)."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -189,7 +234,7 @@ def load_float16(model: keras.Model, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cifar10", type=Path)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
@@ -205,9 +250,7 @@ def main() -> None:
     minutes = (time.monotonic() - started) / 60
 
     plain = fold_batch_norm(trained)
-    temperature = fit_temperature(
-        plain.predict(to_input(images[held]), verbose=0), labels[held]
-    )
+    temperature = fit_temperature(plain.predict(to_input(images[held]), verbose=0), labels[held])
     kernel, bias = plain.get_layer("predictions").get_weights()
     plain.get_layer("predictions").set_weights([kernel / temperature, bias / temperature])
 
@@ -223,7 +266,9 @@ def main() -> None:
         "accuracy": float((predicted == test_labels).mean()),
         "test_images": len(test_labels),
         "expected_calibration_error": expected_calibration_error(logits, test_labels),
-        "recall": dict(zip(CLASSES, (confusion.diagonal() / confusion.sum(1)).tolist(), strict=True)),
+        "recall": dict(
+            zip(CLASSES, (confusion.diagonal() / confusion.sum(1)).tolist(), strict=True)
+        ),
         "precision": dict(
             zip(CLASSES, (confusion.diagonal() / confusion.sum(0)).tolist(), strict=True)
         ),

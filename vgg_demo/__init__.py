@@ -18,8 +18,7 @@ from vgg_demo.results import Classification, Prediction
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.verdict import Verdict, give_verdict
-
-__version__ = "0.1.0"
+from vgg_demo.version import __version__
 
 __all__ = [
     "MODELS",
@@ -30,8 +29,9 @@ __all__ = [
     "Prediction",
     "Resize",
     "Settings",
-    "VggDemoError",
     "Verdict",
+    "VggDemoError",
+    "__version__",
     "classify",
     "decode",
     "get_spec",

@@ -68,9 +68,10 @@ def top_chart(frame: pd.DataFrame) -> alt.LayerChart:
     ends = base.mark_point(opacity=0).encode(
         y=alt.Y("label:N", sort=order, title=None, axis=numbers)
     )
-    return (
+    chart: alt.LayerChart = (
         alt.layer(bars, ends)
         .resolve_axis(y="independent")
         .properties(height=BAR_HEIGHT * len(frame))
         .configure_view(stroke=None)
     )
+    return chart

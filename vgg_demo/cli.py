@@ -15,13 +15,17 @@ from typing import Any, NoReturn
 
 import click
 
-from vgg_demo import __version__
-from vgg_demo.errors import FileUnwritableError, UnknownModelError, VggDemoError
-from vgg_demo.images import read_file
+from vgg_demo.annotate import annotate, to_png
+from vgg_demo.classify import classify
+from vgg_demo.errors import FileUnwritableError, ReceiptError, UnknownModelError, VggDemoError
+from vgg_demo.images import decode, read_file
 from vgg_demo.preprocess import Resize
+from vgg_demo.receipt import verify_receipt
 from vgg_demo.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification, Failure, to_document
 from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.version import __version__
 from vgg_demo.weights import Progress, ensure_weights, find_weights, inspect_weights
 
 weights_dir_option = click.option(
@@ -66,6 +70,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--annotate",
+    "annotate_into",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Save each photo there as PNG with the first answer written on it.",
@@ -77,14 +82,14 @@ def classify_command(
     resize: str,
     weights_dir: str | None,
     as_json: bool,
-    annotate: Path | None,
+    annotate_into: Path | None,
 ) -> None:
     """Says what is on photos.
 
     With no PATHS, asks for one path after the other until EXIT or the end of input.
     """
     spec = get_spec(model)
-    classify_one = _classifier(spec, Resize(resize), _settings(weights_dir), annotate)
+    classify_one = _classifier(spec, Resize(resize), _settings(weights_dir), annotate_into)
     results: list[Classification] = []
     failures: list[Failure] = []
     for path in paths or _ask_for_paths():
@@ -171,9 +176,6 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
 @weights_dir_option
 def verify_command(receipt: str, photo: str, weights_dir: str | None) -> None:
     """Classifies PHOTO again and says whether RECEIPT still holds."""
-    from vgg_demo.receipt import verify_receipt
-    from vgg_demo.store import ModelStore
-
     settings = _settings(weights_dir)
     claimed = _read_json(receipt)
     data = read_file(photo, settings.limits)
@@ -188,11 +190,6 @@ def _classifier(
     spec: ModelSpec, policy: Resize, settings: Settings, annotate_into: Path | None
 ) -> Callable[[str], Classification]:
     """Returns a function from a path to a result; the model is loaded at the first photo."""
-    from vgg_demo.annotate import annotate, to_png
-    from vgg_demo.classify import classify
-    from vgg_demo.images import decode
-    from vgg_demo.store import ModelStore
-
     store = ModelStore(settings)
 
     def classify_one(path: str) -> Classification:
@@ -224,9 +221,7 @@ def _print_result(result: Classification, top: int) -> None:
     milliseconds = 1000 * result.seconds.inference
     click.echo(f"{result.file}  ({result.model}{unverified}, {milliseconds:.0f} ms)")
     for prediction in result.predictions(top):
-        click.echo(
-            f"  {prediction.probability:>7.2%}  {prediction.label}  [{prediction.wnid}]"
-        )
+        click.echo(f"  {prediction.probability:>7.2%}  {prediction.label}  [{prediction.wnid}]")
 
 
 def _ensure(spec: ModelSpec, settings: Settings) -> Path:
@@ -244,7 +239,6 @@ def _ensure(spec: ModelSpec, settings: Settings) -> Path:
 
 
 def _read_json(path: str) -> Any:
-    from vgg_demo.errors import ReceiptError
 
     try:
         return json.loads(read_file(path))

@@ -20,8 +20,6 @@ from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.mini_vgg import build_mini_vgg
 from vgg_demo.registry import ModelSpec
 
-
-
 EFFICIENTNET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """`IMAGENET_STDDEV_RGB` of `keras.applications.efficientnet`."""
 
@@ -176,7 +174,5 @@ def _rescale_efficientnet(model: keras.Model) -> None:
     (x − μ) / √σ² / √s = (x − μ) / √(σ²·s).
     """
     (normalization,) = (x for x in model.layers if isinstance(x, keras.layers.Normalization))
-    normalization.adapt_variance.assign(
-        normalization.adapt_variance * EFFICIENTNET_DEVIATION_RGB
-    )
+    normalization.adapt_variance.assign(normalization.adapt_variance * EFFICIENTNET_DEVIATION_RGB)
     normalization.finalize_state()

@@ -23,8 +23,9 @@ from vgg_demo.errors import (
 )
 
 pillow_heif.register_heif_opener()
+Image.init()  # Pillow loads most of its readers only when asked
 
-FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may try to read; its other readers are never given a stranger's bytes."""
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "heic", "heif", "avif")

@@ -99,10 +99,13 @@ def depth(wnid: str) -> int:
 
 # Names of stuff rather than of things, and of pairs and sets: they take no article.
 _NO_ARTICLE = frozenset(
-    ["broccoli", "cauliflower", "chocolate sauce", "clothing", "consomme", "corn", "dough"]
-    + ["edible fruit", "eggnog", "equipment", "espresso", "food", "foodstuff", "fruit"]
-    + ["furniture", "guacamole", "hay", "ice cream", "instrumentality", "mashed potato", "matter"]
-    + ["nutriment", "plant material", "produce", "red wine", "velvet", "wool"]
+    """
+    broccoli, cauliflower, chocolate sauce, clothing, consomme, corn, dough, edible fruit, eggnog,
+    equipment, espresso, food, foodstuff, fruit, furniture, guacamole, hay, ice cream,
+    mashed potato, nutriment, plant material, produce, red wine, velvet, wool
+    """.replace("\n    ", " ")
+    .strip()
+    .split(", ")
 )
 _SILENT_H = ("hour",)
 _SOUNDS_LIKE_YOU = ("uni", "eu", "use", "ukulele", "one")

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vgg_demo.registry import ModelSpec, Preprocessing
 
@@ -57,7 +57,7 @@ def resize(image: Image.Image, spec: ModelSpec, policy: Resize = Resize.CROP) ->
         case Resize.SQUASH:
             return image.resize(size, Image.Resampling.BILINEAR)
         case Resize.PAD:
-            return ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=PAD_COLOUR)
+            return _pad(image, spec.input_size)
 
 
 def prepare(
@@ -88,6 +88,16 @@ def _centre_box(image: Image.Image, spec: ModelSpec) -> tuple[float, float, floa
     side = min(image.width, image.height) * spec.crop_fraction
     left, top = (image.width - side) / 2, (image.height - side) / 2
     return left, top, left + side, top + side
+
+
+def _pad(image: Image.Image, side: int) -> Image.Image:
+    # `ImageOps.pad` fails where a side would be rounded to nothing.
+    scale = side / max(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    square = Image.new("RGB", (side, side), PAD_COLOUR)
+    inner = image.resize((width, height), Image.Resampling.BICUBIC)
+    square.paste(inner, ((side - width) // 2, (side - height) // 2))
+    return square
 
 
 def _scale(pixels: NDArray[np.float32], mode: Preprocessing) -> NDArray[np.float32]:

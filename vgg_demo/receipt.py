@@ -37,7 +37,7 @@ class Verification:
 
 def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
     """Returns a result with its recipe and the versions behind it, as plain JSON values."""
-    from vgg_demo import __version__
+    from vgg_demo.version import __version__
 
     spec = get_spec(result.model)
     return {
@@ -80,6 +80,12 @@ def verify_receipt(
         return Verification(False, ("It is another photo: its SHA-256 differs.",))
     spec = get_spec(claimed.model)
     result = classify(data, spec, store, policy=claimed.resize, limits=limits)
+    if len(claimed.predictions) > len(result.probabilities):
+        raise ReceiptError(
+            f"This is not a receipt of VGG Demo: it names {len(claimed.predictions)} answers, "
+            f"and {spec.keras_name} has {len(result.probabilities)}. "
+            "Give the JSON file that was saved with a result."
+        )
     actual = result.predictions(len(claimed.predictions))
     same_weights = result.weights.sha256 == claimed.weights_sha256
     same_order = [p.wnid for p in actual] == [wnid for wnid, _ in claimed.predictions]
@@ -109,7 +115,9 @@ def _read(receipt: Any) -> _Claim:
     try:
         if receipt["receipt"] != RECEIPT_SCHEMA:
             raise ValueError(f"its version is {receipt['receipt']!r}, not {RECEIPT_SCHEMA}")
-        predictions = tuple((str(p["wnid"]), float(p["probability"])) for p in receipt["predictions"])
+        predictions = tuple(
+            (str(p["wnid"]), float(p["probability"])) for p in receipt["predictions"]
+        )
         if not predictions:
             raise ValueError("it holds no predictions")
         return _Claim(

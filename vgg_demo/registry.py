@@ -127,7 +127,7 @@ MINI_VGG = ModelSpec(
     weights=WeightFile(
         name="mini_vgg.h5",
         url="",
-        hash="",
+        hash="3ca89bd6c02c652f732fad7fcc27c0473f57292e33754e8bf14633d0e735be0c",
         size_bytes=3_465_144,
     ),
     accuracy=None,

@@ -38,7 +38,7 @@ TECHNICAL_NODES = frozenset(
 
 PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
 
-MIN_MARGIN = 0.15
+MIN_MARGIN = 0.3
 """Lead of the first answer over the second below which the network is called unsure."""
 
 MAX_EFFECTIVE_CLASSES = 10.0
@@ -161,9 +161,7 @@ def judge_certainty(probabilities: NDArray[np.float64]) -> Certainty:
     second, first = np.sort(probabilities)[-2:]
     positive = probabilities[probabilities > 0]
     entropy = -float(np.sum(positive * np.log(positive)))
-    return Certainty(
-        margin=float(first - second), effective_classes=round(math.exp(entropy), 12)
-    )
+    return Certainty(margin=float(first - second), effective_classes=round(math.exp(entropy), 12))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 
@@ -58,10 +57,6 @@ class Photo:
     data: bytes
     description: str
     credit: str = ""
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
 
 
 def main() -> None:
@@ -164,7 +159,9 @@ def choose_settings() -> tuple[ModelSpec, Resize, int]:
             key="resize",
             bind="query-params",
             help="Networks look at squares. "
-            + " ".join(f"**{name}**: {RESIZE_WORDS[value]}." for name, value in RESIZE_NAMES.items()),
+            + " ".join(
+                f"**{name}**: {RESIZE_WORDS[value]}." for name, value in RESIZE_NAMES.items()
+            ),
         )
     with top:
         count = st.slider("Answers shown", 1, 10, 5, key="top", bind="query-params")
@@ -179,7 +176,9 @@ def choose_model() -> ModelSpec:
     """
     if "model" not in st.session_state:
         st.session_state["model"] = named_in_url()
-    names = sorted(MODELS, key=lambda name: (name != DEFAULT_MODEL, not shared.is_here(MODELS[name])))
+    names = sorted(
+        MODELS, key=lambda name: (name != DEFAULT_MODEL, not shared.is_here(MODELS[name]))
+    )
 
     def describe(name: str) -> str:
         spec = MODELS[name]
@@ -206,7 +205,9 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
     """Says which model answers, and why it may not be the chosen one. Returns that model."""
     if shared.is_here(spec):
         if st.session_state.pop("waited_for", None) == spec.name:
-            st.toast(f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:")
+            st.toast(
+                f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:"
+            )
         return spec
     downloads = shared.get_downloads()
     if spec.name == DEFAULT_MODEL and not shared.get_settings().offline and not downloads.get(spec):
@@ -255,7 +256,8 @@ def offer_download(spec: ModelSpec, error: str) -> None:
             st.markdown(f":material/cloud_off: {error}")
         elif settings.offline:
             st.markdown(
-                f":material/cloud_off: Downloading is switched off here. {how_to_place(spec, settings)}"
+                ":material/cloud_off: Downloading is switched off here. "
+                + how_to_place(spec, settings)
             )
         if not settings.offline:
             st.button(
@@ -274,9 +276,7 @@ def show_result(photo: Photo, spec: ModelSpec, policy: Resize, top: int) -> None
         try:
             waiting = "Looking …" if shared.get_store().is_loaded(spec) else loading_words(spec)
             with st.spinner(waiting, show_time=True):
-                result = shared.get_result(
-                    photo.sha256, spec.name, policy.value, photo.file, _data=photo.data
-                )
+                result = shared.get_result(photo.data, photo.file, spec, policy)
         except ImageError as error:
             st.error(str(error), title="This photo cannot be used", icon=":material/broken_image:")
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
+from dataclasses import replace
 
 import streamlit as st
 
@@ -41,25 +43,27 @@ def get_downloads() -> Downloads:
     return Downloads(get_settings())
 
 
-@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
-def get_result(
-    sha256: str, model: str, resize: str, file: str, *, _data: bytes
-) -> Classification:
+def get_result(data: bytes, file: str, spec: ModelSpec, policy: Resize) -> Classification:
     """Classifies a photo, once for each photo and setting.
-
-    The key is the hash of the bytes, not the bytes: Streamlit hashes only samples of
-    large values.
 
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
+    sha256 = hashlib.sha256(data).hexdigest()
+    return replace(_classify_once(sha256, spec.name, policy.value, _data=data), file=file)
+
+
+@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
+def _classify_once(
+    sha256: str,  # noqa: ARG001  # the key: Streamlit hashes only samples of large values
+    model: str,
+    resize: str,
+    *,
+    _data: bytes,
+) -> Classification:
+    settings = get_settings()
     return classify(
-        _data,
-        get_spec(model),
-        get_store(),
-        file=file,
-        policy=Resize(resize),
-        limits=get_settings().limits,
+        _data, get_spec(model), get_store(), policy=Resize(resize), limits=settings.limits
     )
 
 

@@ -1,0 +1,221 @@
+"""The main page, driven without a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from vgg_demo.examples import load_examples
+from vgg_demo.registry import MODELS
+
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_server() -> Iterator[None]:
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def page() -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=120).run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Returns all that the page says."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "badge", "error", "warning")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def headline(app: AppTest) -> str:
+    return app.header[0].value
+
+
+def test_empty_page_invites(page: AppTest) -> None:
+    assert page.title[0].value == "What does VGG16 see in your photo?"
+    assert len(page.button) >= len(load_examples()) == 6
+    assert "never written to disk" in words(page)
+    assert not page.header
+
+
+@pytest.mark.parametrize(
+    ("example", "verdict"),
+    [("cat.jpg", "A cat"), ("dog.jpg", "A dog"), ("moose.jpg", "A deer"), ("parrot.jpg", "A bird")],
+)
+def test_one_click_on_an_example_gives_an_answer(
+    page: AppTest, example: str, verdict: str
+) -> None:
+    page.button(key=f"example-{example}").click().run()
+    assert not page.exception
+    assert headline(page).startswith(verdict)
+    assert "Photo: " in words(page)
+
+
+def test_upload(page: AppTest, photos: dict[str, bytes]) -> None:
+    page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
+    assert not page.exception
+    assert headline(page).startswith("A dog")
+    assert "mine.jpg" in words(page)
+
+
+def test_camera(page: AppTest, photos: dict[str, bytes]) -> None:
+    page.get_by_key("source").set_value("Camera").run()
+    page.camera_input[0].upload("snap.jpg", photos["cat"]).run()
+    assert not page.exception
+    assert headline(page).startswith("A cat")
+
+
+def test_vgg16_does_not_answer_when_it_is_not_here(page: AppTest) -> None:
+    page.button(key="example-cat.jpg").click().run()
+    assert page.get_by_key("model").value == "vgg16"
+    assert "**VGG16 is not on this machine**" in words(page)
+    assert "Mini-VGG's answer" in words(page)
+    assert "knows ten things only" in words(page)
+    assert "VGG16's answer" not in words(page)
+
+
+def test_vgg16_answers_when_it_is_here(vgg16_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(vgg16_dir))
+    page = AppTest.from_file(str(MAIN), default_timeout=120).run()
+    page.button(key="example-cat.jpg").click().run()
+    assert not page.exception
+    assert "VGG16's answer" in words(page)
+    assert "Unverified weights" in words(page)
+    assert "Mini-VGG" not in words(page)
+
+
+def test_models_on_this_machine_come_first(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(shared / "weights"))
+    page = AppTest.from_file(str(MAIN), default_timeout=120).run()
+    options = page.get_by_key("model").options
+    assert len(options) == len(MODELS)
+    assert options[0] == "VGG16 – 553 MB to download"
+    here = [option.endswith("on this machine") for option in options[1:]]
+    assert here == [True] * 3 + [False] * 37
+
+
+def test_the_url_names_the_model(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(shared / "weights"))
+    page = AppTest.from_file(str(MAIN), default_timeout=120)
+    page.query_params["model"] = "mobilenet_v2"
+    page.run()
+    page.button(key="example-parrot.jpg").click().run()
+    assert headline(page).startswith("A lorikeet")
+    page.get_by_key("model").set_value("mini_vgg").run()
+    assert page.query_params["model"] == "mini_vgg"
+    assert headline(page).startswith("A bird")
+
+
+def test_a_wrong_model_in_the_url_is_told(page: AppTest) -> None:
+    page = AppTest.from_file(str(MAIN), default_timeout=120)
+    page.query_params["model"] = "vgg61"
+    page.run()
+    assert not page.exception
+    assert "Did you mean vgg" in words(page)
+
+
+def test_moving_the_slider_computes_nothing(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.button(key="example-cat.jpg").click().run()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("classified again")
+
+    monkeypatch.setattr("vgg_demo.ui.shared.classify", never)
+    for top in (1, 10, 3):
+        page.slider(key="top").set_value(top).run()
+        assert not page.exception
+        assert len(page.table[0].value) == top
+
+
+def test_the_table_says_what_the_chart_says(page: AppTest) -> None:
+    page.button(key="example-moose.jpg").click().run()
+    table = page.table[0].value
+    assert table["Answer"].iloc[0] == "deer"
+    (chart,) = page.get("vega_lite_chart")
+    assert "deer" in chart.proto.spec
+
+
+@pytest.mark.parametrize("policy", ["Crop", "Squash", "Pad"])
+def test_every_way_of_resizing(page: AppTest, policy: str) -> None:
+    page.button(key="example-dog.jpg").click().run()
+    page.get_by_key("resize").set_value(policy).run()
+    assert not page.exception
+    assert headline(page).startswith("A dog")
+
+
+def test_an_unsure_answer_says_so(page: AppTest) -> None:
+    page.button(key="example-coffee.jpg").click().run()
+    assert "Unsure" in words(page) or "Not sure" in headline(page) or "perhaps" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("text.jpg", b"I am text", "not a picture"),
+        ("empty.png", b"", "empty"),
+        ("cut.jpg", None, "damaged or cut off"),
+    ],
+)
+def test_bad_uploads_are_told_and_the_next_photo_works(
+    page: AppTest, photos: dict[str, bytes], name: str, data: bytes | None, message: str
+) -> None:
+    content = photos["cat"][:5000] if data is None else data
+    page.file_uploader[0].upload(name, content).run()
+    assert not page.exception
+    assert message in page.error[0].value
+    page.button(key="example-cat.jpg").click().run()
+    assert not page.error
+    assert headline(page).startswith("A cat")
+
+
+def test_a_damaged_model_is_told_and_another_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5").write_bytes(b"not HDF5")
+    monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(tmp_path))
+    page = AppTest.from_file(str(MAIN), default_timeout=120).run()
+    page.button(key="example-cat.jpg").click().run()
+    assert "damaged" in page.error[0].value
+    page.get_by_key("model").set_value("mini_vgg").run()
+    assert headline(page).startswith("A cat")
+
+
+def test_receipt_and_annotated_photo_are_offered(page: AppTest) -> None:
+    page.button(key="example-cat.jpg").click().run()
+    labels = [button.label for button in page.get("download_button")]
+    assert labels == ["Photo with the answer", "Receipt"]
+
+
+def test_about(page: AppTest) -> None:
+    page.switch_page("about.py").run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Kind"]).count("3×3 convolution") == 13
+    assert list(table["Kind"]).count("2×2 max-pooling") == 5
+    assert list(table["Kind"]).count("dense") == 3
+    assert table["Parameters"].sum() == 138_357_544
+    assert "1409.1556" in words(page)
+    for example in load_examples():
+        assert example.author in words(page)
+
+
+def test_credits_cover_every_example_and_fit_the_limit() -> None:
+    folder = MAIN.parents[1] / "data" / "examples"
+    files = {path.name for path in folder.glob("*.jpg")}
+    credits = json.loads((folder / "credits.json").read_text())
+    assert files == {credit["file"] for credit in credits}
+    assert all(credit["author"] and credit["licence"] and credit["source"] for credit in credits)
+    assert sum((folder / name).stat().st_size for name in files) < 600_000

@@ -1,0 +1,152 @@
+"""What people do, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
+PHONE = {"width": 390, "height": 844}
+
+
+def verdict(page: Page):
+    return page.locator("h2").first
+
+
+def test_example_click(page: Page, console: list[str]) -> None:
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(verdict(page)).to_contain_text("A cat")
+    expect(page.get_by_text("Mini-VGG's answer")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    assert console == []
+
+
+def test_upload(page: Page, console: list[str]) -> None:
+    page.locator("input[type=file]").set_input_files(EXAMPLES / "dog.jpg")
+    expect(verdict(page)).to_contain_text("A dog")
+    photo = page.get_by_alt_text("Your photo dog.jpg")
+    expect(photo).to_be_visible()
+    assert console == []
+
+
+def test_sideways_phone_photo_comes_upright(page: Page, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways = Image.open(EXAMPLES / "moose.jpg").transpose(Image.Transpose.ROTATE_90)
+    sideways.save(tmp_path / "phone.jpg", exif=exif)
+    page.locator("input[type=file]").set_input_files(tmp_path / "phone.jpg")
+    expect(verdict(page)).to_contain_text("A deer")
+    box = page.get_by_alt_text("Your photo phone.jpg").bounding_box()
+    assert box is not None
+    assert box["width"] > box["height"]
+
+
+def test_camera(page: Page, console: list[str]) -> None:
+    page.get_by_role("radio", name="Camera").or_(page.get_by_text("Camera", exact=True)).first.click()
+    page.get_by_role("button", name="Take Photo").click()
+    expect(verdict(page)).to_be_visible()
+    assert console == []
+
+
+def test_slider_changes_the_number_of_answers(page: Page) -> None:
+    page.get_by_role("button", name="Parrot", exact=True).click()
+    expect(verdict(page)).to_contain_text("A bird")
+    page.get_by_text("The same as a table").click()
+    rows = page.get_by_role("table").get_by_role("row")
+    expect(rows).to_have_count(6)
+    slider = page.get_by_role("slider")
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    expect(rows).to_have_count(4)
+    expect(page).to_have_url(re.compile("top=3"))
+
+
+def test_settings_come_back_from_the_url_and_photos_do_not(page: Page, server: str) -> None:
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(verdict(page)).to_contain_text("A cat")
+    page.goto(f"{server}/?top=8&resize=Pad&model=mini_vgg")
+    expect(page.get_by_role("slider")).to_have_value("8")
+    expect(page.get_by_role("combobox")).to_have_value(re.compile("Mini-VGG"))
+    expect(page.locator("h2")).to_have_count(0)
+
+
+def test_bad_file_then_good_file(page: Page, tmp_path: Path, console: list[str]) -> None:
+    (tmp_path / "text.jpg").write_text("I am text")
+    upload = page.locator("input[type=file]")
+    upload.set_input_files(tmp_path / "text.jpg")
+    expect(page.get_by_text("This photo cannot be used")).to_be_visible()
+    upload.set_input_files(EXAMPLES / "cat.jpg")
+    expect(verdict(page)).to_contain_text("A cat")
+    expect(page.get_by_text("This photo cannot be used")).to_have_count(0)
+    assert console == []
+
+
+def test_what_the_network_saw(page: Page) -> None:
+    page.get_by_role("button", name="Dog", exact=True).click()
+    expect(verdict(page)).to_contain_text("A dog")
+    page.get_by_text("What the network saw").click()
+    expect(page.get_by_alt_text("The photo as 32 by 32 pixels")).to_be_visible()
+    expect(page.get_by_text("mini_vgg.h5")).to_be_visible()
+
+
+def test_take_away(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(verdict(page)).to_contain_text("A cat")
+    for name, start in [("Photo with the answer", b"\x89PNG"), ("Receipt", b'{\n  "receipt": 1')]:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        assert path.read_bytes().startswith(start)
+
+
+def test_about(page: Page, console: list[str]) -> None:
+    page.get_by_role("link", name="About").click()
+    expect(page.get_by_role("heading", name="How VGG16 works")).to_be_visible()
+    expect(page.get_by_text("138,357,544 parameters in all")).to_be_visible()
+    assert console == []
+
+
+def test_theme_switch(page: Page, console: list[str]) -> None:
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(verdict(page)).to_contain_text("A cat")
+    light = background(page)
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(verdict(page)).to_contain_text("A cat")
+    assert luminance(light) > 0.9
+    assert luminance(background(page)) < 0.1
+    assert console == []
+
+
+def background(page: Page) -> str:
+    return page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (int(part) for part in colour.strip("rgb()").split(",")[:3])
+    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True, ids=["phone"])
+def test_phone_width(page: Page, console: list[str]) -> None:
+    page.get_by_role("button", name="Moose", exact=True).click()
+    expect(verdict(page)).to_contain_text("A deer")
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    main = page.get_by_test_id("stMain")
+    width, visible = main.evaluate("element => [element.scrollWidth, element.clientWidth]")
+    assert width <= visible == PHONE["width"]
+    assert console == []
+
+
+def test_keyboard_alone(page: Page) -> None:
+    page.get_by_role("button", name="Parrot", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(verdict(page)).to_contain_text("A bird")

@@ -1,0 +1,112 @@
+"""What the tests share: real photos, the embedded model, official-looking weight files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from vgg_demo.examples import load_examples
+from vgg_demo.registry import get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keeps every test away from the network and from the user's own Keras cache."""
+    monkeypatch.setenv("VGG_DEMO_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("VGG_DEMO_WEIGHTS_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def store() -> ModelStore:
+    """A store with nothing but the embedded model."""
+    return ModelStore(Settings(cache_dir=Path("does-not-exist"), offline=True))
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """The bundled photos by name: cat, dog, parrot, moose, coffee, rocket."""
+    return {Path(example.file).stem: example.read() for example in load_examples()}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The facts, weights and photos that lie beside a developer's checkout."""
+    path = ROOT.parent / "shared"
+    if not (path / "weights").is_dir():
+        pytest.skip("needs ../shared, which only developers have")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_store(shared: Path) -> ModelStore:
+    """A store with the real weights of MobileNetV2 and MobileNetV3Small."""
+    return ModelStore(
+        Settings(weights_dir=shared / "weights", cache_dir=Path("does-not-exist"), offline=True)
+    )
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """Returns a function that writes an image to bytes."""
+
+    def write(image: Image.Image, image_format: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, image_format, **options)
+        return buffer.getvalue()
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def vgg16_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a VGG16 file in the official legacy layout, holding random values."""
+    folder = tmp_path_factory.mktemp("vgg16")
+    path = folder / get_spec("vgg16").weights.name
+    write_vgg16(path)
+    yield folder
+    path.unlink()
+
+
+def write_vgg16(path: Path) -> None:
+    """Writes random He-scaled weights as the official file of 2016 lays them out."""
+    rng = np.random.default_rng(16)
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for block, (convs, width) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], 1):
+        for conv in range(1, convs + 1):
+            shapes[f"block{block}_conv{conv}"] = (3, 3, channels, width)
+            channels = width
+        shapes[f"block{block}_pool"] = ()
+    shapes |= {"flatten": (), "fc1": (25088, 4096), "fc2": (4096, 4096)}
+    shapes |= {"predictions": (4096, 1000)}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in ("input_1", *shapes)]
+        file.create_group("input_1").attrs["weight_names"] = np.array([], dtype="S1")
+        for name, shape in shapes.items():
+            group = file.create_group(name)
+            if not shape:
+                group.attrs["weight_names"] = np.array([], dtype="S1")
+                continue
+            scale = np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+            if name == "predictions":
+                scale /= 16  # inputs of ±128 would drive the softmax into one class
+            kernel = rng.standard_normal(shape, dtype=np.float32) * scale
+            bias = rng.standard_normal(shape[-1], dtype=np.float32) * np.float32(0.05)
+            names = [f"{name}_W_1:0", f"{name}_b_1:0"]
+            group.attrs["weight_names"] = [n.encode() for n in names]
+            group.create_dataset(names[0], data=kernel)
+            group.create_dataset(names[1], data=bias)

@@ -1,0 +1,184 @@
+"""Our numbers are Keras's numbers: the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.utils import file_utils
+
+from vgg_demo.classify import classify, softmax
+from vgg_demo.engine import load_engine
+from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.images import decode
+from vgg_demo.preprocess import Resize, prepare
+from vgg_demo.registry import get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+
+VGG16 = get_spec("vgg16")
+
+
+def keras_probabilities(model: keras.Model, spec, data: bytes) -> np.ndarray:
+    batch = prepare(decode(data), spec, Resize.SQUASH)
+    return model.predict(batch, verbose=0)[0]
+
+
+@pytest.fixture(scope="module")
+def vgg16(vgg16_dir: Path) -> keras.Model:
+    """Stock Keras's VGG16 with the file of random values."""
+    return keras.applications.VGG16(weights=str(vgg16_dir / VGG16.weights.name))
+
+
+def test_vgg16_in_the_official_layout(
+    vgg16: keras.Model, vgg16_dir: Path, photos: dict[str, bytes]
+) -> None:
+    store = ModelStore(Settings(weights_dir=vgg16_dir, offline=True))
+    for data in photos.values():
+        ours = classify(data, VGG16, store, policy=Resize.SQUASH)
+        theirs = keras_probabilities(vgg16, VGG16, data)
+        assert np.abs(ours.probabilities - theirs).max() < 1e-5
+        assert ours.probabilities.argmax() == theirs.argmax()
+        assert not ours.weights.verified
+
+
+def test_the_random_vgg16_tells_photos_apart(
+    vgg16: keras.Model, photos: dict[str, bytes]
+) -> None:
+    """Guards the test above: a network that says the same of everything proves nothing."""
+    answers = [keras_probabilities(vgg16, VGG16, data) for data in photos.values()]
+    assert all(answer.max() > 0.002 for answer in answers)
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+
+
+def test_vgg16_equals_the_papers_table_in_numpy(
+    vgg16_dir: Path, photos: dict[str, bytes]
+) -> None:
+    """The thirteen convolutions and five poolings of configuration D, written plainly.
+
+    A 32×32 input keeps it quick; the convolutions do not care about the size.
+    """
+    engine = load_engine(VGG16, vgg16_dir / VGG16.weights.name)
+    convolutions = keras.Model(engine.model.input, engine.model.get_layer("block5_pool").output)
+    batch = prepare(decode(photos["parrot"]), VGG16)[:, 96:128, 96:128]
+    free_size = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+    free_size.set_weights(convolutions.get_weights())
+    theirs = np.asarray(free_size(batch))
+
+    ours = batch[0].astype(np.float64)
+    with h5py.File(vgg16_dir / VGG16.weights.name) as file:
+        for block, convs in enumerate([2, 2, 3, 3, 3], start=1):
+            for conv in range(1, convs + 1):
+                group = file[f"block{block}_conv{conv}"]
+                kernel, bias = (group[name][()] for name in group.attrs["weight_names"])
+                ours = np.maximum(convolve(ours, kernel) + bias, 0)
+            ours = ours.reshape(ours.shape[0] // 2, 2, ours.shape[1] // 2, 2, -1).max(axis=(1, 3))
+    assert ours.shape == (1, 1, 512)
+    assert np.abs(ours - theirs[0]).max() <= 1e-4 * np.abs(ours).max()
+
+
+def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """3×3 convolution, stride 1, one pixel of zero padding: (H, W, C) → (H, W, K)."""
+    height, width, _ = image.shape
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    return sum(
+        padded[y : y + height, x : x + width] @ kernel[y, x] for y in range(3) for x in range(3)
+    )
+
+
+def test_efficientnet_has_the_layer_that_keras_adds_for_its_own_weights(
+    tmp_path: Path, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras builds another network for ``weights="imagenet"`` than for a file."""
+    spec = get_spec("efficientnet_b0")
+    keras.utils.set_random_seed(0)
+    source = keras.applications.EfficientNetB0(weights=None)
+    # Legacy files hold the three values of the normalisation as ImageNet's.
+    values = [
+        np.array([0.485, 0.456, 0.406], np.float32),
+        np.array([0.229, 0.224, 0.225], np.float32) ** 2,
+        np.zeros((), np.int32),
+    ]
+    source.set_weights(values + source.get_weights()[3:])
+    # The initial network says the same of every photo; stronger scores make it choose.
+    kernel, bias = source.get_layer("predictions").get_weights()
+    source.get_layer("predictions").set_weights([1e3 * kernel, bias])
+    legacy = tmp_path / spec.weights.name
+    save_legacy(source, legacy)
+    monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(legacy))
+    stock = keras.applications.EfficientNetB0(weights="imagenet")
+    theirs = keras_probabilities(stock, spec, photos["dog"])
+    store = ModelStore(Settings(weights_dir=tmp_path, offline=True))
+    ours = classify(photos["dog"], spec, store, policy=Resize.SQUASH)
+    assert np.abs(ours.probabilities - theirs).max() < 1e-5
+    plain = keras.applications.EfficientNetB0(weights=str(legacy))
+    assert np.abs(keras_probabilities(plain, spec, photos["dog"]) - theirs).max() > 1e-5
+
+
+def save_legacy(model: keras.Model, path: Path) -> None:
+    """Writes weights in the layout of the official files, as Keras's own legacy writer does."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small"])
+def test_real_weights_on_500_photos(name: str, shared: Path, shared_store: ModelStore) -> None:
+    """The same five answers in the same order, all 500 times."""
+    spec = get_spec(name)
+    build = getattr(keras.applications, spec.keras_name)
+    stock = build(weights=str(shared / "weights" / spec.weights.name), input_shape=(224, 224, 3))
+    paths = sorted((shared / "data" / "imagenet-sample").glob("*.jpg"))
+    batches = [prepare(decode(path.read_bytes()), spec, Resize.SQUASH) for path in paths]
+    theirs = stock.predict(np.concatenate(batches), batch_size=32, verbose=0)
+    engine = shared_store.get(spec).engine
+    ours = np.stack([softmax(engine.logits(batch)[0]) for batch in batches])
+    assert len(paths) == 500
+    assert np.abs(ours - theirs).max() < 1e-5
+    assert np.array_equal(top5(ours), top5(theirs))
+
+
+def top5(probabilities: np.ndarray) -> np.ndarray:
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "nasnet_mobile", "efficientnet_v2_b0"])
+def test_layers_have_their_names_whatever_was_built_before(name: str) -> None:
+    from vgg_demo.engine import build_unfilled
+
+    spec = get_spec(name)
+    for _ in range(2):
+        model = build_unfilled(spec)
+        shape = model.get_layer(spec.cam_layer).output.shape
+        assert shape[1] > 1
+        assert model.count_params() == spec.parameters
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"\x00" * len(data),
+        lambda _: b"",
+        lambda data: data[:1000] + b"\xff" * 2000 + data[3000:],
+    ],
+    ids=["cut off", "zeros", "empty", "scribbled over"],
+)
+def test_damaged_files(damage, tmp_path: Path) -> None:
+    spec = get_spec("mini_vgg")
+    whole = Path(__file__).parents[2] / "vgg_demo" / "data" / "mini_vgg.h5"
+    path = tmp_path / "mini_vgg.h5"
+    path.write_bytes(damage(whole.read_bytes()))
+    with pytest.raises(WeightsCorruptError, match=r"mini_vgg\.h5 .* Delete it"):
+        load_engine(spec, path)
+
+
+def test_another_models_file(vgg16_dir: Path) -> None:
+    with pytest.raises(WeightsCorruptError, match="layers with weights"):
+        load_engine(get_spec("mini_vgg"), vgg16_dir / VGG16.weights.name)
+    with pytest.raises(WeightsCorruptError, match="layers with weights"):
+        load_engine(get_spec("vgg19"), vgg16_dir / VGG16.weights.name)

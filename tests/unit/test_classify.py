@@ -1,0 +1,208 @@
+"""The whole flow with the embedded model and real photos."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vgg_demo.annotate import MAX_SIDE, annotate, to_png
+from vgg_demo.classify import classify
+from vgg_demo.errors import NotAnImageError, ReceiptError, WeightsMissingError
+from vgg_demo.images import decode
+from vgg_demo.preprocess import Resize
+from vgg_demo.receipt import make_receipt, verify_receipt
+from vgg_demo.registry import get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.verdict import give_verdict
+
+MINI_VGG = get_spec("mini_vgg")
+
+
+@pytest.mark.parametrize(
+    ("photo", "label"), [("cat", "cat"), ("dog", "dog"), ("parrot", "bird"), ("moose", "deer")]
+)
+@pytest.mark.parametrize("policy", Resize)
+def test_a_photo_of_a_cat_is_a_cat(
+    photos: dict[str, bytes], store: ModelStore, photo: str, label: str, policy: Resize
+) -> None:
+    result = classify(photos[photo], MINI_VGG, store, policy=policy)
+    assert result.predictions(1)[0].label == label
+    assert result.weights.verified
+
+
+def test_predictions_are_ranked_and_sum_to_one(
+    photos: dict[str, bytes], store: ModelStore
+) -> None:
+    result = classify(photos["rocket"], MINI_VGG, store)
+    predictions = result.predictions(10)
+    assert [p.rank for p in predictions] == list(range(1, 11))
+    probabilities = [p.probability for p in predictions]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    assert len({p.wnid for p in predictions}) == 10
+
+
+def test_ties_keep_the_order_of_the_output(photos: dict[str, bytes], store: ModelStore) -> None:
+    result = classify(photos["cat"], MINI_VGG, store)
+    object.__setattr__(result, "probabilities", np.full(10, 0.1))
+    assert [p.index for p in result.predictions(10)] == list(range(10))
+
+
+def test_result_as_json_values(photos: dict[str, bytes], store: ModelStore) -> None:
+    result = classify(photos["cat"], MINI_VGG, store, file="cat.jpg").to_dict(3)
+    assert list(result) == [
+        "file", "sha256", "model", "weights", "precision", "resize", "predictions", "seconds",
+    ]  # fmt: skip
+    assert list(result["weights"]) == ["file", "sha256", "verified"]
+    assert list(result["predictions"][0]) == ["rank", "index", "wnid", "label", "probability"]
+    assert list(result["seconds"]) == ["decode", "prepare", "inference"]
+    assert len(result["predictions"]) == 3
+    assert all(seconds > 0 for seconds in result["seconds"].values())
+
+
+def test_results_cannot_be_changed(photos: dict[str, bytes], store: ModelStore) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        classify(photos["cat"], MINI_VGG, store).probabilities[0] = 1
+
+
+def test_a_bad_photo_never_loads_a_model() -> None:
+    store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
+    with pytest.raises(NotAnImageError):
+        classify(b"text", get_spec("vgg16"), store)
+    with pytest.raises(WeightsMissingError, match="VGG16"):
+        classify(
+            Path("vgg_demo/data/examples/cat.jpg").read_bytes(), get_spec("vgg16"), store
+        )
+
+
+def test_ten_visitors_at_once_load_the_model_once(photos: dict[str, bytes], monkeypatch) -> None:
+    import vgg_demo.engine
+
+    loads = []
+    load = vgg_demo.engine.load_engine
+    monkeypatch.setattr(
+        vgg_demo.engine, "load_engine", lambda *args: loads.append(1) or load(*args)
+    )
+    store = ModelStore(Settings(offline=True))
+    answers: list[str] = []
+
+    def visit() -> None:
+        answers.append(classify(photos["dog"], MINI_VGG, store).predictions(1)[0].label)
+
+    threads = [threading.Thread(target=visit) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["dog"] * 10
+    assert len(loads) == 1
+
+
+def test_one_large_model_at_a_time_beside_the_embedded_one(shared_store: ModelStore) -> None:
+    v2, v3 = get_spec("mobilenet_v2"), get_spec("mobilenet_v3_small")
+    for spec in (MINI_VGG, v2, v3):
+        shared_store.get(spec)
+    assert shared_store.is_loaded(MINI_VGG)
+    assert shared_store.is_loaded(v3)
+    assert not shared_store.is_loaded(v2)
+
+
+def test_verdicts_on_the_examples(photos: dict[str, bytes], store: ModelStore) -> None:
+    verdict = give_verdict(classify(photos["cat"], MINI_VGG, store))
+    assert verdict.winner.label == "cat"
+    assert verdict.group is not None
+    assert verdict.group.label == "cat"
+    assert verdict.certainty.is_sure
+
+
+def test_annotation_is_drawn_and_carries_no_metadata(
+    photos: dict[str, bytes], store: ModelStore, encode
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    data = encode(Image.open(io.BytesIO(photos["dog"])), "JPEG", exif=exif.tobytes())
+    result = classify(data, MINI_VGG, store)
+    image = decode(data)
+    annotated = annotate(image, result)
+    assert annotated.size == image.size
+    changed = np.asarray(annotated) != np.asarray(image)
+    assert changed[-30:].any()
+    assert not changed[: image.height // 2].any()
+    png = Image.open(io.BytesIO(to_png(annotated)))
+    assert png.format == "PNG"
+    assert not png.getexif()
+    assert not png.info
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 2000), (2000, 40), (5000, 3000)])
+def test_annotation_of_any_shape(
+    size: tuple[int, int], photos: dict[str, bytes], store: ModelStore
+) -> None:
+    result = classify(photos["cat"], MINI_VGG, store)
+    assert max(annotate(Image.new("RGB", size), result).size) <= MAX_SIDE
+
+
+def test_a_receipt_holds(photos: dict[str, bytes], store: ModelStore) -> None:
+    receipt = make_receipt(classify(photos["cat"], MINI_VGG, store, policy=Resize.PAD))
+    verification = verify_receipt(receipt, photos["cat"], store)
+    assert verification.holds
+    assert receipt["recipe"]["resize"] == "pad"
+    assert all(value != "unknown" for value in receipt["versions"].values())
+
+
+def test_a_receipt_of_another_photo(photos: dict[str, bytes], store: ModelStore) -> None:
+    receipt = make_receipt(classify(photos["cat"], MINI_VGG, store))
+    verification = verify_receipt(receipt, photos["dog"], store)
+    assert not verification.holds
+    assert "another photo" in verification.findings[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r["weights"].update(sha256="0" * 64), "another file"),
+        (lambda r: r["predictions"].reverse(), "answers differ"),
+        (lambda r: r["predictions"][0].update(probability=0.5), "differ by at most"),
+        (lambda r: r.update(resize="squash"), "differ by at most"),
+    ],
+    ids=["weights", "order", "probability", "recipe"],
+)
+def test_a_forged_receipt_does_not_hold(
+    photos: dict[str, bytes], store: ModelStore, change, words: str
+) -> None:
+    receipt = make_receipt(classify(photos["rocket"], MINI_VGG, store))
+    change(receipt)
+    verification = verify_receipt(receipt, photos["rocket"], store)
+    assert not verification.holds
+    assert any(words in finding for finding in verification.findings)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [None, [], 3, "text", {}, {"receipt": 2}, {"receipt": 1, "predictions": []}],
+    ids=str,
+)
+def test_what_is_no_receipt(receipt, photos: dict[str, bytes], store: ModelStore) -> None:
+    with pytest.raises(ReceiptError, match="not a receipt"):
+        verify_receipt(receipt, photos["cat"], store)
+
+
+def test_hostile_receipts(photos: dict[str, bytes], store: ModelStore) -> None:
+    good = make_receipt(classify(photos["cat"], MINI_VGG, store))
+    for field, value in [
+        ("predictions", [{"wnid": "n0", "probability": "NaN"}]),
+        ("predictions", [{"wnid": "n0", "probability": 0.1}] * 5000),
+        ("predictions", "xyz"),
+        ("weights", 7),
+        ("resize", "melt"),
+    ]:
+        try:
+            assert not verify_receipt(good | {field: value}, photos["cat"], store).holds
+        except ReceiptError as error:
+            assert "not a receipt" in str(error)
