@@ -120,6 +120,8 @@ def _read(receipt: Any) -> _Claim:
         )
         if not predictions:
             raise ValueError("it holds no predictions")
+        if not all(0 <= probability <= 1 for _, probability in predictions):
+            raise ValueError("a probability is not in [0, 1]")
         return _Claim(
             sha256=str(receipt["sha256"]),
             model=str(receipt["model"]),

@@ -41,7 +41,8 @@ class LocalWeights:
     Attributes:
         file: Its name, without the folder.
         sha256: Of the whole file, 64 hex digits.
-        verified: Whether it is the published file, by the published hash.
+        verified: Whether it is the published file, by the published hash; False too where
+            no hash is published.
     """
 
     file: str

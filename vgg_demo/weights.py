@@ -167,7 +167,7 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
     try:
         pooch.retrieve(
             spec.weights.url,
-            known_hash=f"{spec.weights.hash_algorithm}:{spec.weights.hash}",
+            known_hash=_published_hash(spec),
             fname=spec.weights.name,
             path=settings.cache_dir,
             downloader=downloader,
@@ -179,6 +179,10 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
             f"Try again, or: {how_to_place(spec, settings)}"
         ) from error
     return settings.cache_dir / spec.weights.name
+
+
+def _published_hash(spec: ModelSpec) -> str | None:
+    return f"{spec.weights.hash_algorithm}:{spec.weights.hash}" if spec.weights.hash else None
 
 
 def _answer(url: str, seconds: float) -> int:
@@ -197,7 +201,8 @@ def _answer(url: str, seconds: float) -> int:
 
     def ask() -> None:
         try:
-            answers.append(requests.head(url, timeout=seconds, allow_redirects=True))
+            # Longer than we wait, so that it is always the waiting that ends.
+            answers.append(requests.head(url, timeout=2 * seconds, allow_redirects=True))
         except requests.RequestException as error:
             answers.append(error)
 

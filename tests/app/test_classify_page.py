@@ -53,9 +53,7 @@ def test_empty_page_invites(page: AppTest) -> None:
     ("example", "verdict"),
     [("cat.jpg", "A cat"), ("dog.jpg", "A dog"), ("moose.jpg", "A deer"), ("parrot.jpg", "A bird")],
 )
-def test_one_click_on_an_example_gives_an_answer(
-    page: AppTest, example: str, verdict: str
-) -> None:
+def test_one_click_on_an_example_gives_an_answer(page: AppTest, example: str, verdict: str) -> None:
     page.button(key=f"example-{example}").click().run()
     assert not page.exception
     assert headline(page).startswith(verdict)
@@ -125,9 +123,7 @@ def test_a_wrong_model_in_the_url_is_told(page: AppTest) -> None:
     assert "Did you mean vgg" in words(page)
 
 
-def test_moving_the_slider_computes_nothing(
-    page: AppTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_moving_the_slider_computes_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     page.button(key="example-cat.jpg").click().run()
 
     def never(*_: object, **__: object) -> None:
@@ -215,7 +211,7 @@ def test_about(page: AppTest) -> None:
 def test_credits_cover_every_example_and_fit_the_limit() -> None:
     folder = MAIN.parents[1] / "data" / "examples"
     files = {path.name for path in folder.glob("*.jpg")}
-    credits = json.loads((folder / "credits.json").read_text())
-    assert files == {credit["file"] for credit in credits}
-    assert all(credit["author"] and credit["licence"] and credit["source"] for credit in credits)
+    credited = json.loads((folder / "credits.json").read_text())
+    assert files == {credit["file"] for credit in credited}
+    assert all(credit["author"] and credit["licence"] and credit["source"] for credit in credited)
     assert sum((folder / name).stat().st_size for name in files) < 600_000

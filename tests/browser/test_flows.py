@@ -46,7 +46,9 @@ def test_sideways_phone_photo_comes_upright(page: Page, tmp_path: Path) -> None:
 
 
 def test_camera(page: Page, console: list[str]) -> None:
-    page.get_by_role("radio", name="Camera").or_(page.get_by_text("Camera", exact=True)).first.click()
+    page.get_by_role("radio", name="Camera").or_(
+        page.get_by_text("Camera", exact=True)
+    ).first.click()
     page.get_by_role("button", name="Take Photo").click()
     expect(verdict(page)).to_be_visible()
     assert console == []

@@ -45,18 +45,14 @@ def test_vgg16_in_the_official_layout(
         assert not ours.weights.verified
 
 
-def test_the_random_vgg16_tells_photos_apart(
-    vgg16: keras.Model, photos: dict[str, bytes]
-) -> None:
+def test_the_random_vgg16_tells_photos_apart(vgg16: keras.Model, photos: dict[str, bytes]) -> None:
     """Guards the test above: a network that says the same of everything proves nothing."""
     answers = [keras_probabilities(vgg16, VGG16, data) for data in photos.values()]
     assert all(answer.max() > 0.002 for answer in answers)
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 
-def test_vgg16_equals_the_papers_table_in_numpy(
-    vgg16_dir: Path, photos: dict[str, bytes]
-) -> None:
+def test_vgg16_equals_the_papers_table_in_numpy(vgg16_dir: Path, photos: dict[str, bytes]) -> None:
     """The thirteen convolutions and five poolings of configuration D, written plainly.
 
     A 32×32 input keeps it quick; the convolutions do not care about the size.
@@ -146,7 +142,9 @@ def top5(probabilities: np.ndarray) -> np.ndarray:
     return np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "nasnet_mobile", "efficientnet_v2_b0"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet", "mobilenet_v2", "nasnet_mobile", "efficientnet_v2_b0"]
+)
 def test_layers_have_their_names_whatever_was_built_before(name: str) -> None:
     from vgg_demo.engine import build_unfilled
 

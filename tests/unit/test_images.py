@@ -165,11 +165,9 @@ def test_what_is_no_photo(data: bytes, error: type[ImageError], words: str) -> N
 
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.7, 0.98])
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"])
-def test_truncated_files(
-    cat: Image.Image, encode: Encode, image_format: str, kept: float
-) -> None:
+def test_truncated_files(cat: Image.Image, encode: Encode, image_format: str, kept: float) -> None:
     data = encode(cat, image_format)
-    with pytest.raises((ImageCorruptError, NotAnImageError), match="again|Choose"):
+    with pytest.raises((ImageCorruptError, NotAnImageError), match=r"again|Choose"):
         decode(data[: int(len(data) * kept)])
 
 
@@ -195,7 +193,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_zero_pixels() -> None:
-    with pytest.raises(ImageError, match="try again|Choose"):
+    with pytest.raises(ImageError, match=r"try again|Choose"):
         decode(png_header(0, 0))
 
 

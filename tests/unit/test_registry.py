@@ -26,14 +26,16 @@ def test_every_record_is_whole(spec) -> None:
     assert 0 < spec.crop_fraction <= 1
     assert spec.parameters > 1_000_000
     assert spec.cam_layer
-    assert len(spec.weights.hash) in (32, 64)
+    # Keras publishes no hash of these two.
+    unhashed = spec.name in ("mobilenet", "mobilenet_v2")
+    assert len(spec.weights.hash) in ((0,) if unhashed else (32, 64))
     assert spec.weights.size_bytes > 1_000_000
     if not spec.is_embedded:
         assert spec.weights.url.startswith("https://")
         assert spec.weights.url.endswith(".h5")
     if spec.accuracy:
         assert 50 < spec.accuracy.top1 < 100
-        assert spec.accuracy.source.startswith("https://")
+        assert spec.accuracy.source.startswith("https://") or spec.is_embedded
 
 
 def test_the_facts_of_vgg16() -> None:

@@ -115,6 +115,15 @@ def test_whole(server: Server, settings: Settings) -> None:
     assert inspect_weights(path, spec).verified
 
 
+def test_a_file_of_which_no_hash_is_published(server: Server, settings: Settings) -> None:
+    """MobileNet and MobileNetV2: downloaded, used, and never called verified."""
+    spec = spec_for(server, "whole")
+    spec = dataclasses.replace(spec, weights=dataclasses.replace(spec.weights, hash=""))
+    path = ensure_weights(spec, settings)
+    assert path.read_bytes() == CONTENT
+    assert not inspect_weights(path, spec).verified
+
+
 def test_second_time_nothing_is_downloaded(server: Server, settings: Settings) -> None:
     for _ in range(3):
         ensure_weights(spec_for(server, "whole"), settings)
@@ -177,7 +186,7 @@ def test_no_space(server: Server, settings: Settings) -> None:
 def test_no_right_to_write(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     settings = Settings(cache_dir=tmp_path / "file" / "models")
-    with pytest.raises(WeightsDownloadError, match="Cannot write to .* KERAS_HOME"):
+    with pytest.raises(WeightsDownloadError, match=r"Cannot write to .* KERAS_HOME"):
         ensure_weights(spec_for(server, "whole"), settings)
 
 

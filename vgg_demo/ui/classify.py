@@ -174,8 +174,6 @@ def choose_model() -> ModelSpec:
     The URL holds the model's name as on the command line. A bound widget would write what
     the list shows, which changes when a model has been downloaded.
     """
-    if "model" not in st.session_state:
-        st.session_state["model"] = named_in_url()
     names = sorted(
         MODELS, key=lambda name: (name != DEFAULT_MODEL, not shared.is_here(MODELS[name]))
     )
@@ -189,7 +187,14 @@ def choose_model() -> ModelSpec:
     def write_url() -> None:
         st.query_params["model"] = st.session_state["model"]
 
-    name = st.selectbox("Model", names, format_func=describe, key="model", on_change=write_url)
+    name = st.selectbox(
+        "Model",
+        names,
+        index=names.index(named_in_url()),
+        format_func=describe,
+        key="model",
+        on_change=write_url,
+    )
     return MODELS.get(name or DEFAULT_MODEL, MODELS[DEFAULT_MODEL])
 
 
@@ -318,8 +323,7 @@ def show_verdict(result: Classification, spec: ModelSpec) -> None:
                 "Unverified weights",
                 icon=":material/gpp_maybe:",
                 color="orange",
-                help=f"The file {result.weights.file} was put here by hand and is not the "
-                "published one: its hash differs.",
+                help=f"{result.weights.file}: {unverified_words(spec)}.",
             )
         if not verdict.certainty.is_sure:
             show_doubt(verdict)
@@ -430,7 +434,7 @@ def show_details(photo: Photo, result: Classification, spec: ModelSpec, policy: 
             width="stretch",
             alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
         )
-        verified = "the published file" if result.weights.verified else "not the published file"
+        verified = "the published file" if result.weights.verified else unverified_words(spec)
         facts.markdown(
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_WORDS[policy]}\n"
             f"- **Pixels:** {PREPROCESSING_WORDS[spec.preprocessing]}\n"
@@ -440,6 +444,12 @@ def show_details(photo: Photo, result: Classification, spec: ModelSpec, policy: 
             f"- **Weights:** `{result.weights.file}`, {verified}\n"
             f"- **Precision:** {result.precision}"
         )
+
+
+def unverified_words(spec: ModelSpec) -> str:
+    if not spec.weights.hash:
+        return "Keras publishes no hash of this file, so it cannot be checked"
+    return "not the published file; its hash differs"
 
 
 def _capital(text: str) -> str:

@@ -1,0 +1,54 @@
+"""The embedded model keeps what its card promises."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vgg_demo.images import decode
+from vgg_demo.labels import load_labels
+from vgg_demo.preprocess import prepare
+from vgg_demo.registry import get_spec
+from vgg_demo.store import ModelStore
+
+DATA = Path(__file__).parents[2] / "vgg_demo" / "data"
+MINI_VGG = get_spec("mini_vgg")
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    return json.loads((DATA / "mini_vgg.json").read_text())
+
+
+def test_accuracy_on_all_test_images(
+    shared: Path, store: ModelStore, report: dict, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Through our own gate and recipe, on all 10,000 test images of CIFAR-10."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    with tarfile.open(shared / "data" / "cifar10.tar.xz") as archive:
+        test = [member for member in archive if member.name.startswith("test/")]
+        archive.extractall(folder, members=test, filter="data")
+    engine = store.get(MINI_VGG).engine
+    right = total = 0
+    for label in load_labels("cifar10"):
+        paths = sorted((folder / "test" / label.label).glob("*.jpg"))
+        batch = np.concatenate([prepare(decode(p.read_bytes()), MINI_VGG) for p in paths])
+        right += int((engine.logits(batch).argmax(axis=1) == label.index).sum())
+        total += len(paths)
+    assert total == report["test_images"] == 10_000
+    assert right / total == pytest.approx(report["accuracy"], abs=5e-4)
+    assert MINI_VGG.accuracy is not None
+    assert round(100 * report["accuracy"], 1) == MINI_VGG.accuracy.top1
+
+
+def test_card_tells_the_report(report: dict) -> None:
+    card = (DATA / "mini_vgg.md").read_text()
+    assert f"{report['accuracy']:.2%}".replace("%", " %") in card
+    assert f"{report['parameters']:,}" in card
+    assert f"{report['expected_calibration_error']:.3f}" in card
+    for name, recall in report["recall"].items():
+        assert f"| {name} | {recall:.1%} |".replace("%", " %") in card

@@ -1,0 +1,55 @@
+"""Takes the README's screenshots of a running app.
+
+    python tools/take_screenshots.py http://localhost:8501
+
+Run the app offline with MobileNetV2's weights in VGG_DEMO_WEIGHTS_DIR: the pictures show
+a model that is really there. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+IMAGES = Path("docs/images")
+DESKTOP = {"width": 1280, "height": 1000}
+PHONE = {"width": 390, "height": 1000}
+TIMEOUT = 60_000  # milliseconds
+
+
+def take(browser: Browser, url: str, name: str, example: str, size: dict, scheme: str) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{url}/?model=mobilenet_v2")
+    page.get_by_role("button", name=example, exact=True).click(timeout=TIMEOUT)
+    expect(page.get_by_text("MobileNetV2's answer")).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_test_id("stVegaLiteChart").get_by_text("100%")).to_be_visible(
+        timeout=TIMEOUT
+    )
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=TIMEOUT)
+    main = page.get_by_test_id("stMainBlockContainer")
+    height = main.evaluate("element => element.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1_000)  # the chart is drawn anew after a resize
+    page.screenshot(path=IMAGES / f"{name}.png")
+    context.close()
+
+
+def main() -> None:
+    url = sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8501"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        take(browser, url, "classify-light", "Dog", DESKTOP, "light")
+        take(browser, url, "classify-dark", "Cat", DESKTOP, "dark")
+        take(browser, url, "classify-phone", "Parrot", PHONE, "light")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
