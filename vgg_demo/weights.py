@@ -28,6 +28,8 @@ from vgg_demo.registry import ModelSpec
 from vgg_demo.results import LocalWeights
 from vgg_demo.settings import Settings
 
+pooch.get_logger().setLevel("WARNING")  # it announces every download on stderr
+
 CHUNK_BYTES = 1 << 20
 FREE_DISK_MARGIN = 1.05
 """Room asked for on the disk, over the size of the file."""

@@ -8,11 +8,11 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.weights_server import Server, serving
 from vgg_demo.downloads import Downloads, Status
 from vgg_demo.errors import DiskFullError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.registry import ModelSpec, WeightFile, get_spec
@@ -22,66 +22,10 @@ from vgg_demo.weights import Progress, ensure_weights, find_weights, inspect_wei
 CONTENT = os.urandom(3_000_000)
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT in the manner that the path asks for, and counts."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies_sent = 0
-        self.go_on = threading.Event()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_HEAD(self) -> None:
-        self._head()
-
-    def do_GET(self) -> None:
-        if not self._head():
-            return
-        self.server.bodies_sent += 1
-        half = len(CONTENT) // 2
-        match self.path:
-            case "/whole":
-                self.wfile.write(CONTENT)
-            case "/wrong":
-                self.wfile.write(CONTENT[::-1])
-            case "/cut":
-                self.wfile.write(CONTENT[:half])
-                self.close_connection = True
-            case "/stalls" | "/slow":
-                self.wfile.write(CONTENT[:half])
-                self.wfile.flush()
-                self.server.go_on.wait(20)
-                if self.path == "/slow":
-                    self.wfile.write(CONTENT[half:])
-
-    def _head(self) -> bool:
-        if self.path == "/silent":
-            self.server.go_on.wait(20)
-        if self.path == "/missing":
-            self.send_error(404)
-            return False
-        self.send_response(200)
-        size = 10**15 if self.path == "/huge" else len(CONTENT)
-        self.send_header("Content-Length", str(size))
-        self.end_headers()
-        return True
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with serving(CONTENT) as running:
         yield running
-        running.go_on.set()
-        running.shutdown()
 
 
 @pytest.fixture

@@ -171,18 +171,16 @@ def choose_settings() -> tuple[ModelSpec, Resize, int]:
 def choose_model() -> ModelSpec:
     """Offers what is on this machine first, then what can be downloaded.
 
-    The URL holds the model's name as on the command line. A bound widget would write what
-    the list shows, which changes when a model has been downloaded.
+    The URL holds the model's name as on the command line; a bound widget would write what
+    the list shows. What the list shows of a model never changes, or Streamlit would lose
+    the choice when a model arrives.
     """
     names = sorted(
         MODELS, key=lambda name: (name != DEFAULT_MODEL, not shared.is_here(MODELS[name]))
     )
 
     def describe(name: str) -> str:
-        spec = MODELS[name]
-        if shared.is_here(spec):
-            return f"{spec.keras_name} – on this machine"
-        return f"{spec.keras_name} – {spec.weights.size_bytes / 1e6:,.0f} MB to download"
+        return f"{MODELS[name].keras_name} ({MODELS[name].weights.size_bytes / 1e6:,.0f} MB)"
 
     def write_url() -> None:
         st.query_params["model"] = st.session_state["model"]
@@ -194,6 +192,7 @@ def choose_model() -> ModelSpec:
         format_func=describe,
         key="model",
         on_change=write_url,
+        help="First VGG16, then what else is on this machine, then what can be downloaded.",
     )
     return MODELS.get(name or DEFAULT_MODEL, MODELS[DEFAULT_MODEL])
 
