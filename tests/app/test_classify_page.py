@@ -67,6 +67,15 @@ def test_upload(page: AppTest, photos: dict[str, bytes]) -> None:
     assert "mine.jpg" in words(page)
 
 
+def test_a_photo_taken_back_is_gone(page: AppTest, photos: dict[str, bytes]) -> None:
+    page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
+    assert page.session_state["photo"].file == "mine.jpg"
+    page.file_uploader[0].clear().run()
+    assert not page.exception
+    assert "photo" not in page.session_state
+    assert not page.header
+
+
 def test_camera(page: AppTest, photos: dict[str, bytes]) -> None:
     page.get_by_key("source").set_value("Camera").run()
     page.camera_input[0].upload("snap.jpg", photos["cat"]).run()

@@ -46,7 +46,6 @@ PREPROCESSING_WORDS = {
     "torch": "scaled by ImageNet's mean and deviation",
     "none": "as they are; the network scales them itself",
 }
-DISPLAY_SIDE = 640  # pixels; longer side of the photo on the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,8 @@ class Photo:
     data: bytes
     description: str
     credit: str = ""
+    source: str = ""
+    """Key of the widget that it came through; empty for an example."""
 
 
 def main() -> None:
@@ -133,8 +134,13 @@ def take_upload(key: str) -> None:
     uploaded = st.session_state[key]
     if uploaded is not None:
         st.session_state["photo"] = Photo(
-            file=uploaded.name, data=uploaded.getvalue(), description=f"Your photo {uploaded.name}"
+            file=uploaded.name,
+            data=uploaded.getvalue(),
+            description=f"Your photo {uploaded.name}",
+            source=key,
         )
+    elif "photo" in st.session_state and st.session_state["photo"].source == key:
+        del st.session_state["photo"]  # taken back by the visitor
 
 
 def take_example(example: Example) -> None:
@@ -288,7 +294,7 @@ def show_result(photo: Photo, spec: ModelSpec, policy: Resize, top: int) -> None
             st.error(str(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:")
             return
     with slot.container():
-        st.image(display_copy(photo), alt=photo.description)
+        st.image(shared.get_display_copy(photo.data), alt=photo.description)
         st.caption(" · ".join(part for part in (photo.file, photo.credit) if part))
     with right:
         show_verdict(result, spec)
@@ -299,12 +305,6 @@ def show_result(photo: Photo, spec: ModelSpec, policy: Resize, top: int) -> None
 
 def loading_words(spec: ModelSpec) -> str:
     return f"Loading {spec.keras_name}, once for all visitors …"
-
-
-def display_copy(photo: Photo) -> Image.Image:
-    image = decode(photo.data, shared.get_settings().limits)
-    image.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
-    return image
 
 
 def show_verdict(result: Classification, spec: ModelSpec) -> None:

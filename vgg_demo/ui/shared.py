@@ -9,10 +9,12 @@ import threading
 from dataclasses import replace
 
 import streamlit as st
+from PIL import Image
 
 from vgg_demo.classify import classify
 from vgg_demo.downloads import Downloads
 from vgg_demo.errors import VggDemoError
+from vgg_demo.images import decode
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.results import Classification
@@ -22,6 +24,8 @@ from vgg_demo.weights import find_weights
 
 RESULTS_KEPT = 500
 """Results in the cache; one of a thousand classes takes about 8 kB."""
+
+DISPLAY_SIDE = 640  # pixels; longer side of the photo on the page
 
 
 @st.cache_resource(show_spinner=False)
@@ -65,6 +69,23 @@ def _classify_once(
     return classify(
         _data, get_spec(model), get_store(), policy=Resize(resize), limits=settings.limits
     )
+
+
+def get_display_copy(data: bytes) -> Image.Image:
+    """Returns a photo at the size of the page, decoded once.
+
+    Raises:
+        ImageError: If the picture cannot be used.
+    """
+    return _shrink_once(hashlib.sha256(data).hexdigest(), _data=data)
+
+
+# Photos are for the session that brought them; results, which hold none, for all.
+@st.cache_data(scope="session", max_entries=1, show_spinner=False)
+def _shrink_once(sha256: str, *, _data: bytes) -> Image.Image:  # noqa: ARG001
+    image = decode(_data, get_settings().limits)
+    image.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+    return image
 
 
 def is_here(spec: ModelSpec) -> bool:
