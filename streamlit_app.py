@@ -4,15 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from starlette.formparsers import MultiPartParser
+
+from vgg_demo.images import DEFAULT_LIMITS
+
+# Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory.
+MultiPartParser.spool_max_size = 2 * DEFAULT_LIMITS.size_bytes
 
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
     # Imported here: what Streamlit caches must not be made before its runtime exists.
-    from vgg_demo.ui.shared import warm_up
+    from vgg_demo.ui.shared import get_downloads, warm_up
 
     warm_up()
     yield
+    get_downloads().stop()
 
 
 app = st.App("vgg_demo/ui/main.py", lifespan=lifespan)

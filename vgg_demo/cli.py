@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +27,13 @@ from vgg_demo.results import Classification, Failure, to_document
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.version import __version__
-from vgg_demo.weights import Progress, ensure_weights, find_weights, inspect_weights
+from vgg_demo.weights import (
+    Progress,
+    check_weights_dir,
+    ensure_weights,
+    find_weights,
+    inspect_weights,
+)
 
 weights_dir_option = click.option(
     "--weights-dir",
@@ -103,7 +110,8 @@ def classify_command(
         if not as_json:
             _print_result(result, top)
     if as_json:
-        click.echo(json.dumps(to_document(results, failures, top), indent=2, ensure_ascii=False))
+        # ASCII, because a file name may hold bytes that are no text.
+        click.echo(json.dumps(to_document(results, failures, top), indent=2))
     sys.exit(1 if failures else 0)
 
 
@@ -191,6 +199,7 @@ def _classifier(
 ) -> Callable[[str], Classification]:
     """Returns a function from a path to a result; the model is loaded at the first photo."""
     store = ModelStore(settings)
+    written: Counter[str] = Counter()
 
     def classify_one(path: str) -> Classification:
         data = read_file(path, settings.limits)
@@ -198,7 +207,10 @@ def _classifier(
         _ensure(spec, settings)
         result = classify(data, spec, store, file=path, policy=policy, limits=settings.limits)
         if annotate_into is not None:
-            target = annotate_into / f"{Path(path).stem}.{spec.name}.png"
+            # Two photos of one name from two folders do not overwrite each other.
+            written[stem := Path(path).stem] += 1
+            number = f"-{written[stem]}" if written[stem] > 1 else ""
+            target = annotate_into / f"{stem}{number}.{spec.name}.png"
             _write(target, to_png(annotate(decode(data, settings.limits), result)))
         return result
 
@@ -242,7 +254,7 @@ def _read_json(path: str) -> Any:
 
     try:
         return json.loads(read_file(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReceiptError(f"{path!r} is not JSON ({error}).") from error
 
 
@@ -257,7 +269,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _settings(weights_dir: str | None) -> Settings:
-    return Settings.from_environment(os.environ, weights_dir)
+    settings = Settings.from_environment(os.environ, weights_dir)
+    check_weights_dir(settings)
+    return settings
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from vgg_demo.errors import VggDemoError
+from vgg_demo.errors import VggDemoError, WeightsDownloadError
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.weights import Progress, ensure_weights
+
+THREAD_NAME = "download-"
+STOP_SECONDS = 5.0
 
 
 class Status(Enum):
@@ -42,6 +45,7 @@ class Downloads:
         self._settings = settings
         self._downloads: dict[str, Download] = {}
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
 
     def start(self, spec: ModelSpec) -> None:
         """Starts a download in a thread of its own, unless it runs already."""
@@ -51,20 +55,35 @@ class Downloads:
                 return
             self._downloads[spec.name] = Download(Status.RUNNING)
         threading.Thread(
-            target=self._run, args=(spec,), name=f"download-{spec.name}", daemon=True
+            target=self._run, args=(spec,), name=THREAD_NAME + spec.name, daemon=True
         ).start()
 
     def get(self, spec: ModelSpec) -> Download | None:
         """Returns how a model's download stands; None if it was never started."""
         return self._downloads.get(spec.name)
 
+    def stop(self) -> None:
+        """Ends all downloads, so that none leaves half a file behind."""
+        self._stopping.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith(THREAD_NAME):
+                thread.join(STOP_SECONDS)
+
     def _run(self, spec: ModelSpec) -> None:
         def show(progress: Progress) -> None:
-            self._downloads[spec.name] = replace(self._downloads[spec.name], progress=progress)
+            if self._stopping.is_set():
+                raise WeightsDownloadError("The download was ended with the server.")
+            self._set(spec, Download(Status.RUNNING, progress))
 
+        outcome = Download(Status.FAILED, error="The download ended unexpectedly. Try again.")
         try:
             ensure_weights(spec, self._settings, show)
+            outcome = Download(Status.DONE)
         except VggDemoError as error:
-            self._downloads[spec.name] = Download(Status.FAILED, error=str(error))
-        else:
-            self._downloads[spec.name] = Download(Status.DONE)
+            outcome = Download(Status.FAILED, error=str(error))
+        finally:  # whatever happens, no visitor waits for ever
+            self._set(spec, outcome)
+
+    def _set(self, spec: ModelSpec, download: Download) -> None:
+        with self._lock:
+            self._downloads[spec.name] = download

@@ -100,11 +100,15 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
         )
     try:
         _fill(model, path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        mend = (
+            "Install VGG Demo again."
+            if spec.is_embedded
+            else "Delete it to have it downloaded again, or put the right one in its place."
+        )
         raise WeightsCorruptError(
             f"The weights in {path} cannot be used for {spec.keras_name} "
-            f"({str(error).strip()[:200]}). The file is damaged or is another model's. "
-            "Delete it to have it downloaded again, or put the right one in its place."
+            f"({str(error).strip()[:200]}). The file is damaged or is another model's. {mend}"
         ) from error
     if spec.module == "efficientnet":
         _rescale_efficientnet(model)

@@ -47,7 +47,7 @@ class ImageLimits:
         pixels: Width times height.
     """
 
-    size_bytes: int = 20_000_000
+    size_bytes: int = 20 * 2**20
     pixels: int = 50_000_000
 
 
@@ -97,7 +97,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         raise NotAnImageError("The file is empty (0 bytes). Choose a photo.")
     if len(data) > limits.size_bytes:
         raise ImageTooLargeError(
-            f"The file has more than {limits.size_bytes / 1e6:.0f} MB, the limit here. "
+            f"The file has more than {limits.size_bytes / 2**20:.0f} MB, the limit here. "
             "Save the photo smaller or as a JPEG, then try again."
         )
     image = _open(data, limits)
@@ -107,6 +107,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
     try:
         image.load()
+        return _to_rgb(_upright(image))
     # Pillow's decoders report damage through many types; whatever a damaged file makes
     # them raise here is the file's fault, and the person must be told about the file.
     except MemoryError:
@@ -116,7 +117,6 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
             f"The picture is damaged or cut off ({_short(error)}). "
             "Copy or download it again, then try again."
         ) from error
-    return _to_rgb(_upright(image))
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
@@ -165,11 +165,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scales 16-bit and float greys to 8 bits; Pillow's own `convert` would clip them."""
-    values = np.asarray(image, dtype=np.float32)
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    largest = values.max(initial=0.0)
     if image.mode == "F":
-        scale = 255.0 if values.max(initial=0) <= 1.0 else 1.0
+        scale = 255.0 if largest <= 1.0 else 1.0
     else:
-        scale = 255.0 / 65_535.0
+        scale = 255.0 / (65_535 if largest <= 65_535 else 2**31 - 1)
     return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 

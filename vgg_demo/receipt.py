@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,8 +14,9 @@ from vgg_demo.errors import ReceiptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import get_spec
-from vgg_demo.results import Classification
+from vgg_demo.results import Classification, Prediction
 from vgg_demo.store import ModelStore
+from vgg_demo.version import __version__
 
 RECEIPT_SCHEMA = 1
 TOLERANCE = 1e-4
@@ -37,23 +39,11 @@ class Verification:
 
 def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
     """Returns a result with its recipe and the versions behind it, as plain JSON values."""
-    from vgg_demo.version import __version__
-
-    spec = get_spec(result.model)
     return {
         "receipt": RECEIPT_SCHEMA,
         **result.to_dict(top),
-        "recipe": {
-            "input_size": spec.input_size,
-            "preprocessing": spec.preprocessing,
-            "resize": result.resize,
-            "crop_fraction": spec.crop_fraction,
-        },
-        "versions": {
-            "vgg_demo": __version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("tensorflow", "keras", "pillow", "numpy")},
-        },
+        "recipe": _recipe(result),
+        "versions": _versions(),
     }
 
 
@@ -80,26 +70,51 @@ def verify_receipt(
         return Verification(False, ("It is another photo: its SHA-256 differs.",))
     spec = get_spec(claimed.model)
     result = classify(data, spec, store, policy=claimed.resize, limits=limits)
-    if len(claimed.predictions) > len(result.probabilities):
-        raise ReceiptError(
-            f"This is not a receipt of VGG Demo: it names {len(claimed.predictions)} answers, "
-            f"and {spec.keras_name} has {len(result.probabilities)}. "
-            "Give the JSON file that was saved with a result."
-        )
-    actual = result.predictions(len(claimed.predictions))
-    same_weights = result.weights.sha256 == claimed.weights_sha256
-    same_order = [p.wnid for p in actual] == [wnid for wnid, _ in claimed.predictions]
-    difference = max(
-        abs(now.probability - then)
-        for now, (_, then) in zip(actual, claimed.predictions, strict=True)
+    checks = (
+        (True, "The photo is the same, byte for byte."),
+        _check(result.weights.sha256 == claimed.weights_sha256, "The weights file"),
+        _check(result.precision == claimed.precision, "The precision"),
+        _check(_recipe(result) == claimed.recipe, "The recipe"),
+        _compare_answers(result, claimed.predictions),
     )
-    findings = (
-        "The photo is the same, byte for byte.",
-        "The weights are the same file." if same_weights else "The weights are another file.",
-        "The answers come in the same order." if same_order else "The answers differ.",
-        f"The probabilities differ by at most {difference:.1e} ({TOLERANCE:g} is allowed).",
+    findings = tuple(finding for _, finding in checks)
+    return Verification(all(holds for holds, _ in checks), findings + _other(claimed.versions))
+
+
+def _check(same: bool, what: str) -> tuple[bool, str]:
+    return same, f"{what} is {'the same' if same else 'another one'}."
+
+
+def _compare_answers(result: Classification, claimed: tuple[Prediction, ...]) -> tuple[bool, str]:
+    """Compares class by class: near ties may change places within the tolerance."""
+    actual = {p.wnid: p for p in result.predictions(len(result.probabilities))}
+    if any(
+        (p.wnid not in actual) or (p.index, p.label) != (actual[p.wnid].index, actual[p.wnid].label)
+        for p in claimed
+    ):
+        return False, "The answers name classes that the model does not have."
+    if len({p.wnid for p in claimed}) < len(claimed):
+        return False, "The answers name a class twice."
+    difference = max(abs(p.probability - actual[p.wnid].probability) for p in claimed)
+    left_out = [p.probability for p in actual.values() if p.wnid not in {c.wnid for c in claimed}]
+    best = min(p.probability for p in claimed) + TOLERANCE >= max(left_out, default=0.0)
+    descending = [p.probability for p in claimed]
+    ranked = descending == sorted(descending, reverse=True)
+    return (
+        difference <= TOLERANCE and best and ranked,
+        f"The answers {'are' if best and ranked else 'are not'} the most probable ones, best "
+        f"first; their probabilities differ by at most {difference:.1e} "
+        f"({TOLERANCE:g} is allowed).",
     )
-    return Verification(same_weights and same_order and difference <= TOLERANCE, findings)
+
+
+def _other(versions: Mapping[str, str]) -> tuple[str, ...]:
+    here = _versions()
+    return tuple(
+        f"Made with {name} {version}; here it is {here.get(name, 'missing')}."
+        for name, version in versions.items()
+        if here.get(name) != version
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +122,11 @@ class _Claim:
     sha256: str
     model: str
     weights_sha256: str
+    precision: str
     resize: Resize
-    predictions: tuple[tuple[str, float], ...]
+    recipe: Mapping[str, Any]
+    versions: Mapping[str, str]
+    predictions: tuple[Prediction, ...]
 
 
 def _read(receipt: Any) -> _Claim:
@@ -116,25 +134,54 @@ def _read(receipt: Any) -> _Claim:
         if receipt["receipt"] != RECEIPT_SCHEMA:
             raise ValueError(f"its version is {receipt['receipt']!r}, not {RECEIPT_SCHEMA}")
         predictions = tuple(
-            (str(p["wnid"]), float(p["probability"])) for p in receipt["predictions"]
+            Prediction(
+                rank=int(p["rank"]),
+                index=int(p["index"]),
+                wnid=str(p["wnid"]),
+                label=str(p["label"]),
+                probability=float(p["probability"]),
+            )
+            for p in receipt["predictions"]
         )
         if not predictions:
             raise ValueError("it holds no predictions")
-        if not all(0 <= probability <= 1 for _, probability in predictions):
+        if not all(0 <= p.probability <= 1 for p in predictions):
             raise ValueError("a probability is not in [0, 1]")
         return _Claim(
             sha256=str(receipt["sha256"]),
             model=str(receipt["model"]),
             weights_sha256=str(receipt["weights"]["sha256"]),
+            precision=str(receipt["precision"]),
             resize=Resize(receipt["resize"]),
+            recipe=dict(receipt["recipe"]),
+            versions={str(k): str(v) for k, v in receipt["versions"].items()},
             predictions=predictions,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ReceiptError(
             f"This is not a receipt of VGG Demo ({missing[:120]}). "
             "Give the JSON file that was saved with a result."
         ) from error
+
+
+def _recipe(result: Classification) -> dict[str, Any]:
+    spec = get_spec(result.model)
+    return {
+        "input_size": spec.input_size,
+        "preprocessing": spec.preprocessing,
+        "resize": result.resize,
+        "crop_fraction": spec.crop_fraction,
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tensorflow", "keras", "pillow", "numpy")
+    return {
+        "vgg_demo": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in packages},
+    }
 
 
 def _version(package: str) -> str:

@@ -33,7 +33,8 @@ class ModelStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loaded: dict[str, LoadedModel] = {}
-        self._lock = threading.Lock()
+        self._wanted: dict[str, threading.Lock] = {}
+        self._loading = threading.Lock()
 
     def get(self, spec: ModelSpec, on_progress: OnProgress | None = None) -> LoadedModel:
         """Returns a model, loading (and downloading) it if need be.
@@ -43,16 +44,23 @@ class ModelStore:
         Raises:
             WeightsError: If the weights cannot be had.
         """
-        with self._lock:
-            if spec.name not in self._loaded:
-                # Downloaded and known before anything is thrown out.
-                path = ensure_weights(spec, self._settings, on_progress)
-                weights = inspect_weights(path, spec)
+        # Whoever asks for a loaded model waits for nobody; whoever asks for another one,
+        # only for those who ask for the same.
+        if loaded := self._loaded.get(spec.name):
+            return loaded
+        with self._wanted.setdefault(spec.name, threading.Lock()):
+            if loaded := self._loaded.get(spec.name):
+                return loaded
+            # Downloaded and known before anything is thrown out.
+            path = ensure_weights(spec, self._settings, on_progress)
+            weights = inspect_weights(path, spec)
+            with self._loading:
                 self._make_room(spec)
                 from vgg_demo.engine import load_engine
 
-                self._loaded[spec.name] = LoadedModel(load_engine(spec, path), weights)
-            return self._loaded[spec.name]
+                loaded = LoadedModel(load_engine(spec, path), weights)
+                self._loaded[spec.name] = loaded
+            return loaded
 
     def is_loaded(self, spec: ModelSpec) -> bool:
         """Whether the model can answer without being loaded first."""
@@ -61,10 +69,7 @@ class ModelStore:
     def _make_room(self, spec: ModelSpec) -> None:
         if spec.is_embedded:
             return
-        for name in [name for name, loaded in self._loaded.items() if not _embedded(loaded)]:
-            del self._loaded[name]
+        for name, loaded in tuple(self._loaded.items()):
+            if not loaded.engine.spec.is_embedded:
+                del self._loaded[name]
         gc.collect()  # a Keras model is full of reference cycles
-
-
-def _embedded(loaded: LoadedModel) -> bool:
-    return loaded.engine.spec.is_embedded

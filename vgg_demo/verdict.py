@@ -87,27 +87,29 @@ class Verdict:
     """What to tell a person.
 
     Attributes:
-        winner: The most probable class.
-        probability: Its probability.
         group: The most specific group above the threshold; None when only groups would
-            qualify that say too little. It may be the winner itself.
+            qualify that say too little. It may be a single class.
+        winner: The most probable class of the group, or of all where there is none.
+        probability: Its probability.
         certainty: How sure the network is.
     """
 
+    group: Group | None
     winner: ClassLabel
     probability: float
-    group: Group | None
     certainty: Certainty
 
 
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""
     labels = load_labels(get_spec(result.model).labels)
-    (best,) = result.predictions(1)
+    group = roll_up(result.probabilities, labels)
+    indices = _members(labels)[group.wnid] if group else range(len(labels))
+    best = max(indices, key=lambda index: result.probabilities[index])
     return Verdict(
-        winner=labels[best.index],
-        probability=best.probability,
-        group=roll_up(result.probabilities, labels),
+        group=group,
+        winner=labels[best],
+        probability=float(result.probabilities[best]),
         certainty=judge_certainty(result.probabilities),
     )
 

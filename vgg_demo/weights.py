@@ -74,9 +74,34 @@ def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
     if spec.is_embedded:
         return Path(str(files("vgg_demo").joinpath("data", spec.weights.name)))
     for folder in (settings.weights_dir, settings.cache_dir):
-        if folder is not None and (folder / spec.weights.name).is_file():
+        if folder is not None and _is_file(folder / spec.weights.name):
             return folder / spec.weights.name
     return None
+
+
+def check_weights_dir(settings: Settings) -> None:
+    """Makes sure that the folder that the user named can be looked into.
+
+    Raises:
+        WeightsMissingError: If it cannot.
+    """
+    folder = settings.weights_dir
+    if folder is None:
+        return
+    try:
+        next(iter(folder.iterdir()), None)
+    except OSError as error:
+        raise WeightsMissingError(
+            f"Cannot look into the weights folder {folder} ({error.strerror or error}). "
+            "Check --weights-dir or VGG_DEMO_WEIGHTS_DIR."
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no right to look into the folder
+        return False
 
 
 def ensure_weights(
@@ -180,7 +205,9 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
             f"(its {spec.weights.hash_algorithm} is wrong); it was thrown away. "
             f"Try again, or: {how_to_place(spec, settings)}"
         ) from error
-    return settings.cache_dir / spec.weights.name
+    path = settings.cache_dir / spec.weights.name
+    path.chmod(0o644)  # temporary files, which it was, are for their owner only
+    return path
 
 
 def _published_hash(spec: ModelSpec) -> str | None:
@@ -216,7 +243,8 @@ def _answer(url: str, seconds: float) -> int:
     if isinstance(answers[0], requests.RequestException):
         raise answers[0]
     answers[0].raise_for_status()
-    return int(answers[0].headers.get("Content-Length", 0))
+    length = answers[0].headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 class _ProgressBar:

@@ -171,7 +171,7 @@ def test_damaged_files(damage, tmp_path: Path) -> None:
     whole = Path(__file__).parents[2] / "vgg_demo" / "data" / "mini_vgg.h5"
     path = tmp_path / "mini_vgg.h5"
     path.write_bytes(damage(whole.read_bytes()))
-    with pytest.raises(WeightsCorruptError, match=r"mini_vgg\.h5 .* Delete it"):
+    with pytest.raises(WeightsCorruptError, match=r"mini_vgg\.h5 .* Install VGG Demo again"):
         load_engine(spec, path)
 
 

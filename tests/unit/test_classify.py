@@ -162,12 +162,29 @@ def test_a_receipt_of_another_photo(photos: dict[str, bytes], store: ModelStore)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r["weights"].update(sha256="0" * 64), "another file"),
-        (lambda r: r["predictions"].reverse(), "answers differ"),
+        (lambda r: r["weights"].update(sha256="0" * 64), "weights file is another"),
+        (lambda r: r["predictions"].reverse(), "are not the most probable"),
+        (lambda r: r["predictions"].pop(0), "are not the most probable"),
         (lambda r: r["predictions"][0].update(probability=0.5), "differ by at most"),
-        (lambda r: r.update(resize="squash"), "differ by at most"),
+        (lambda r: r["predictions"][0].update(label="yacht"), "does not have"),
+        (lambda r: r["predictions"][0].update(index=3), "does not have"),
+        (lambda r: r["predictions"].append(dict(r["predictions"][-1])), "twice"),
+        (lambda r: r.update(resize="squash"), "recipe is another"),
+        (lambda r: r["recipe"].update(preprocessing="caffe"), "recipe is another"),
+        (lambda r: r.update(precision="int8"), "precision is another"),
     ],
-    ids=["weights", "order", "probability", "recipe"],
+    ids=[
+        "weights",
+        "order",
+        "left out",
+        "probability",
+        "label",
+        "index",
+        "twice",
+        "resize",
+        "recipe",
+        "precision",
+    ],
 )
 def test_a_forged_receipt_does_not_hold(
     photos: dict[str, bytes], store: ModelStore, change, words: str
@@ -191,7 +208,13 @@ def test_what_is_no_receipt(receipt, photos: dict[str, bytes], store: ModelStore
 
 def test_hostile_receipts(photos: dict[str, bytes], store: ModelStore) -> None:
     good = make_receipt(classify(photos["cat"], MINI_VGG, store))
+    assert verify_receipt(good | {"versions": {"keras": "2.0"}}, photos["cat"], store).holds
+    answer = good["predictions"][0]
     for field, value in [
+        ("predictions", [answer | {"probability": 10**400}]),
+        ("predictions", [answer | {"probability": float("nan")}]),
+        ("recipe", 5),
+        ("versions", [1]),
         ("predictions", [{"wnid": "n0", "probability": "NaN"}]),
         ("predictions", [{"wnid": "n0", "probability": 0.1}] * 5000),
         ("predictions", "xyz"),

@@ -50,7 +50,7 @@ def main() -> None:
             "Thirteen convolutions look, five poolings halve the picture, three dense layers "
             "decide among a thousand classes."
         )
-    show_layers()
+    layers = st.container()
     with st.container(width=TEXT_WIDTH):
         st.header("Where it learned", anchor=False)
         st.markdown(
@@ -60,6 +60,8 @@ def main() -> None:
         )
         show_limits()
         show_sources()
+    with layers:  # last, because it waits for TensorFlow
+        show_layers()
 
 
 def dogs_in_imagenet() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 import streamlit as st
@@ -15,7 +16,7 @@ from vgg_demo.errors import ImageError, VggDemoError
 from vgg_demo.examples import Example, load_examples
 from vgg_demo.images import SUFFIXES, decode
 from vgg_demo.labels import load_labels, with_article
-from vgg_demo.preprocess import Resize, resize
+from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import make_receipt
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification
@@ -63,8 +64,8 @@ class Photo:
 def main() -> None:
     st.title("What does VGG16 see in your photo?", anchor=False)
     st.markdown(
-        "Give a photo. A neural network that learned from 1.2 million pictures says what is on "
-        "it, how sure it is, and what it really looked at."
+        "Give a photo. A neural network says what is on it, how sure it is, and what it really "
+        "looked at."
     )
     choose_photo()
     photo: Photo | None = st.session_state.get("photo")
@@ -281,22 +282,20 @@ def offer_download(spec: ModelSpec, error: str) -> None:
 def show_result(photo: Photo, spec: ModelSpec, policy: Resize, top: int) -> None:
     left, right = st.columns([5, 6], gap="medium")
     with left:
-        slot = st.empty()
+        try:
+            st.image(shared.get_display_copy(photo.data), alt=photo.description)
+        except ImageError as error:
+            st.error(str(error), title="This photo cannot be used", icon=":material/broken_image:")
+            return
+        st.caption(" · ".join(part for part in (escape(photo.file), photo.credit) if part))
     with right:
         try:
             waiting = "Looking …" if shared.get_store().is_loaded(spec) else loading_words(spec)
             with st.spinner(waiting, show_time=True):
                 result = shared.get_result(photo.data, photo.file, spec, policy)
-        except ImageError as error:
-            st.error(str(error), title="This photo cannot be used", icon=":material/broken_image:")
-            return
         except VggDemoError as error:
             st.error(str(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:")
             return
-    with slot.container():
-        st.image(shared.get_display_copy(photo.data), alt=photo.description)
-        st.caption(" · ".join(part for part in (photo.file, photo.credit) if part))
-    with right:
         show_verdict(result, spec)
         show_predictions(result, spec, top)
         take_away(photo, result, top)
@@ -426,7 +425,7 @@ def show_details(photo: Photo, result: Classification, spec: ModelSpec, policy: 
     if not details.open:
         return
     with details:
-        seen = resize(decode(photo.data, shared.get_settings().limits), spec, policy)
+        seen = shared.get_network_input(photo.data, spec, policy)
         picture, facts = st.columns([2, 3], gap="medium")
         picture.image(
             seen.resize((224, 224), Image.Resampling.NEAREST) if spec.input_size < 224 else seen,
@@ -449,6 +448,11 @@ def unverified_words(spec: ModelSpec) -> str:
     if not spec.weights.hash:
         return "Keras publishes no hash of this file, so it cannot be checked"
     return "not the published file; its hash differs"
+
+
+def escape(text: str) -> str:
+    """Keeps Markdown from reading a file name."""
+    return re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", text)
 
 
 def _capital(text: str) -> str:

@@ -15,7 +15,7 @@ from vgg_demo.classify import classify
 from vgg_demo.downloads import Downloads
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import decode
-from vgg_demo.preprocess import Resize
+from vgg_demo.preprocess import Resize, resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.results import Classification
 from vgg_demo.settings import Settings
@@ -86,6 +86,24 @@ def _shrink_once(sha256: str, *, _data: bytes) -> Image.Image:  # noqa: ARG001
     image = decode(_data, get_settings().limits)
     image.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
     return image
+
+
+def get_network_input(data: bytes, spec: ModelSpec, policy: Resize) -> Image.Image:
+    """Returns a photo as the network sees it: resized, before its pixels are scaled."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return _resize_once(sha256, spec.name, policy.value, _data=data)
+
+
+@st.cache_data(scope="session", max_entries=1, show_spinner=False)
+def _resize_once(
+    sha256: str,  # noqa: ARG001
+    model: str,
+    policy: str,
+    *,
+    _data: bytes,
+) -> Image.Image:
+    image = decode(_data, get_settings().limits)
+    return resize(image, get_spec(model), Resize(policy))
 
 
 def is_here(spec: ModelSpec) -> bool:
