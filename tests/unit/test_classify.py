@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vgg_demo.store
 from vgg_demo.annotate import MAX_SIDE, annotate, to_png
 from vgg_demo.classify import classify
 from vgg_demo.errors import NotAnImageError, ReceiptError, WeightsMissingError
@@ -98,6 +99,34 @@ def test_ten_visitors_at_once_load_the_model_once(photos: dict[str, bytes], monk
         thread.join()
     assert answers == ["dog"] * 10
     assert len(loads) == 1
+
+
+def test_a_loaded_model_answers_while_another_is_fetched(
+    photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching, go_on = threading.Event(), threading.Event()
+    fetch = vgg_demo.store.ensure_weights
+
+    def slow(spec, *rest):
+        if spec.name == "vgg16":
+            fetching.set()
+            go_on.wait(60)
+        return fetch(spec, *rest)
+
+    store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
+    store.get(MINI_VGG)
+    monkeypatch.setattr(vgg_demo.store, "ensure_weights", slow)
+
+    def ask_for_vgg16() -> None:
+        with pytest.raises(WeightsMissingError):
+            store.get(get_spec("vgg16"))
+
+    thread = threading.Thread(target=ask_for_vgg16)
+    thread.start()
+    assert fetching.wait(10)
+    assert classify(photos["cat"], MINI_VGG, store).predictions(1)[0].label == "cat"
+    go_on.set()
+    thread.join()
 
 
 def test_one_large_model_at_a_time_beside_the_embedded_one(shared_store: ModelStore) -> None:

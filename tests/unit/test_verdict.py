@@ -10,7 +10,14 @@ from hypothesis.extra import numpy as hnp
 
 from vgg_demo.classify import softmax
 from vgg_demo.labels import ancestors, load_labels
-from vgg_demo.verdict import GROUP_THRESHOLD, MAX_GROUP_SHARE, judge_certainty, roll_up
+from vgg_demo.results import Classification, LocalWeights, Seconds
+from vgg_demo.verdict import (
+    GROUP_THRESHOLD,
+    MAX_GROUP_SHARE,
+    give_verdict,
+    judge_certainty,
+    roll_up,
+)
 
 IMAGENET = load_labels("imagenet")
 CIFAR10 = load_labels("cifar10")
@@ -69,6 +76,26 @@ def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -
         assert len(members) == group.classes <= MAX_GROUP_SHARE * 1000
         assert probabilities[members].sum() == pytest.approx(group.probability)
         assert group.probability >= GROUP_THRESHOLD
+
+
+@given(logits)
+def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
+    result = Classification(
+        file="",
+        sha256="",
+        model="vgg16",
+        weights=LocalWeights("", "", verified=False),
+        precision="float32",
+        resize="crop",
+        probabilities=softmax(scores),
+        seconds=Seconds(0, 0, 0),
+    )
+    verdict = give_verdict(result)
+    if verdict.group is None:
+        assert verdict.probability == result.probabilities.max()
+    else:
+        assert verdict.group.wnid in ancestors(verdict.winner.wnid)
+        assert verdict.probability <= verdict.group.probability
 
 
 @given(logits)

@@ -17,7 +17,13 @@ from vgg_demo.downloads import Downloads, Status
 from vgg_demo.errors import DiskFullError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.registry import ModelSpec, WeightFile, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.weights import Progress, ensure_weights, find_weights, inspect_weights
+from vgg_demo.weights import (
+    Progress,
+    check_weights_dir,
+    ensure_weights,
+    find_weights,
+    inspect_weights,
+)
 
 CONTENT = os.urandom(3_000_000)
 
@@ -187,6 +193,32 @@ def test_the_cache_is_that_of_keras(environment: dict[str, str], expected: Path)
 @pytest.mark.parametrize(("value", "offline"), [("1", True), ("", False), ("0", False)])
 def test_offline_switch(value: str, offline: bool) -> None:
     assert Settings.from_environment({"VGG_DEMO_OFFLINE": value}).offline is offline
+
+
+def test_stopping_the_server_leaves_no_half_file(server: Server, settings: Settings) -> None:
+    spec = spec_for(server, "slow")
+    downloads = Downloads(dataclasses.replace(settings, stall_seconds=20))
+    downloads.start(spec)
+    while downloads.get(spec).progress is None:
+        assert downloads.get(spec).status is Status.RUNNING
+    server.go_on.set()
+    downloads.stop()
+    assert downloads.get(spec).status is not Status.RUNNING
+    assert left_behind(settings) in ([], ["vgg16.h5"])
+
+
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_a_weights_folder_that_is_none(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    settings = Settings(weights_dir=tmp_path / folder)
+    with pytest.raises(WeightsMissingError, match=r"weights folder .* Check --weights-dir"):
+        check_weights_dir(settings)
+    assert find_weights(get_spec("vgg16"), settings) is None
+
+
+def test_downloaded_files_can_be_read_by_others(server: Server, settings: Settings) -> None:
+    path = ensure_weights(spec_for(server, "whole"), settings)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_downloads_in_the_background(server: Server, settings: Settings) -> None:

@@ -1,0 +1,41 @@
+"""What the launcher and the configuration promise."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartParser
+
+from vgg_demo.images import DEFAULT_LIMITS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_servers_limit_is_that_of_the_gate() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] * 2**20 == DEFAULT_LIMITS.size_bytes
+
+
+def test_uploads_of_the_largest_size_stay_in_memory() -> None:
+    import streamlit_app
+
+    assert streamlit_app.app is not None
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r\n'
+        + bytes(DEFAULT_LIMITS.size_bytes)
+        + b"\r\n--x--\r\n"
+    )
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 2**16):
+            yield body[start : start + 2**16]
+
+    headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+    form = asyncio.run(MultiPartParser(headers, chunks()).parse())
+    upload = form["f"]
+    assert upload.size == DEFAULT_LIMITS.size_bytes
+    assert not upload.file._rolled
