@@ -18,11 +18,17 @@ import click
 
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.classify import classify
-from vgg_demo.errors import FileUnwritableError, ReceiptError, UnknownModelError, VggDemoError
+from vgg_demo.errors import (
+    FileUnwritableError,
+    ReceiptError,
+    UnknownModelError,
+    VggDemoError,
+    WeightsError,
+)
 from vgg_demo.images import decode, read_file
 from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import verify_receipt
-from vgg_demo.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification, Failure, to_document
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
@@ -105,6 +111,8 @@ def classify_command(
         except VggDemoError as error:
             failures.append(Failure(path, type(error).__name__, str(error)))
             click.echo(f"{path}: {error}", err=True)
+            if isinstance(error, WeightsError) and not spec.is_embedded:
+                click.echo(f"Without a download: --model {EMBEDDED_MODEL}", err=True)
             continue
         results.append(result)
         if not as_json:
@@ -120,13 +128,17 @@ def classify_command(
 def models_command(weights_dir: str | None) -> None:
     """Lists the models and which are on this machine."""
     settings = _settings(weights_dir)
-    click.echo(f"{'name':<22}{'input':>6}{'parameters':>14}{'size':>10}{'top-1':>8}  here")
+    click.echo(f"{'name':<22}{'input':>6}{'parameters':>14}{'size':>10}  {'here':<6}top-1")
     for spec in MODELS.values():
-        accuracy = f"{spec.accuracy.top1:.1f} %" if spec.accuracy else "–"
+        accuracy = (
+            f"{spec.accuracy.top1:.1f}% of {spec.accuracy.test_set}"
+            if spec.accuracy
+            else "no published figure at hand"
+        )
         here = "yes" if find_weights(spec, settings) else "no"
         click.echo(
             f"{spec.name:<22}{spec.input_size:>6}{spec.parameters:>14,}"
-            f"{_megabytes(spec.weights.size_bytes):>10}{accuracy:>8}  {here}"
+            f"{_megabytes(spec.weights.size_bytes):>10}  {here:<6}{accuracy}"
         )
 
 
@@ -212,6 +224,7 @@ def _classifier(
             number = f"-{written[stem]}" if written[stem] > 1 else ""
             target = annotate_into / f"{stem}{number}.{spec.name}.png"
             _write(target, to_png(annotate(decode(data, settings.limits), result)))
+            click.echo(f"Saved {target}", err=True)
         return result
 
     return classify_one
@@ -237,7 +250,7 @@ def _print_result(result: Classification, top: int) -> None:
 
 
 def _ensure(spec: ModelSpec, settings: Settings) -> Path:
-    if find_weights(spec, settings):
+    if settings.offline or find_weights(spec, settings):
         return ensure_weights(spec, settings)
     with click.progressbar(
         length=spec.weights.size_bytes, label=f"Downloading {spec.keras_name}", file=sys.stderr

@@ -28,7 +28,20 @@ Image.init()  # Pillow loads most of its readers only when asked
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may try to read; its other readers are never given a stranger's bytes."""
 
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "heic", "heif", "avif")
+SUFFIXES = (
+    "jpg",
+    "jpeg",
+    "jfif",
+    "png",
+    "webp",
+    "gif",
+    "bmp",
+    "tif",
+    "tiff",
+    "heic",
+    "heif",
+    "avif",
+)
 """File name endings of those formats, for file pickers."""
 
 MIN_SIDE = 16  # pixels; below, there is nothing to recognise

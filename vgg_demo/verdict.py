@@ -99,6 +99,11 @@ class Verdict:
     probability: float
     certainty: Certainty
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether a group reaches the threshold and one class in it stands out."""
+        return self.group is not None and self.certainty.is_sure
+
 
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""

@@ -79,6 +79,14 @@ def test_annotate(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "cat.mini_vgg.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_annotated_photos_of_one_name_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(Path(DOG).read_bytes())
+    out = tmp_path / "out"
+    other = str(tmp_path / "cat.jpg")
+    run("classify", CAT, other, "--model", "mini_vgg", "--annotate", str(out))
+    assert {path.name for path in out.iterdir()} == {"cat.mini_vgg.png", "cat-2.mini_vgg.png"}
+
+
 def test_annotate_into_what_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("classify", CAT, "--model", "mini_vgg", "--annotate", str(tmp_path / "file/x"))
@@ -110,13 +118,16 @@ def test_missing_weights_say_what_to_fetch() -> None:
     result = run("classify", CAT)
     assert result.exit_code == 1
     assert "vgg16_weights_tf_dim_ordering_tf_kernels.h5 (553 MB)" in result.stderr
+    assert "--model mini_vgg" in result.stderr
+    assert "Downloading" not in result.stderr
 
 
 def test_models_lists_all() -> None:
     lines = run("models").stdout.splitlines()
     assert len(lines) == 1 + len(MODELS)
     assert lines[1].split()[0] == "mini_vgg"
-    assert lines[1].endswith("yes")
+    assert lines[1].split()[5] == "yes"
+    assert lines[1].endswith("CIFAR-10 test images")
 
 
 def test_weights_list_and_verify(vgg16_dir: Path) -> None:

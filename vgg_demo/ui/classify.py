@@ -323,7 +323,7 @@ def show_verdict(result: Classification, spec: ModelSpec) -> None:
                 color="orange",
                 help=f"{result.weights.file}: {unverified_words(spec)}.",
             )
-        if not verdict.certainty.is_sure:
+        if not verdict.is_sure:
             show_doubt(verdict)
     if spec.is_embedded:
         names = ", ".join(label.label for label in load_labels(spec.labels))
@@ -343,28 +343,27 @@ def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     group = verdict.group
     if group is not None and group.wnid == verdict.winner.wnid:
         return f"{_capital(winner)}, {verdict.probability:.0%}", ""
-    likely = "most likely" if verdict.certainty.is_sure else "perhaps"
+    likely = "most likely" if verdict.is_sure else "perhaps"
     if group is not None:
         return (
             f"{_capital(with_article(group.label))}, {group.probability:.0%}",
             f"{likely} {winner}, {verdict.probability:.0%}",
         )
-    if verdict.certainty.is_sure:
-        return f"{_capital(winner)}, {verdict.probability:.0%}", ""
     return f"Not sure – perhaps {winner}, {verdict.probability:.0%}", ""
 
 
 def show_doubt(verdict: Verdict) -> None:
-    st.badge("Unsure", icon=":material/help:", color="orange")
+    label = "Unsure which one" if verdict.group else "Unsure"
+    st.badge(label, icon=":material/help:", color="orange")
     with st.popover("Why?", type="tertiary"):
         st.markdown(
-            f"The first answer leads the second by {verdict.certainty.margin:.0%}, and the "
-            "answer is spread as widely as over "
+            f"The first answer has a lead of {100 * verdict.certainty.margin:.0f} points over the "
+            "second, and the probability is spread as if over "
             f"{verdict.certainty.effective_classes:.1f} equally likely things.\n\n"
-            f"It counts as unsure when the lead is below {MIN_MARGIN:.0%} or the spread above "
-            f"{MAX_EFFECTIVE_CLASSES:.0f}. (The spread is e to the power of the entropy.)\n\n"
-            f"The headline names the most specific kind of thing that adds up to at least "
-            f"{GROUP_THRESHOLD:.0%}."
+            f"The network counts as sure when some kind of thing adds up to "
+            f"{GROUP_THRESHOLD:.0%} or more (the headline names the most specific one), the lead "
+            f"is at least {100 * MIN_MARGIN:.0f} points and the spread at most "
+            f"{MAX_EFFECTIVE_CLASSES:.0f} things."
         )
 
 
