@@ -136,6 +136,18 @@ def test_a_wrong_model_in_the_url_is_told(page: AppTest) -> None:
     assert "Did you mean vgg" in words(page)
 
 
+def test_markdown_in_the_url_or_a_file_name_stays_text(
+    page: AppTest, photos: dict[str, bytes]
+) -> None:
+    page = AppTest.from_file(str(MAIN), default_timeout=120)
+    page.query_params["model"] = "![x](http://127.0.0.1:9/p.png)"
+    page.run()
+    page.file_uploader[0].upload("![i](http://127.0.0.1:9/q.png).jpg", photos["cat"]).run()
+    assert "p.png" in words(page)
+    assert "q.png" in words(page)
+    assert "](" not in words(page).replace("\\](", "")
+
+
 def test_moving_the_slider_computes_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     page.button(key="example-cat.jpg").click().run()
 

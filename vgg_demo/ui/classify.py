@@ -208,7 +208,7 @@ def named_in_url() -> str:
     try:
         return get_spec(st.query_params.get("model", DEFAULT_MODEL)).name
     except VggDemoError as error:
-        st.warning(str(error), icon=":material/link_off:")
+        st.warning(escape(str(error)), icon=":material/link_off:")
         return DEFAULT_MODEL
 
 
@@ -450,7 +450,7 @@ def unverified_words(spec: ModelSpec) -> str:
 
 
 def escape(text: str) -> str:
-    """Keeps Markdown from reading a file name."""
+    """Keeps Markdown from reading what a stranger wrote: a file name, a word in the URL."""
     return re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", text)
 
 
