@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -35,7 +36,9 @@ def test_uploads_of_the_largest_size_stay_in_memory() -> None:
             yield body[start : start + 2**16]
 
     headers = Headers({"content-type": "multipart/form-data; boundary=x"})
-    form = asyncio.run(MultiPartParser(headers, chunks()).parse())
+    # In a thread of its own: Playwright keeps an event loop running in this one.
+    with ThreadPoolExecutor(1) as executor:
+        form = executor.submit(asyncio.run, MultiPartParser(headers, chunks()).parse()).result()
     upload = form["f"]
     assert upload.size == DEFAULT_LIMITS.size_bytes
     assert not upload.file._rolled
