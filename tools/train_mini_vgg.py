@@ -1,6 +1,6 @@
 """Trains Mini-VGG, the model that the package carries, from scratch on CIFAR-10.
 
-    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 40] [--seed 0]
+    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 25] [--seed 0]
 
 ``path/to/cifar10`` holds ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe
 is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and
@@ -25,11 +25,11 @@ from vgg_demo.mini_vgg import build_mini_vgg
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HELD_OUT = 2_000  # training images kept aside to fit the temperature
-BATCH_SIZE = 128
-PEAK_LEARNING_RATE = 0.15
-WEIGHT_DECAY = 6e-4
+BATCH_SIZE = 256
+PEAK_LEARNING_RATE = 0.25
+WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.1
-CUTOUT = 10  # pixels
+CUTOUT = 8  # pixels
 PADDING = 4  # pixels
 
 
@@ -234,7 +234,7 @@ def load_float16(model: keras.Model, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cifar10", type=Path)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
