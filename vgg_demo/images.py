@@ -145,7 +145,10 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
             f"The picture says it has far more than {limits.pixels / 1e6:.0f} megapixels, "
             "the limit here. Scale it down, then try again."
         ) from error
-    except Exception as error:  # a header so damaged that the format's reader gives up
+    except MemoryError:
+        raise
+    # As below: a header so damaged that the format's reader gives up, in whatever way.
+    except Exception as error:
         raise ImageCorruptError(
             f"The picture's header is damaged ({_short(error)}). "
             "Copy or download it again, then try again."

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from vgg_demo.examples import load_examples
 from vgg_demo.registry import MODELS
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_server() -> Iterator[None]:
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture

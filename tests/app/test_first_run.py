@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from tests.weights_server import Server, serving
@@ -21,13 +20,8 @@ MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 
 
 @pytest.fixture(autouse=True)
-def _fresh_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VGG_DEMO_OFFLINE")
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture
