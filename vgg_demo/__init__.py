@@ -9,9 +9,10 @@
 Importing this package does not import TensorFlow; the first `classify` does.
 """
 
-from vgg_demo.classify import classify
+from vgg_demo.classify import classify, classify_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import ImageLimits, decode
+from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification, Prediction
@@ -26,6 +27,7 @@ __all__ = [
     "ImageLimits",
     "ModelSpec",
     "ModelStore",
+    "Photo",
     "Prediction",
     "Resize",
     "Settings",
@@ -33,8 +35,10 @@ __all__ = [
     "VggDemoError",
     "__version__",
     "classify",
+    "classify_photo",
     "decode",
     "get_spec",
     "give_verdict",
+    "open_photo",
     "prepare",
 ]

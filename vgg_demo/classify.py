@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.images import DEFAULT_LIMITS, ImageLimits, decode
+from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Seconds
@@ -36,7 +36,7 @@ def classify(
     policy: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Classification:
-    """Says what a model makes of a photo.
+    """Says what a model makes of a photo's bytes.
 
     The photo is decoded first, so that a bad one never makes anybody wait for a model.
 
@@ -52,10 +52,19 @@ def classify(
         ImageError: If the picture cannot be used.
         WeightsError: If the model's weights cannot be had.
     """
+    return classify_photo(open_photo(data, file=file, limits=limits), spec, store, policy=policy)
+
+
+def classify_photo(
+    photo: Photo, spec: ModelSpec, store: ModelStore, *, policy: Resize = Resize.CROP
+) -> Classification:
+    """Says what a model makes of an opened photo.
+
+    Raises:
+        WeightsError: If the model's weights cannot be had.
+    """
     started = time.perf_counter()
-    image = decode(data, limits)
-    decoded = time.perf_counter()
-    batch = prepare(image, spec, policy)
+    batch = prepare(photo.image, spec, policy)
     prepared = time.perf_counter()
     model = store.get(spec)
     loaded = time.perf_counter()
@@ -64,16 +73,16 @@ def classify(
     probabilities = softmax(logits)
     probabilities.flags.writeable = False
     return Classification(
-        file=file,
-        sha256=hashlib.sha256(data).hexdigest(),
+        file=photo.file,
+        sha256=photo.sha256,
         model=spec.name,
         weights=model.weights,
         precision=model.engine.precision,
         resize=policy.value,
         probabilities=probabilities,
         seconds=Seconds(
-            decode=decoded - started,
-            prepare=prepared - decoded,
+            decode=photo.seconds,
+            prepare=prepared - started,
             inference=answered - loaded,
         ),
     )

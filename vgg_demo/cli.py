@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from vgg_demo.annotate import annotate, to_png
-from vgg_demo.classify import classify
+from vgg_demo.classify import classify_photo
 from vgg_demo.errors import (
     FileUnwritableError,
     ReceiptError,
@@ -25,7 +25,8 @@ from vgg_demo.errors import (
     VggDemoError,
     WeightsError,
 )
-from vgg_demo.images import decode, read_file
+from vgg_demo.images import read_file
+from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import verify_receipt
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
@@ -214,16 +215,16 @@ def _classifier(
     written: Counter[str] = Counter()
 
     def classify_one(path: str) -> Classification:
-        data = read_file(path, settings.limits)
-        decode(data, settings.limits)  # a bad photo is told of before any download starts
+        # Opened first: a bad photo is told of before any download starts.
+        photo = open_photo(read_file(path, settings.limits), file=path, limits=settings.limits)
         _ensure(spec, settings)
-        result = classify(data, spec, store, file=path, policy=policy, limits=settings.limits)
+        result = classify_photo(photo, spec, store, policy=policy)
         if annotate_into is not None:
             # Two photos of one name from two folders do not overwrite each other.
             written[stem := Path(path).stem] += 1
             number = f"-{written[stem]}" if written[stem] > 1 else ""
             target = annotate_into / f"{stem}{number}.{spec.name}.png"
-            _write(target, to_png(annotate(decode(data, settings.limits), result)))
+            _write(target, to_png(annotate(photo.image, result)))
             click.echo(f"Saved {target}", err=True)
         return result
 
