@@ -6,7 +6,7 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vgg_demo.results import Classification
+from vgg_demo.results import Classification, percent
 
 MAX_SIDE = 1_600  # pixels; enough for a screen, small enough to send
 TEXT_SHARE = 1 / 18
@@ -26,7 +26,7 @@ def annotate(image: Image.Image, result: Classification) -> Image.Image:
     photo = image.copy()
     photo.thumbnail((MAX_SIDE, MAX_SIDE))
     (best,) = result.predictions(1)
-    text = f"{best.label} {best.probability:.0%} · {result.model}"
+    text = f"{best.label} {percent(best.probability)} · {result.model}"
     font, height = _fitting_font(text, photo.width, max(12, int(min(photo.size) * TEXT_SHARE)))
     band = Image.new("RGBA", (photo.width, 2 * height), (15, 23, 42, 215))
     draw = ImageDraw.Draw(band)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -29,20 +30,21 @@ def predictions_frame(
     )
 
 
-def top_chart(frame: pd.DataFrame) -> alt.LayerChart:
+def top_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
     """Draws predictions as horizontal bars on an axis from 0 to 100 %, best first.
 
     Args:
         frame: From `predictions_frame`.
+        text_color: Of the names and numbers, as CSS.
     """
-    order = frame["label"].tolist()
-    percent = {label: f"{p:.1%}" for label, p in zip(order, frame["probability"], strict=True)}
     base = alt.Chart(frame).encode(
         x=alt.X(
             "probability:Q",
             title=None,
             scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], labelFlush=True),
+            axis=alt.Axis(
+                format="%", values=[0, 0.25, 0.5, 0.75, 1], labelFlush=True, labelColor=text_color
+            ),
         ),
         tooltip=[
             alt.Tooltip("label:N", title="Answer"),
@@ -51,22 +53,14 @@ def top_chart(frame: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("wnid:N", title="WordNet ID"),
         ],
     )
-    names = alt.Axis(labelLimit=180, labelFontSize=14, ticks=False, domain=False)
-    # The numbers are the labels of an axis on the right: text marks, unlike axes, do not
-    # take the colour of the theme.
-    numbers = alt.Axis(
-        orient="right",
-        labelExpr=f"{json.dumps(percent)}[datum.label]",
-        labelFontSize=14,
-        ticks=False,
-        domain=False,
-    )
     bars = base.mark_bar(height=20, cornerRadiusEnd=4).encode(
-        y=alt.Y("label:N", sort=order, title=None, axis=names),
+        y=_rows(frame["rank"], frame["label"], text_color, labelLimit=180),
         opacity=alt.condition("datum.rank == 1", alt.value(1.0), alt.value(0.55)),
     )
+    # The numbers stand in a column of their own: the labels of an axis on the right.
+    percents = [f"{p:.1%}" for p in frame["probability"]]
     ends = base.mark_point(opacity=0).encode(
-        y=alt.Y("label:N", sort=order, title=None, axis=numbers)
+        y=_rows(frame["rank"], percents, text_color, orient="right")
     )
     chart: alt.LayerChart = (
         alt.layer(bars, ends)
@@ -75,3 +69,20 @@ def top_chart(frame: pd.DataFrame) -> alt.LayerChart:
         .configure_view(stroke=None)
     )
     return chart
+
+
+def _rows(ranks: Iterable[int], texts: Iterable[str], color: str, **axis: Any) -> alt.Y:
+    """A row for each rank, since two classes may share a label, with a text of its own."""
+    shown = json.dumps(dict(zip(ranks, texts, strict=True)))
+    return alt.Y(
+        "rank:O",
+        title=None,
+        axis=alt.Axis(
+            labelExpr=f"{shown}[datum.value]",
+            labelColor=color,
+            labelFontSize=14,
+            ticks=False,
+            domain=False,
+            **axis,
+        ),
+    )

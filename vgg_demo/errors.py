@@ -22,6 +22,8 @@ Each message says the limit, what came, and what to do next. Programming mistake
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class VggDemoError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -56,7 +58,18 @@ class FileUnwritableError(VggDemoError):
 
 
 class UnknownModelError(VggDemoError):
-    """There is no model of that name."""
+    """There is no model of that name.
+
+    Attributes:
+        name: What was asked for, cut to 60 letters.
+        near: Names of models that are nearly so, the nearest first.
+    """
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        self.name = name[:60]
+        self.near = tuple(near)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models")
 
 
 class WeightsError(VggDemoError):

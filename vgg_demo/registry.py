@@ -196,8 +196,4 @@ def get_spec(name: str) -> ModelSpec:
     for spec in MODELS.values():
         if wanted in (spec.name, spec.keras_name.lower()):
             return spec
-    near = difflib.get_close_matches(wanted, list(MODELS), n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise UnknownModelError(
-        f"Unknown model {name[:60]!r}. {hint}All names: python -m vgg_demo models"
-    )
+    raise UnknownModelError(name, difflib.get_close_matches(wanted, list(MODELS), n=3, cutoff=0.5))

@@ -15,6 +15,19 @@ from vgg_demo.registry import get_spec
 SCHEMA = 1
 
 
+def percent(probability: float) -> str:
+    """Writes a probability as whole percents; what is not quite none or all is not rounded so.
+
+    >>> percent(0.621), percent(0.9984), percent(0.0002)
+    ('62%', 'over 99%', 'under 1%')
+    """
+    if 0.995 <= probability < 1:
+        return "over 99%"
+    if 0 < probability < 0.005:
+        return "under 1%"
+    return f"{probability:.0%}"
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 
 import pytest
 import streamlit as st
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,33 @@ def _fresh_server() -> Iterator[None]:
     yield
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(scope="session")
+def bad_photos(photos: dict[str, bytes], encode: Callable[..., bytes]) -> dict[str, bytes]:
+    """What people, and people of ill will, put into an uploader."""
+    return {
+        "text.jpg": b"I am text",
+        "empty.png": b"",
+        "cut.jpg": photos["cat"][:5000],
+        "one_pixel.png": encode(Image.new("RGB", (1, 1)), "PNG"),
+        "no_pixels.png": png(0, 0, b""),
+        "fifty_thousand.png": png(50_000, 50_000, b""),
+        "bomb.png": png(7_100, 7_100, bytes(200_000_000)),
+        "thirty_megabytes.jpg": photos["cat"] + bytes(30_000_000),
+    }
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """Returns a PNG that claims a size, whatever it holds."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(pixels, 9))
+        + chunk(b"IEND", b"")
+    )

@@ -32,7 +32,7 @@ def headline(app: AppTest) -> str:
 
 
 def test_empty_page_invites(page: AppTest) -> None:
-    assert page.title[0].value == "What does VGG16 see in your photo?"
+    assert page.title[0].value == "What does Mini-VGG see in your photo?"
     assert len(page.button) >= len(load_examples()) == 6
     assert "never written to disk" in words(page)
     assert not page.header
@@ -63,6 +63,24 @@ def test_a_photo_taken_back_is_gone(page: AppTest, photos: dict[str, bytes]) -> 
     assert not page.exception
     assert "photo" not in page.session_state
     assert not page.header
+
+
+def test_a_photo_can_be_removed(page: AppTest, photos: dict[str, bytes]) -> None:
+    page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
+    (remove,) = [button for button in page.button if button.label == "Remove"]
+    remove.click().run()
+    assert not page.exception
+    assert "photo" not in page.session_state
+    assert not page.header
+    page.file_uploader[0].upload("mine.jpg", photos["cat"]).run()
+    assert headline(page).startswith("A cat")
+
+
+def test_an_example_empties_the_uploader(page: AppTest, photos: dict[str, bytes]) -> None:
+    page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
+    page.button(key="example-cat.jpg").click().run()
+    assert headline(page).startswith("A cat")
+    assert not page.file_uploader[0].value
 
 
 def test_camera(page: AppTest, photos: dict[str, bytes]) -> None:
@@ -97,10 +115,10 @@ def test_models_on_this_machine_come_first(shared: Path, monkeypatch: pytest.Mon
     options = page.get_by_key("model").options
     assert len(options) == len(MODELS)
     assert options[:4] == [
-        "VGG16 (553 MB)",
-        "Mini-VGG (3 MB)",
-        "MobileNetV2 (14 MB)",
-        "MobileNetV3Small (10 MB)",
+        "VGG16 – 553 MB to download",
+        "Mini-VGG – here",
+        "MobileNetV2 – here",
+        "MobileNetV3Small – here",
     ]
     assert options[4:] == sorted(options[4:])
 
@@ -143,7 +161,7 @@ def test_moving_the_slider_computes_nothing(page: AppTest, monkeypatch: pytest.M
     def never(*_: object, **__: object) -> None:
         raise AssertionError("classified again")
 
-    monkeypatch.setattr("vgg_demo.ui.shared.classify", never)
+    monkeypatch.setattr("vgg_demo.ui.shared.classify_photo", never)
     for top in (1, 10, 3):
         page.slider(key="top").set_value(top).run()
         assert not page.exception
@@ -170,22 +188,27 @@ def test_an_unsure_answer_says_so(page: AppTest) -> None:
     page.button(key="example-coffee.jpg").click().run()
     assert headline(page).startswith("Not sure – perhaps ")
     assert "Unsure" in words(page)
-    assert "counts as sure when" in words(page)
+    assert "counts as **sure** when" in words(page)
+    assert "no kind of thing reaches it" in words(page)
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "message"),
+    ("name", "message"),
     [
-        ("text.jpg", b"I am text", "not a picture"),
-        ("empty.png", b"", "empty"),
-        ("cut.jpg", None, "damaged or cut off"),
+        ("text.jpg", "not a picture"),
+        ("empty.png", "empty"),
+        ("cut.jpg", "damaged or cut off"),
+        ("one_pixel.png", "1 × 1 pixels; at least 16 × 16"),
+        ("no_pixels.png", "Choose"),
+        ("fifty_thousand.png", "more than 50 megapixels"),
+        ("bomb.png", "7,100 × 7,100 pixels"),
+        ("thirty_megabytes.jpg", "20 MB, the limit"),
     ],
 )
 def test_bad_uploads_are_told_and_the_next_photo_works(
-    page: AppTest, photos: dict[str, bytes], name: str, data: bytes | None, message: str
+    page: AppTest, bad_photos: dict[str, bytes], name: str, message: str
 ) -> None:
-    content = photos["cat"][:5000] if data is None else data
-    page.file_uploader[0].upload(name, content).run()
+    page.file_uploader[0].upload(name, bad_photos[name]).run()
     assert not page.exception
     assert message in page.error[0].value
     page.button(key="example-cat.jpg").click().run()
@@ -193,7 +216,7 @@ def test_bad_uploads_are_told_and_the_next_photo_works(
     assert headline(page).startswith("A cat")
 
 
-def test_a_damaged_model_is_told_and_another_works(
+def test_mini_vgg_steps_in_for_a_damaged_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5").write_bytes(b"not HDF5")
@@ -201,7 +224,10 @@ def test_a_damaged_model_is_told_and_another_works(
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()
     page.button(key="example-cat.jpg").click().run()
     assert "damaged" in page.error[0].value
+    assert "Mini-VGG's answer" in words(page)
+    assert headline(page).startswith("A cat")
     page.get_by_key("model").set_value("mini_vgg").run()
+    assert not page.error
     assert headline(page).startswith("A cat")
 
 

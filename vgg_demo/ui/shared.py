@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
+import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.classify import classify
+from vgg_demo.classify import classify_photo
 from vgg_demo.downloads import Downloads
 from vgg_demo.errors import VggDemoError
-from vgg_demo.images import decode
+from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize, resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.results import Classification
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
+from vgg_demo.verdict import GROUP_THRESHOLD, MAX_EFFECTIVE_CLASSES, MIN_MARGIN
 from vgg_demo.weights import find_weights
 
 RESULTS_KEPT = 500
 """Results in the cache; one of a thousand classes takes about 8 kB."""
 
 DISPLAY_SIDE = 640  # pixels; longer side of the photo on the page
+
+SURE_GROUP = (
+    f"Some kind of thing adds up to {GROUP_THRESHOLD:.0%} or more; the headline names the most "
+    "specific one."
+)
+SURE_MARGIN = f"The first answer leads the second by {100 * MIN_MARGIN:.0f} points or more."
+SURE_SPREAD = (
+    f"The probability is spread as if over {MAX_EFFECTIVE_CLASSES:.0f} equally likely things "
+    "or fewer."
+)
+
+OpenPhoto = Callable[[], Photo]
+"""Opens the visitor's photo; for functions that may find it is not needed."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -47,51 +62,55 @@ def get_downloads() -> Downloads:
     return Downloads(get_settings())
 
 
-def get_result(data: bytes, file: str, spec: ModelSpec, policy: Resize) -> Classification:
+def get_result(
+    sha256: str, file: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
+) -> Classification:
     """Classifies a photo, once for each photo and setting.
+
+    Args:
+        sha256: Of the photo's bytes: the key.
+        file: The photo's name.
+        spec: The model.
+        policy: How the photo is made square.
+        opened: Opens the photo; called if the result is not there yet.
 
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
-    sha256 = hashlib.sha256(data).hexdigest()
-    return replace(_classify_once(sha256, spec.name, policy.value, _data=data), file=file)
+    return replace(_classify_once(sha256, spec.name, policy.value, _opened=opened), file=file)
 
 
+# Streamlit hashes only samples of large values, and two photos can collide: the key is the
+# SHA-256 of all bytes. What begins with an underscore is not part of the key.
 @st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
 def _classify_once(
-    sha256: str,  # noqa: ARG001  # the key: Streamlit hashes only samples of large values
+    sha256: str,  # noqa: ARG001
     model: str,
     resize: str,
     *,
-    _data: bytes,
+    _opened: OpenPhoto,
 ) -> Classification:
-    settings = get_settings()
-    return classify(
-        _data, get_spec(model), get_store(), policy=Resize(resize), limits=settings.limits
-    )
-
-
-def get_display_copy(data: bytes) -> Image.Image:
-    """Returns a photo at the size of the page, decoded once.
-
-    Raises:
-        ImageError: If the picture cannot be used.
-    """
-    return _shrink_once(hashlib.sha256(data).hexdigest(), _data=data)
+    return classify_photo(_opened(), get_spec(model), get_store(), policy=Resize(resize))
 
 
 # Photos are for the session that brought them; results, which hold none, for all.
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
-def _shrink_once(sha256: str, *, _data: bytes) -> Image.Image:  # noqa: ARG001
-    image = decode(_data, get_settings().limits)
+def get_display_copy(sha256: str, _opened: OpenPhoto) -> Image.Image:  # noqa: ARG001
+    """Returns a photo at the size of the page.
+
+    Raises:
+        ImageError: If the picture cannot be used.
+    """
+    image = _opened().image.copy()
     image.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
     return image
 
 
-def get_network_input(data: bytes, spec: ModelSpec, policy: Resize) -> Image.Image:
+def get_network_input(
+    sha256: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
+) -> Image.Image:
     """Returns a photo as the network sees it: resized, before its pixels are scaled."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    return _resize_once(sha256, spec.name, policy.value, _data=data)
+    return _resize_once(sha256, spec.name, policy.value, _opened=opened)
 
 
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
@@ -100,10 +119,20 @@ def _resize_once(
     model: str,
     policy: str,
     *,
-    _data: bytes,
+    _opened: OpenPhoto,
 ) -> Image.Image:
-    image = decode(_data, get_settings().limits)
-    return resize(image, get_spec(model), Resize(policy))
+    return resize(_opened().image, get_spec(model), Resize(policy))
+
+
+def text_color() -> str:
+    """Returns the colour of text in the visitor's theme, for what Streamlit draws paler."""
+    kind = st.context.theme.type or "light"
+    return str(st.get_option(f"theme.{kind}.textColor"))
+
+
+def escape(text: str) -> str:
+    """Keeps Markdown from reading what a stranger wrote: a file name, a word in the URL."""
+    return re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", text)
 
 
 def is_here(spec: ModelSpec) -> bool:

@@ -1,0 +1,130 @@
+"""Which model answers: the choice, and what becomes of it until the model is here."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from vgg_demo.downloads import Status
+from vgg_demo.errors import UnknownModelError
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.ui import shared
+from vgg_demo.weights import how_to_place
+
+
+def choose_model() -> ModelSpec:
+    """Offers the default model, then what is on this machine, then what can be downloaded.
+
+    The URL holds the model's name as on the command line; a bound widget would write what
+    the list shows.
+    """
+    here = [name for name in MODELS if shared.is_here(MODELS[name])]
+    names = sorted(MODELS, key=lambda name: (name != DEFAULT_MODEL, name not in here))
+    if st.session_state.get("here") not in (None, here):
+        # What the list shows is about to change; without this the browser, which knows the
+        # choice by the old words, would lose it.
+        st.session_state["model"] = st.session_state["model"]
+    st.session_state["here"] = here
+
+    def describe(name: str) -> str:
+        size = f"{MODELS[name].weights.size_bytes / 1e6:,.0f} MB to download"
+        return f"{MODELS[name].keras_name} – {'here' if name in here else size}"
+
+    def write_url() -> None:
+        st.query_params["model"] = st.session_state["model"]
+
+    name = st.selectbox(
+        "Model",
+        names,
+        index=names.index(named_in_url()),
+        format_func=describe,
+        key="model",
+        on_change=write_url,
+        width=320,
+        help="First VGG16, then what else is on this machine, then what can be downloaded.",
+    )
+    return get_spec(name or DEFAULT_MODEL)
+
+
+def named_in_url() -> str:
+    try:
+        return get_spec(st.query_params.get("model", DEFAULT_MODEL)).name
+    except UnknownModelError as error:
+        near = " or ".join(error.near)
+        hint = f" Did you mean {near}?" if near else ""
+        st.warning(
+            f"The address asks for a model that does not exist, "
+            f"“{shared.escape(error.name)}”.{hint} Choose one from the list; until then it is "
+            f"{get_spec(DEFAULT_MODEL).keras_name}.",
+            icon=":material/link_off:",
+        )
+        return DEFAULT_MODEL
+
+
+def announce_model(spec: ModelSpec) -> ModelSpec:
+    """Says which model answers, and why it may not be the chosen one. Returns that model."""
+    if shared.is_here(spec):
+        if st.session_state.pop("waited_for", None) == spec.name:
+            st.toast(
+                f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:"
+            )
+        return spec
+    downloads = shared.get_downloads()
+    if spec.name == DEFAULT_MODEL and not shared.get_settings().offline and not downloads.get(spec):
+        downloads.start(spec)
+    download = downloads.get(spec)
+    if download is not None and download.status is Status.RUNNING:
+        st.session_state["waited_for"] = spec.name
+        show_download(spec)
+    else:
+        offer_download(spec, download.error if download else "")
+    return get_spec(EMBEDDED_MODEL)
+
+
+@st.fragment(run_every=1.0)
+def show_download(spec: ModelSpec) -> None:
+    download = shared.get_downloads().get(spec)
+    if download is None or download.status is not Status.RUNNING:
+        st.rerun(scope="app")
+    with st.container(border=True):
+        st.markdown(
+            f"**{spec.keras_name} is being fetched.** Until it is here, the small built-in "
+            "Mini-VGG answers."
+        )
+        progress = download.progress
+        if progress is None:
+            st.progress(0.0, text="Asking the server …")
+            return
+        remaining = progress.remaining_seconds
+        st.progress(
+            progress.fraction,
+            text=f"{progress.received_bytes / 1e6:,.0f} of {progress.total_bytes / 1e6:,.0f} MB, "
+            f"{progress.bytes_per_second / 1e6:.1f} MB/s"
+            + (f", {remaining:.0f} s left" if remaining is not None else ""),
+        )
+
+
+def offer_download(spec: ModelSpec, error: str) -> None:
+    """Says why a model is not here and what to do about it."""
+    settings = shared.get_settings()
+    with st.container(border=True):
+        st.markdown(
+            f"**{spec.keras_name} is not on this machine**, so the small built-in Mini-VGG "
+            "answers. It knows ten things only."
+        )
+        if settings.offline:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(
+                    ":material/cloud_off: Downloading is switched off on this server.",
+                    width="content",
+                )
+                with st.popover("How to add it", type="tertiary"):
+                    st.markdown(how_to_place(spec, settings))
+        elif error:
+            st.markdown(f":material/cloud_off: {error}")
+        if not settings.offline:
+            st.button(
+                "Try again" if error else f"Download {spec.weights.size_bytes / 1e6:,.0f} MB",
+                icon=":material/download:",
+                on_click=shared.get_downloads().start,
+                args=(spec,),
+            )

@@ -1,0 +1,267 @@
+"""What the page shows of a result."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+
+import streamlit as st
+from PIL import Image
+
+from vgg_demo import charts
+from vgg_demo.annotate import annotate, to_png
+from vgg_demo.errors import ImageError, VggDemoError, WeightsError
+from vgg_demo.labels import load_labels, with_article
+from vgg_demo.photo import Photo, open_photo
+from vgg_demo.preprocess import Resize
+from vgg_demo.receipt import make_receipt
+from vgg_demo.registry import EMBEDDED_MODEL, ModelSpec, get_spec
+from vgg_demo.results import Classification, Prediction, percent
+from vgg_demo.ui import shared
+from vgg_demo.ui.live import say, scroll_here
+from vgg_demo.ui.photo_input import ChosenPhoto, remove_photo
+from vgg_demo.verdict import Verdict, give_verdict
+
+RESIZE_WORDS = {
+    Resize.CROP: "the centre is cut out; the edges are lost",
+    Resize.SQUASH: "everything is pressed into the square; shapes are distorted",
+    Resize.PAD: "the whole photo with grey bars; things get smaller",
+}
+
+PREPROCESSING_WORDS = {
+    "caffe": "blue, green, red, each minus ImageNet's mean",
+    "tf": "scaled to −1 … 1",
+    "torch": "scaled by ImageNet's mean and deviation",
+    "none": "as they are; the network scales them itself",
+}
+
+
+def show_result(photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top: int) -> None:
+    """Shows a photo and what a model makes of it, or an invitation where there is none."""
+    # Both stay in their places on every run: a screen reader follows what it knows.
+    scroll_here(photo.sha256 if photo else "")
+    spoken = st.container()
+    if photo is None:
+        st.caption("The answer will stand here. Start with an example, or with a photo of yours.")
+        with spoken:
+            say("")
+        return
+
+    @functools.cache
+    def opened() -> Photo:
+        """Opens the photo when it is needed, once in this run."""
+        return open_photo(photo.data, file=photo.file, limits=shared.get_settings().limits)
+
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
+        if not show_photo(photo, opened):
+            return
+    with right:
+        result = answer(photo, spec, policy, opened)
+        if result is None:
+            return
+        verdict = show_verdict(result)
+        show_predictions(result, top)
+        take_away(photo, opened, result, top)
+        show_details(photo, opened, result)
+    with spoken:
+        say(". ".join(verdict_sentences(verdict)))
+
+
+def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
+    """Shows the photo, or why it cannot be used. Returns whether it can."""
+    try:
+        copy = shared.get_display_copy(photo.sha256, opened)
+    except ImageError as error:
+        st.error(str(error), title="This photo cannot be used", icon=":material/broken_image:")
+        return False
+    st.image(copy, alt=photo.description)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(
+            " · ".join(part for part in (shared.escape(photo.file), photo.credit) if part),
+            width="stretch",
+        )
+        st.button("Remove", type="tertiary", icon=":material/close:", on_click=remove_photo)
+    return True
+
+
+def answer(
+    photo: ChosenPhoto, spec: ModelSpec, policy: Resize, opened: Callable[[], Photo]
+) -> Classification | None:
+    """Asks a model. Where it cannot answer, says why and asks the built-in one."""
+    loaded = shared.get_store().is_loaded(spec)
+    try:
+        with st.spinner(
+            "Looking …" if loaded else f"Loading {spec.keras_name}, once for all visitors …",
+            show_time=True,
+        ):
+            return shared.get_result(photo.sha256, photo.file, spec, policy, opened)
+    except WeightsError as error:
+        stands_in = "" if spec.is_embedded else " Until then the small built-in Mini-VGG answers."
+        st.error(
+            f"{error}{stands_in}",
+            title=f"{spec.keras_name} cannot answer",
+            icon=":material/error:",
+        )
+        return None if spec.is_embedded else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
+    except VggDemoError as error:
+        st.error(str(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:")
+        return None
+
+
+def show_verdict(result: Classification) -> Verdict:
+    spec = get_spec(result.model)
+    verdict = give_verdict(result)
+    headline, detail = verdict_sentences(verdict)
+    with st.container(gap="xsmall"):
+        st.header(headline, anchor=False)
+        if detail:
+            st.subheader(detail, anchor=False)
+        st.markdown(f"*{_capital(verdict.winner.label)}*: {verdict.winner.definition}.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(f"{spec.keras_name}'s answer", icon=":material/neurology:", color="blue")
+        if not result.weights.verified:
+            st.badge(
+                "Unverified weights",
+                icon=":material/gpp_maybe:",
+                color="orange",
+                help=f"{result.weights.file}: {unverified_words(spec)}.",
+            )
+        if not verdict.is_sure:
+            label = "Unsure which one" if verdict.group else "Unsure"
+            st.badge(label, icon=":material/help:", color="orange")
+        with st.popover("How sure?", type="tertiary"):
+            explain_certainty(verdict)
+    if spec.is_embedded:
+        names = ", ".join(label.label for label in load_labels(spec.labels))
+        st.caption(
+            f":material/info: {spec.keras_name} knows ten things only: {names}. "
+            "Whatever you show it, it answers with one of them."
+        )
+    return verdict
+
+
+def verdict_sentences(verdict: Verdict) -> tuple[str, ...]:
+    """Returns the headline and, where there is one, the line under it.
+
+    The headline is as specific as the probabilities allow: the group that reaches the
+    threshold, or the winner where no group does.
+    """
+    winner = with_article(verdict.winner.label)
+    group = verdict.group
+    if group is not None and group.wnid == verdict.winner.wnid:
+        return f"{_capital(winner)}, {percent(verdict.probability)}", ""
+    likely = "most likely" if verdict.is_sure else "perhaps"
+    if group is not None:
+        return (
+            f"{_capital(with_article(group.label))}, {percent(group.probability)}",
+            f"{likely} {winner}, {percent(verdict.probability)}",
+        )
+    return f"Not sure – perhaps {winner}, {percent(verdict.probability)}", ""
+
+
+def explain_certainty(verdict: Verdict) -> None:
+    kind = (
+        f"{percent(verdict.group.probability)} for “{verdict.group.label}”"
+        if verdict.group
+        else "no kind of thing reaches it"
+    )
+    st.markdown(
+        "It counts as **sure** when all three hold:\n\n"
+        f"- {shared.SURE_GROUP} Here: {kind}.\n"
+        f"- {shared.SURE_MARGIN} Here: {100 * verdict.certainty.margin:.0f}.\n"
+        f"- {shared.SURE_SPREAD} Here: {verdict.certainty.effective_classes:.1f}."
+    )
+
+
+def show_predictions(result: Classification, top: int) -> None:
+    labels = load_labels(get_spec(result.model).labels)
+    predictions = result.predictions(top)
+    frame = charts.predictions_frame(predictions, labels)
+    st.altair_chart(
+        charts.top_chart(frame, text_color=shared.text_color()), alt=chart_words(predictions)
+    )
+    with st.expander("The same as a table"):
+        st.table(
+            {
+                "Answer": frame["label"].tolist(),
+                "Probability": [f"{value:.2%}" for value in frame["probability"]],
+                "WordNet ID": frame["wnid"].tolist(),
+                "Meaning": frame["definition"].tolist(),
+            },
+            border="horizontal",
+            alt="The most probable answers with their probabilities and meanings",
+        )
+
+
+def chart_words(predictions: tuple[Prediction, ...]) -> str:
+    answers = ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
+    return f"Bars of the {len(predictions)} most probable answers: {answers}"
+
+
+def take_away(
+    photo: ChosenPhoto, opened: Callable[[], Photo], result: Classification, top: int
+) -> None:
+    stem = photo.file.rsplit(".", 1)[0]
+
+    def annotated() -> bytes:
+        return to_png(annotate(opened().image, result))
+
+    def receipt() -> str:
+        return json.dumps(make_receipt(result, top), indent=2, ensure_ascii=False)
+
+    with st.container(horizontal=True):
+        st.download_button(
+            "Photo with the answer",
+            annotated,
+            file_name=f"{stem}.{result.model}.png",
+            mime="image/png",
+            icon=":material/image:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Receipt",
+            receipt,
+            file_name=f"{stem}.{result.model}.json",
+            mime="application/json",
+            icon=":material/receipt_long:",
+            on_click="ignore",
+            help="A JSON file that says how this result came about. "
+            "`python -m vgg_demo verify RECEIPT PHOTO` checks it.",
+        )
+
+
+def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classification) -> None:
+    details = st.expander("What the network saw", icon=":material/visibility:", on_change="rerun")
+    if not details.open:
+        return
+    spec, policy = get_spec(result.model), Resize(result.resize)
+    with details:
+        seen = shared.get_network_input(photo.sha256, spec, policy, opened)
+        picture, facts = st.columns([2, 3], gap="medium")
+        picture.image(
+            seen.resize((224, 224), Image.Resampling.NEAREST) if spec.input_size < 224 else seen,
+            width="stretch",
+            alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
+        )
+        verified = "the published file" if result.weights.verified else unverified_words(spec)
+        facts.markdown(
+            f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_WORDS[policy]}\n"
+            f"- **Pixels:** {PREPROCESSING_WORDS[spec.preprocessing]}\n"
+            f"- **Decoded** in {1000 * result.seconds.decode:.1f} ms, **prepared** in "
+            f"{1000 * result.seconds.prepare:.1f} ms, **answered** in "
+            f"{1000 * result.seconds.inference:.1f} ms\n"
+            f"- **Weights:** `{result.weights.file}`, {verified}\n"
+            f"- **Precision:** {result.precision}"
+        )
+
+
+def unverified_words(spec: ModelSpec) -> str:
+    if not spec.weights.hash:
+        return "Keras publishes no hash of this file, so it cannot be checked"
+    return "not the published file; its hash differs"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
