@@ -122,6 +122,6 @@ def page(
     page.on("console", note)
     page.on("pageerror", lambda error: console.append(str(error)))
     page.goto(server)
-    page.get_by_role("heading", name="What does VGG16 see").wait_for()
+    page.get_by_role("heading", name="see in your photo").wait_for()
     yield page
     context.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 PHONE = {"width": 390, "height": 844}
@@ -23,6 +23,33 @@ def test_example_click(page: Page, console: list[str]) -> None:
     expect(page.get_by_text("Mini-VGG's answer")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
     assert console == []
+
+
+def test_a_click_on_the_picture_is_a_click_on_the_example(page: Page) -> None:
+    page.mouse.click(*middle(page.locator(".st-key-tile-parrot img")))
+    expect(verdict(page)).to_contain_text("A bird")
+
+
+def middle(element: Locator) -> tuple[float, float]:
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_screen_readers_hear_the_answer(page: Page) -> None:
+    status = page.get_by_role("status").filter(has_text="%")
+    page.get_by_role("button", name="Cat", exact=True).click()
+    expect(status).to_contain_text("A cat")
+    page.get_by_role("button", name="Dog", exact=True).click()
+    expect(status).to_contain_text("A dog")
+
+
+def test_a_removed_photo_leaves_an_empty_page(page: Page) -> None:
+    page.locator("input[type=file]").set_input_files(EXAMPLES / "dog.jpg")
+    expect(verdict(page)).to_contain_text("A dog")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.get_by_text("The answer will stand here")).to_be_visible()
+    expect(page.get_by_text("dog.jpg")).to_have_count(0)
 
 
 def test_upload(page: Page, console: list[str]) -> None:
@@ -60,6 +87,7 @@ def test_slider_changes_the_number_of_answers(page: Page) -> None:
     page.get_by_text("The same as a table").click()
     rows = page.get_by_role("table").get_by_role("row")
     expect(rows).to_have_count(6)
+    page.get_by_role("button", name="Settings").click()
     slider = page.get_by_role("slider")
     slider.press("ArrowLeft")
     slider.press("ArrowLeft")
@@ -71,7 +99,9 @@ def test_settings_come_back_from_the_url_and_photos_do_not(page: Page, server: s
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
     page.goto(f"{server}/?top=8&resize=Pad&model=mini_vgg")
+    page.get_by_role("button", name="Settings").click()
     expect(page.get_by_role("slider")).to_have_value("8")
+    page.keyboard.press("Escape")
     expect(page.get_by_role("combobox")).to_have_value(re.compile("Mini-VGG"))
     expect(page.locator("h2")).to_have_count(0)
 
@@ -143,6 +173,8 @@ def test_phone_width(page: Page, console: list[str]) -> None:
     main = page.get_by_test_id("stMain")
     width, visible = main.evaluate("element => [element.scrollWidth, element.clientWidth]")
     assert width <= visible == PHONE["width"]
+    # What answers a tap comes into view by itself.
+    expect(page.get_by_alt_text("Bull moose").last).to_be_in_viewport()
     assert console == []
 
 

@@ -7,7 +7,9 @@ import streamlit as st
 
 from vgg_demo.examples import load_examples
 from vgg_demo.labels import ancestors, load_labels
-from vgg_demo.registry import DEFAULT_MODEL, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
+from vgg_demo.ui.shared import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
+from vgg_demo.verdict import GROUP_THRESHOLD
 
 TEXT_WIDTH = 760  # pixels; about 90 letters a line
 DOG = "n02084071"
@@ -58,6 +60,7 @@ def main() -> None:
             "people into a thousand classes of WordNet, a dictionary of meanings. "
             f"{dogs_in_imagenet()} of the classes are dogs; giraffes and sunflowers are missing."
         )
+        show_reading_help()
         show_limits()
         show_sources()
     with layers:  # last, because it waits for TensorFlow
@@ -66,6 +69,31 @@ def main() -> None:
 
 def dogs_in_imagenet() -> int:
     return sum(DOG in ancestors(label.wnid) for label in load_labels("imagenet"))
+
+
+def show_reading_help() -> None:
+    embedded = get_spec(EMBEDDED_MODEL)
+    accuracy = embedded.accuracy
+    right = f"It is right for {accuracy.top1:.1f}% of the {accuracy.test_set}. " if accuracy else ""
+    things = ", ".join(label.label for label in load_labels(embedded.labels))
+    st.header("How to read an answer", anchor=False)
+    st.markdown(
+        "- **The headline** is as specific as the probabilities allow: where no single breed "
+        f"reaches {GROUP_THRESHOLD:.0%} but all dogs together do, it says “a dog”.\n"
+        f"- **Sure or unsure.** An answer counts as sure when three things hold. {SURE_GROUP} "
+        f"{SURE_MARGIN} {SURE_SPREAD}\n"
+        "- **Unverified weights** means that the model's file is not, or cannot be shown to be, "
+        "the published one. It may still be right; nobody here vouches for it.\n"
+        "- **The receipt** is a small file that says which photo, model and recipe gave the "
+        "answer. With it and the photo, anyone can repeat the run and compare."
+    )
+    st.header(f"What {embedded.keras_name} is", anchor=False)
+    st.markdown(
+        f"A VGG in small that comes with this program, so that it answers at once and without "
+        f"a network: {embedded.parameters:,} parameters in "
+        f"{embedded.weights.size_bytes / 1e6:.1f} MB, trained from scratch on 32×32 pictures of "
+        f"ten things: {things}. {right}It is not VGG16 and never answers in its name."
+    )
 
 
 def show_limits() -> None:
