@@ -8,7 +8,10 @@ program allocate gigabytes.
 from __future__ import annotations
 
 import io
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -71,11 +74,15 @@ def read_file(path: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
     """Returns the bytes of a file, at most one more than the limit allows.
 
     Raises:
-        FileUnreadableError: If the path cannot be opened.
+        FileUnreadableError: If the path cannot be opened or is no regular file.
     """
     try:
-        with open(path, "rb") as file:
-            return file.read(limits.size_bytes + 1)
+        # Looked at before it is opened, since opening a device can set something off, and
+        # after, since it may have been exchanged meanwhile.
+        _check_regular(path, Path(path).stat())
+        with open(path, "rb", opener=_open_at_once) as file:
+            _check_regular(path, os.fstat(file.fileno()))
+            return file.read(limits.size_bytes + 1) or b""  # None: nothing to read right now
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise FileUnreadableError(
@@ -83,6 +90,25 @@ def read_file(path: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
         ) from error
     except ValueError as error:  # a NUL byte in the path
         raise FileUnreadableError(f"Cannot read {path!r}: {error}.") from error
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        kind = "a folder"
+    elif stat.S_ISFIFO(status.st_mode):
+        kind = "a pipe"
+    else:
+        kind = "a device or a socket"
+    raise FileUnreadableError(
+        f"Cannot read {path!r}: it is {kind}; only ordinary files are read. Give the path of one."
+    )
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe; Windows has no such pipes."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:

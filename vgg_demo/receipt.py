@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
-from vgg_demo.classify import classify
+from vgg_demo.classify import classify_photo
 from vgg_demo.errors import ReceiptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import get_spec
-from vgg_demo.results import Classification, Prediction
+from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.results import Classification, LocalWeights, Prediction
 from vgg_demo.store import ModelStore
 from vgg_demo.version import __version__
 
 RECEIPT_SCHEMA = 1
+MAX_RECEIPT_BYTES = 2**20  # a thousand answers take a fifth of it
 TOLERANCE = 1e-4
 """Largest difference of a probability at which a replay still counts as the same; other
 processors add floats in another order."""
+
+_WHICH_FILE = "Give the JSON file that was saved with an answer."
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,27 @@ def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
     }
 
 
+def parse_receipt(data: bytes) -> Any:
+    """Reads the JSON of a receipt; `verify_photo` looks at what is in it.
+
+    Raises:
+        ReceiptError: If it is too long for a receipt, or not JSON.
+    """
+    if len(data) > MAX_RECEIPT_BYTES:
+        raise ReceiptError(
+            f"The file has more than {MAX_RECEIPT_BYTES / 2**20:.0f} MB; a receipt has a few "
+            f"kilobytes. {_WHICH_FILE}"
+        )
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ReceiptError(f"The receipt is not JSON ({error}). {_WHICH_FILE}") from error
+
+
 def verify_receipt(
-    receipt: Any,
-    data: bytes,
-    store: ModelStore,
-    limits: ImageLimits = DEFAULT_LIMITS,
+    receipt: Any, data: bytes, store: ModelStore, limits: ImageLimits = DEFAULT_LIMITS
 ) -> Verification:
-    """Classifies a photo again and compares with what a receipt says.
+    """Classifies a photo's bytes again and compares with what a receipt says.
 
     Args:
         receipt: Parsed JSON; nothing about it is trusted.
@@ -65,14 +84,37 @@ def verify_receipt(
         ReceiptError: If it is not a receipt.
         VggDemoError: If the photo cannot be classified.
     """
+    return verify_photo(receipt, open_photo(data, limits=limits), store)
+
+
+def verify_photo(
+    receipt: Any,
+    photo: Photo,
+    store: ModelStore,
+    make_ready: Callable[[ModelSpec], object] | None = None,
+) -> Verification:
+    """Classifies an opened photo again and compares with what a receipt says.
+
+    Args:
+        receipt: Parsed JSON; nothing about it is trusted.
+        photo: The photo.
+        store: Where the models are.
+        make_ready: Called with the model once it is known to be needed, before it is asked;
+            a door can download there and show how far it is.
+
+    Raises:
+        ReceiptError: If it is not a receipt.
+        WeightsError: If the model's weights cannot be had.
+    """
     claimed = _read(receipt)
-    if hashlib.sha256(data).hexdigest() != claimed.sha256:
+    if photo.sha256 != claimed.sha256:
         return Verification(False, ("It is another photo: its SHA-256 differs.",))
-    spec = get_spec(claimed.model)
-    result = classify(data, spec, store, policy=claimed.resize, limits=limits)
+    if make_ready is not None:
+        make_ready(claimed.spec)
+    result = classify_photo(photo, claimed.spec, store, policy=claimed.resize)
     checks = (
         (True, "The photo is the same, byte for byte."),
-        _check(result.weights.sha256 == claimed.weights_sha256, "The weights file"),
+        _check(result.weights == claimed.weights, "The weights file"),
         _check(result.precision == claimed.precision, "The precision"),
         _check(_recipe(result) == claimed.recipe, "The recipe"),
         _compare_answers(result, claimed.predictions),
@@ -96,10 +138,12 @@ def _compare_answers(result: Classification, claimed: tuple[Prediction, ...]) ->
     if len({p.wnid for p in claimed}) < len(claimed):
         return False, "The answers name a class twice."
     difference = max(abs(p.probability - actual[p.wnid].probability) for p in claimed)
-    left_out = [p.probability for p in actual.values() if p.wnid not in {c.wnid for c in claimed}]
+    named = {p.wnid for p in claimed}
+    left_out = [p.probability for p in actual.values() if p.wnid not in named]
     best = min(p.probability for p in claimed) + TOLERANCE >= max(left_out, default=0.0)
     descending = [p.probability for p in claimed]
-    ranked = descending == sorted(descending, reverse=True)
+    counted = [p.rank for p in claimed] == list(range(1, len(claimed) + 1))
+    ranked = counted and descending == sorted(descending, reverse=True)
     return (
         difference <= TOLERANCE and best and ranked,
         f"The answers {'are' if best and ranked else 'are not'} the most probable ones, best "
@@ -120,8 +164,8 @@ def _other(versions: Mapping[str, str]) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class _Claim:
     sha256: str
-    model: str
-    weights_sha256: str
+    spec: ModelSpec
+    weights: LocalWeights
     precision: str
     resize: Resize
     recipe: Mapping[str, Any]
@@ -129,40 +173,87 @@ class _Claim:
     predictions: tuple[Prediction, ...]
 
 
+_KINDS = {
+    bool: "true or false",
+    dict: "a JSON object",
+    float: "a number",
+    int: "a whole number",
+    list: "a list",
+    str: "text",
+}
+
+
 def _read(receipt: Any) -> _Claim:
     try:
-        if receipt["receipt"] != RECEIPT_SCHEMA:
-            raise ValueError(f"its version is {receipt['receipt']!r}, not {RECEIPT_SCHEMA}")
-        predictions = tuple(
-            Prediction(
-                rank=int(p["rank"]),
-                index=int(p["index"]),
-                wnid=str(p["wnid"]),
-                label=str(p["label"]),
-                probability=float(p["probability"]),
-            )
-            for p in receipt["predictions"]
-        )
-        if not predictions:
-            raise ValueError("it holds no predictions")
-        if not all(0 <= p.probability <= 1 for p in predictions):
-            raise ValueError("a probability is not in [0, 1]")
+        if _get(receipt, "receipt", int) != RECEIPT_SCHEMA:
+            raise ValueError(f"its version is not {RECEIPT_SCHEMA}")
+        model = _get(receipt, "model", str)
+        if model not in MODELS:
+            raise ValueError(f"its model {model[:60]!r} is not known here")
+        resize = _get(receipt, "resize", str)
+        if resize not in list(Resize):
+            raise ValueError(f"its way to resize, {resize[:60]!r}, is not known here")
+        weights = _get(receipt, "weights", dict)
+        versions = _get(receipt, "versions", dict)
         return _Claim(
-            sha256=str(receipt["sha256"]),
-            model=str(receipt["model"]),
-            weights_sha256=str(receipt["weights"]["sha256"]),
-            precision=str(receipt["precision"]),
-            resize=Resize(receipt["resize"]),
-            recipe=dict(receipt["recipe"]),
-            versions={str(k): str(v) for k, v in receipt["versions"].items()},
-            predictions=predictions,
+            sha256=_get(receipt, "sha256", str),
+            spec=MODELS[model],
+            weights=LocalWeights(
+                file=_get(weights, "file", str),
+                sha256=_get(weights, "sha256", str),
+                verified=_get(weights, "verified", bool),
+            ),
+            precision=_get(receipt, "precision", str),
+            resize=Resize(resize),
+            recipe=_get(receipt, "recipe", dict),
+            versions={
+                name: _get(versions, name, str)[:60] for name in _versions() if name in versions
+            },
+            predictions=_read_predictions(_get(receipt, "predictions", list)),
         )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    except ValueError as error:
         raise ReceiptError(
-            f"This is not a receipt of VGG Demo ({missing[:120]}). "
-            "Give the JSON file that was saved with a result."
+            f"This is not a receipt of VGG Demo that can be replayed: {error}. {_WHICH_FILE}"
         ) from error
+
+
+def _read_predictions(claimed: list[Any]) -> tuple[Prediction, ...]:
+    if not claimed:
+        raise ValueError("it holds no predictions")
+    predictions = tuple(
+        Prediction(
+            rank=_get(prediction, "rank", int),
+            index=_get(prediction, "index", int),
+            wnid=_get(prediction, "wnid", str),
+            label=_get(prediction, "label", str),
+            probability=_get(prediction, "probability", float),
+        )
+        for prediction in claimed
+    )
+    if not all(0 <= prediction.probability <= 1 for prediction in predictions):
+        raise ValueError("a probability is not in [0, 1]")
+    return predictions
+
+
+def _get(record: Any, name: str, kind: type[_T]) -> _T:
+    """Returns a value of a JSON object.
+
+    The messages never quote what came: it may be endless, or too deep to be written.
+
+    Raises:
+        ValueError: If it is not there or of another kind.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"where {name!r} is looked for there is no JSON object")
+    if name not in record:
+        raise ValueError(f"{name!r} is missing")
+    value = record[name]
+    # JSON knows one kind of number; a probability of 1.0 may come back as 1.
+    is_number = kind is float and type(value) is int
+    if type(value) is not kind and not is_number:
+        raise ValueError(f"{name!r} is not {_KINDS[kind]}")
+    found: _T = value
+    return found
 
 
 def _recipe(result: Classification) -> dict[str, Any]:

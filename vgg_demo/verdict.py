@@ -13,8 +13,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.labels import ClassLabel, ancestors, definition, depth, lemma, load_labels
-from vgg_demo.registry import get_spec
+from vgg_demo.labels import (
+    ClassLabel,
+    ancestors,
+    definition,
+    depth,
+    lemma,
+    load_labels,
+    with_article,
+)
+from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.results import Classification
 
 GROUP_THRESHOLD = 0.8
@@ -119,6 +127,48 @@ def give_verdict(result: Classification) -> Verdict:
     )
 
 
+def headline(verdict: Verdict) -> tuple[str, str]:
+    """Returns a verdict in words: the headline and the line under it, which may be empty.
+
+    The headline is as specific as the probabilities allow: the group that reaches the
+    threshold, or the winner where no group does.
+    """
+    winner = with_article(verdict.winner.label)
+    group = verdict.group
+    if group is None:
+        return f"Not sure – perhaps {winner}, {verdict.probability:.0%}", ""
+    if group.wnid == verdict.winner.wnid:
+        return f"{_capital(winner)}, {verdict.probability:.0%}", ""
+    likely = "most likely" if verdict.is_sure else "perhaps"
+    return (
+        f"{_capital(with_article(group.label))}, {group.probability:.0%}",
+        f"{likely} {winner}, {verdict.probability:.0%}",
+    )
+
+
+def one_line(verdict: Verdict) -> str:
+    """Returns a verdict in words on one line; where the network is unsure, it says so."""
+    first, second = headline(verdict)
+    if not second:
+        return first
+    return f"{first}; {'' if verdict.is_sure else 'unsure which one, '}{second}"
+
+
+def scope(spec: ModelSpec) -> str:
+    """Names all that a model of a few classes can answer; empty for a model of many.
+
+    >>> scope(get_spec("mini_vgg"))[:45]
+    'Mini-VGG knows ten things only: airplane, aut'
+    """
+    if not spec.is_embedded:
+        return ""
+    names = ", ".join(label.label for label in load_labels(spec.labels))
+    return (
+        f"{spec.keras_name} knows ten things only: {names}. "
+        "Whatever you show it, it answers with one of them."
+    )
+
+
 def roll_up(
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],
@@ -169,6 +219,10 @@ def judge_certainty(probabilities: NDArray[np.float64]) -> Certainty:
     positive = probabilities[probabilities > 0]
     entropy = -float(np.sum(positive * np.log(positive)))
     return Certainty(margin=float(first - second), effective_classes=round(math.exp(entropy), 12))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 @cache

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from vgg_demo.classify import classify
 from vgg_demo.cli import main
-from vgg_demo.registry import MODELS
+from vgg_demo.errors import FileUnreadableError, WeightsDownloadError
+from vgg_demo.images import read_file
+from vgg_demo.receipt import make_receipt
+from vgg_demo.registry import MODELS, get_spec
+from vgg_demo.store import ModelStore
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "vgg_demo" / "data" / "examples"
@@ -27,10 +32,28 @@ def test_classify_prints_answers() -> None:
     result = run("classify", CAT, DOG, "--model", "mini_vgg", "--top", "2")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert lines[0].startswith(f"{CAT}  (mini_vgg, ")
-    assert "cat  [n02121620]" in lines[1]
-    assert "dog  [n02084071]" in lines[4]
+    assert lines[1].startswith("  A cat, ")
+    assert "cat  [n02121620]" in lines[2]
+    assert "dog  [n02084071]" in lines[6]
+
+
+def test_mini_vgg_says_once_what_it_knows() -> None:
+    words = "Mini-VGG knows ten things only: airplane, automobile, bird, cat, deer, dog, frog"
+    assert run("classify", CAT, DOG, "--model", "mini_vgg").stderr.count(words) == 1
+    assert words not in run("classify", CAT).stderr
+
+
+def test_doubt_has_a_word(shared: Path) -> None:
+    arguments = ["--model", "mobilenet_v2", "--weights-dir", str(shared / "weights")]
+    rocket = run("classify", str(EXAMPLES / "rocket.jpg"), *arguments)
+    assert "A man-made thing, " in rocket.stdout
+    assert "; unsure which one, perhaps a missile, " in rocket.stdout
+    moose = run("classify", str(EXAMPLES / "moose.jpg"), *arguments)
+    assert "  Not sure – perhaps an ibex, " in moose.stdout
+    cat = run("classify", CAT, *arguments)
+    assert "  A domestic cat, 96%; most likely an Egyptian cat, " in cat.stdout
 
 
 def test_json_is_exactly_as_documented() -> None:
@@ -73,6 +96,31 @@ def test_without_paths_it_asks_until_exit(end: str) -> None:
     assert "EXIT to end" in result.stderr
 
 
+def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg_demo import engine
+
+    loaded = []
+    load = engine.load_engine
+    monkeypatch.setattr(
+        engine, "load_engine", lambda spec, path: loaded.append(spec) or load(spec, path)
+    )
+    result = run("classify", "--model", "mini_vgg", "--top", "1", stdin=f"{CAT}\n{DOG}\n{CAT}\n")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 9
+    assert len(loaded) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
+def test_a_file_that_becomes_a_pipe_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = Path(CAT).stat()
+    monkeypatch.setattr(Path, "stat", lambda *_: before)
+    with pytest.raises(FileUnreadableError, match="it is a pipe"):
+        read_file(str(tmp_path / "pipe"))
+
+
 def test_annotate(tmp_path: Path) -> None:
     result = run("classify", CAT, "--model", "mini_vgg", "--annotate", str(tmp_path / "new"))
     assert result.exit_code == 0
@@ -87,11 +135,31 @@ def test_annotated_photos_of_one_name_are_numbered(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"cat.mini_vgg.png", "cat-2.mini_vgg.png"}
 
 
+def test_no_annotated_photo_takes_the_place_of_another(tmp_path: Path) -> None:
+    (tmp_path / "cat-2.jpg").write_bytes(Path(DOG).read_bytes())
+    (tmp_path / "Cat.jpg").write_bytes(Path(DOG).read_bytes())
+    out = tmp_path / "out"
+    photos = [CAT, str(tmp_path / "cat-2.jpg"), str(tmp_path / "Cat.jpg")]
+    run("classify", *photos, "--model", "mini_vgg", "--annotate", str(out))
+    names = {"cat.mini_vgg.png", "cat-2.mini_vgg.png", "Cat-3.mini_vgg.png"}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_an_answer_that_cannot_be_saved_is_still_given(tmp_path: Path) -> None:
+    (tmp_path / "cat.mini_vgg.png").mkdir()
+    result = run("classify", CAT, "--model", "mini_vgg", "--annotate", str(tmp_path), "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert len(document["results"]) == 1
+    assert [error["error"] for error in document["errors"]] == ["FileUnwritableError"]
+
+
 def test_annotate_into_what_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("classify", CAT, "--model", "mini_vgg", "--annotate", str(tmp_path / "file/x"))
     assert result.exit_code == 1
     assert "Cannot write" in result.stderr
+    assert result.stdout == ""  # told before anything is loaded
 
 
 @pytest.mark.parametrize(
@@ -122,12 +190,35 @@ def test_missing_weights_say_what_to_fetch() -> None:
     assert "Downloading" not in result.stderr
 
 
+def test_a_server_that_fails_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(*_: object) -> None:
+        asked.append(1)
+        raise WeightsDownloadError("The server is gone.")
+
+    monkeypatch.setattr("vgg_demo.cli.make_ready", fail)
+    result = run("classify", CAT, "none.jpg", DOG, "--json")
+    errors = [error["error"] for error in json.loads(result.stdout)["errors"]]
+    assert errors == ["WeightsDownloadError", "FileUnreadableError", "WeightsDownloadError"]
+    assert len(asked) == 1
+    asked.clear()
+    assert run("classify", stdin=f"{CAT}\n{CAT}\n").exit_code == 1
+    assert len(asked) == 2  # whoever types may have helped meanwhile
+
+
 def test_models_lists_all() -> None:
     lines = run("models").stdout.splitlines()
     assert len(lines) == 1 + len(MODELS)
     assert lines[1].split()[0] == "mini_vgg"
     assert lines[1].split()[5] == "yes"
-    assert lines[1].endswith("CIFAR-10 test images")
+    assert lines[1].endswith("88.9% CIFAR-10 test")
+    assert max(map(len, lines)) < 80
+
+
+def test_models_knows_what_is_here(vgg16_dir: Path) -> None:
+    lines = run("models", "--weights-dir", str(vgg16_dir)).stdout.splitlines()[1:]
+    assert [line.split()[0] for line in lines if line.split()[5] == "yes"] == ["mini_vgg", "vgg16"]
 
 
 def test_weights_list_and_verify(vgg16_dir: Path) -> None:
@@ -144,65 +235,94 @@ def test_weights_list_and_verify(vgg16_dir: Path) -> None:
 
 
 def test_weights_download_offline() -> None:
-    result = run("weights", "download", "xception")
+    result = run("weights", "download", "xception", "mini_vgg")
     assert result.exit_code == 1
+    assert "xception: " in result.stderr
     assert "switched off" in result.stderr
+    assert result.stdout.startswith("mini_vgg: ")  # one that fails does not stop the others
 
 
-def test_verify(tmp_path: Path, photos: dict[str, bytes], store) -> None:
-    from vgg_demo.classify import classify
-    from vgg_demo.receipt import make_receipt
-    from vgg_demo.registry import get_spec
+def test_weights_verify_says_where_nothing_is_published(tmp_path: Path) -> None:
+    (tmp_path / get_spec("mobilenet").weights.name).write_bytes(b"anything")
+    result = run("weights", "verify", "mobilenet", "--weights-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert "unverified" in result.stdout
+    assert "publishes no hash" in result.stderr
 
-    receipt = tmp_path / "receipt.json"
-    result = classify(photos["cat"], get_spec("mini_vgg"), store)
-    receipt.write_text(json.dumps(make_receipt(result)))
-    good = run("verify", str(receipt), CAT)
+
+def test_a_home_that_is_nobodys() -> None:
+    result = run("models", "--weights-dir", "~nobody-of-that-name/weights")
+    assert result.exit_code == 1
+    assert "without ~" in result.stderr
+
+
+@pytest.fixture
+def receipt(photos: dict[str, bytes], store: ModelStore) -> dict[str, Any]:
+    return make_receipt(classify(photos["cat"], get_spec("mini_vgg"), store))
+
+
+def test_verify(tmp_path: Path, receipt: dict[str, Any]) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt))
+    good = run("verify", str(path), CAT)
     assert good.exit_code == 0
     assert good.stdout.splitlines()[-1] == "The receipt holds."
-    bad = run("verify", str(receipt), DOG)
+    bad = run("verify", str(path), DOG)
     assert bad.exit_code == 1
     assert "does not hold" in bad.stdout
-    assert "not JSON" in run("verify", CAT, CAT).stderr
-    assert run("verify", "missing.json", CAT).exit_code == 1
-
-
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    for arguments in [("missing.json", CAT), (str(path), "missing.jpg"), (str(tmp_path), CAT)]:
+        result = run("verify", *arguments)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: Cannot read ")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["classify", "--help"], ["models"], ["weights", "list"]], ids=" ".join
+    ("content", "words"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xd8\xff\xe0", "not JSON"),
+        (b"[" * 100_000, "not JSON (maximum recursion depth"),
+        (b'{"receipt":' + b"[" * 900 + b"]" * 900 + b"}", "'receipt' is not a whole number"),
+        (b" " * (2**20 + 1), "more than 1 MB"),
+        (b'{"receipt": 9}', "its version is not 1"),
+    ],
+    ids=["empty", "photo", "too deep", "deep", "long", "version"],
 )
-def test_tensorflow_is_not_imported_needlessly(arguments: list[str]) -> None:
-    code = (
-        "import sys\nfrom vgg_demo.cli import main\n"
-        f"try: main({arguments!r})\n"
-        "except SystemExit: pass\n"
-        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    )
-    assert python("-c", code).returncode == 0
+def test_weird_receipts(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_bytes(content)
+    result = run("verify", str(path), CAT)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert words in result.stderr
+    assert "saved with an answer" in result.stderr
 
 
-def test_stdout_is_nothing_but_json() -> None:
-    process = python("-m", "vgg_demo", "classify", CAT, "--model", "mini_vgg", "--json")
-    assert process.returncode == 0
-    assert json.loads(process.stdout)["results"]
-
-
-def test_the_command_line_needs_no_streamlit() -> None:
-    code = (
-        "import sys\nsys.modules['streamlit'] = None\nfrom vgg_demo.cli import main\n"
-        f"main(['classify', {CAT!r}, '--model', 'mini_vgg'])"
-    )
-    process = python("-c", code)
-    assert process.returncode == 0, process.stderr
-    assert "cat  [" in process.stdout
+@pytest.mark.parametrize(
+    ("change", "exit_code", "words"),
+    [
+        (lambda r: r.update(model="vgg61"), 1, "its model 'vgg61' is not known here"),
+        (lambda r: r.update(model="Mini-VGG"), 1, "is not known here"),
+        (lambda r: r.update(resize="\x1b[2J"), 1, r"'\x1b[2J', is not known here"),
+        (lambda r: r["predictions"][0].update(rank=7), 1, "are not the most probable"),
+        (lambda r: r["predictions"][0].update(rank="1"), 1, "'rank' is not a whole number"),
+        (lambda r: r["weights"].update(verified=False), 1, "weights file is another"),
+        (lambda r: r["versions"].update(keras="\x1b[2J\n"), 0, r"Made with keras \x1b[2J\n; here"),
+        (lambda r: r["versions"].update({"\x1b[2J": "1"}), 0, "The receipt holds."),
+    ],
+    ids=["model", "alias", "resize", "rank", "type", "verified", "version", "package"],
+)
+def test_changed_receipts(
+    tmp_path: Path,
+    receipt: dict[str, Any],
+    change: Callable[[dict[str, Any]], None],
+    exit_code: int,
+    words: str,
+) -> None:
+    change(receipt)
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt))
+    result = run("verify", str(path), CAT)
+    assert result.exit_code == exit_code
+    assert words in result.output
+    assert "\x1b" not in result.output

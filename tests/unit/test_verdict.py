@@ -10,13 +10,18 @@ from hypothesis.extra import numpy as hnp
 
 from vgg_demo.classify import softmax
 from vgg_demo.labels import ancestors, load_labels
+from vgg_demo.registry import get_spec
 from vgg_demo.results import Classification, LocalWeights, Seconds
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
+    Verdict,
     give_verdict,
+    headline,
     judge_certainty,
+    one_line,
     roll_up,
+    scope,
 )
 
 IMAGENET = load_labels("imagenet")
@@ -78,21 +83,56 @@ def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -
         assert group.probability >= GROUP_THRESHOLD
 
 
+def judge(probabilities: np.ndarray) -> Verdict:
+    return give_verdict(
+        Classification(
+            file="",
+            sha256="",
+            model="vgg16",
+            weights=LocalWeights("", "", verified=False),
+            precision="float32",
+            resize="crop",
+            probabilities=probabilities,
+            seconds=Seconds(0, 0, 0),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"c281": 0.9}, "A tabby, 90%"),
+        (
+            {"c281": 0.62, "c282": 0.2, "c285": 0.15},
+            "A domestic cat, 97%; most likely a tabby, 62%",
+        ),
+        (
+            {"c281": 0.42, "c282": 0.4, "c285": 0.15},
+            "A domestic cat, 97%; unsure which one, perhaps a tabby, 42%",
+        ),
+        ({"c281": 0.3}, "Not sure – perhaps a tabby, 30%"),
+    ],
+    ids=["class", "group", "unsure which", "unsure"],
+)
+def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
+    verdict = judge(spread(**shares))
+    assert one_line(verdict) == words
+    first, second = headline(verdict)
+    assert words.startswith(first)
+    assert words.endswith(second)
+
+
+def test_only_the_small_model_has_a_scope_to_tell() -> None:
+    assert "ten things only: airplane, automobile, bird" in scope(get_spec("mini_vgg"))
+    assert scope(get_spec("vgg16")) == ""
+
+
 @given(logits)
 def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
-    result = Classification(
-        file="",
-        sha256="",
-        model="vgg16",
-        weights=LocalWeights("", "", verified=False),
-        precision="float32",
-        resize="crop",
-        probabilities=softmax(scores),
-        seconds=Seconds(0, 0, 0),
-    )
-    verdict = give_verdict(result)
+    probabilities = softmax(scores)
+    verdict = judge(probabilities)
     if verdict.group is None:
-        assert verdict.probability == result.probabilities.max()
+        assert verdict.probability == probabilities.max()
     else:
         assert verdict.group.wnid in ancestors(verdict.winner.wnid)
         assert verdict.probability <= verdict.group.probability
