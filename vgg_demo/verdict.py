@@ -23,7 +23,7 @@ from vgg_demo.labels import (
     with_article,
 )
 from vgg_demo.registry import ModelSpec, get_spec
-from vgg_demo.results import Classification
+from vgg_demo.results import Classification, percent
 
 GROUP_THRESHOLD = 0.8
 """Probability from which a group of classes is called the answer."""
@@ -136,13 +136,13 @@ def headline(verdict: Verdict) -> tuple[str, str]:
     winner = with_article(verdict.winner.label)
     group = verdict.group
     if group is None:
-        return f"Not sure – perhaps {winner}, {verdict.probability:.0%}", ""
+        return f"Not sure – perhaps {winner}, {percent(verdict.probability)}", ""
     if group.wnid == verdict.winner.wnid:
-        return f"{_capital(winner)}, {verdict.probability:.0%}", ""
+        return f"{_capital(winner)}, {percent(verdict.probability)}", ""
     likely = "most likely" if verdict.is_sure else "perhaps"
     return (
-        f"{_capital(with_article(group.label))}, {group.probability:.0%}",
-        f"{likely} {winner}, {verdict.probability:.0%}",
+        f"{_capital(with_article(group.label))}, {percent(group.probability)}",
+        f"{likely} {winner}, {percent(verdict.probability)}",
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from vgg_demo import charts
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.errors import ImageError, VggDemoError, WeightsError
-from vgg_demo.labels import load_labels, with_article
+from vgg_demo.labels import load_labels
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import make_receipt
@@ -21,7 +21,7 @@ from vgg_demo.results import Classification, Prediction, percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.photo_input import ChosenPhoto, remove_photo
-from vgg_demo.verdict import Verdict, give_verdict
+from vgg_demo.verdict import Verdict, give_verdict, headline, one_line, scope
 
 RESIZE_WORDS = {
     Resize.CROP: "the centre is cut out; the edges are lost",
@@ -66,7 +66,7 @@ def show_result(photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top:
         take_away(photo, opened, result, top)
         show_details(photo, opened, result)
     with spoken:
-        say(". ".join(verdict_sentences(verdict)))
+        say(one_line(verdict))
 
 
 def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
@@ -113,12 +113,12 @@ def answer(
 def show_verdict(result: Classification) -> Verdict:
     spec = get_spec(result.model)
     verdict = give_verdict(result)
-    headline, detail = verdict_sentences(verdict)
+    first, second = headline(verdict)
     with st.container(gap="xsmall"):
-        st.header(headline, anchor=False)
-        if detail:
-            st.subheader(detail, anchor=False)
-        st.markdown(f"*{_capital(verdict.winner.label)}*: {verdict.winner.definition}.")
+        st.header(first, anchor=False)
+        if second:
+            st.subheader(second, anchor=False)
+        st.markdown(f"*{verdict.winner.label}*: {verdict.winner.definition}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(f"{spec.keras_name}'s answer", icon=":material/neurology:", color="blue")
         if not result.weights.verified:
@@ -134,31 +134,8 @@ def show_verdict(result: Classification) -> Verdict:
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
     if spec.is_embedded:
-        names = ", ".join(label.label for label in load_labels(spec.labels))
-        st.caption(
-            f":material/info: {spec.keras_name} knows ten things only: {names}. "
-            "Whatever you show it, it answers with one of them."
-        )
+        st.caption(f":material/info: {scope(spec)}")
     return verdict
-
-
-def verdict_sentences(verdict: Verdict) -> tuple[str, ...]:
-    """Returns the headline and, where there is one, the line under it.
-
-    The headline is as specific as the probabilities allow: the group that reaches the
-    threshold, or the winner where no group does.
-    """
-    winner = with_article(verdict.winner.label)
-    group = verdict.group
-    if group is not None and group.wnid == verdict.winner.wnid:
-        return f"{_capital(winner)}, {percent(verdict.probability)}", ""
-    likely = "most likely" if verdict.is_sure else "perhaps"
-    if group is not None:
-        return (
-            f"{_capital(with_article(group.label))}, {percent(group.probability)}",
-            f"{likely} {winner}, {percent(verdict.probability)}",
-        )
-    return f"Not sure – perhaps {winner}, {percent(verdict.probability)}", ""
 
 
 def explain_certainty(verdict: Verdict) -> None:
@@ -261,7 +238,3 @@ def unverified_words(spec: ModelSpec) -> str:
     if not spec.weights.hash:
         return "Keras publishes no hash of this file, so it cannot be checked"
     return "not the published file; its hash differs"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
