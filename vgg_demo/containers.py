@@ -1,0 +1,555 @@
+"""Pictures without their luggage: what Pillow is given of a stranger's file.
+
+A picture file is a container: pixels, and beside them EXIF, XMP, colour profiles,
+comments, thumbnails, further frames. This program needs the first picture and which way
+up it is. `unpack` reads the orientation and copies only the parts that the pixels need,
+so the luggage, where most hostile files hide their cost, never reaches Pillow. What the
+pixels need can be excessive too; the limits for that are here as well, each with its why.
+
+Everything works on bytes and reads each of them a bounded number of times. Bytes that make
+no sense are left to Pillow to judge. The walks follow
+
+* JPEG: ITU-T T.81, annex B (markers);
+* PNG: W3C PNG, 3rd edition, section 5 (chunks);
+* GIF: GIF89a, sections 15 to 27 (blocks);
+* WebP: RFC 9649, section 2 (RIFF chunks);
+* TIFF: TIFF 6.0, section 2 (directories), and BigTIFF; also the layout of EXIF;
+* AVIF: ISO/IEC 14496-12 (boxes) and the AV1 specification, section 5 (OBUs).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
+
+JPEG_SCANS = 100
+"""A scan of a few bytes makes libjpeg pass over the whole picture. Encoders write 1 to
+about 20; libtiff, too, stops at 100 (JPEG_MAX_ALLOWED_SCAN_NUMBER)."""
+JPEG_MARKERS = 10_000
+"""Each costs a step of this walk. Photos have some dozens; a profile and XMP that fill
+20 MB, in pieces of 64 kB, some hundreds."""
+TIFF_PIECES = 2**18
+"""Strips, tiles, or values of any tag. One row a strip in each of 4 planes is the most that
+a picture of up to 65,535 rows can need; each costs some microseconds of Python."""
+TIFF_TILE_PIXELS = 2**24
+"""libtiff allocates a whole tile whatever the picture's size. Real tiles have 16² to 4096²
+pixels; larger ones are accepted where the picture is as large."""
+AVIF_OBUS = 10_000
+"""Units of coded data. A picture has some dozens, or one a cell of a grid."""
+AVIF_PIXELS = 100_000_000
+"""All pictures in the file together: one of 50 megapixels, the usual limit, and its
+transparency or gain map. The size that the file declares is no measure of the work: libavif
+decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one."""
+
+
+class Unpacked(NamedTuple):
+    """The parts of a file that its first picture needs.
+
+    Attributes:
+        data: A file of the same format.
+        orientation: Of the stored pixels, 1 to 8, as EXIF counts; 1 is upright.
+    """
+
+    data: bytes
+    orientation: int = 1
+
+
+def unpack(data: bytes) -> Unpacked:
+    """Copies what the first picture needs and reads which way up it is.
+
+    Args:
+        data: A file's bytes, of any kind; formats without luggage are returned as they are.
+
+    Raises:
+        ImageTooLargeError: If decoding would cost far more than the picture's size explains.
+        ImageCorruptError: If the directory of a TIFF or AVIF cannot be read.
+    """
+    for offset, magic, walk in (
+        (0, b"\xff\xd8\xff", _jpeg),
+        (0, b"\x89PNG\r\n\x1a\n", _png),
+        (0, b"GIF8", _gif),
+        (8, b"WEBP", _webp),
+        (0, b"II", _tiff),
+        (0, b"MM", _tiff),
+        (4, b"ftyp", _avif),
+    ):
+        if data.startswith(magic, offset):
+            return walk(data)
+    return Unpacked(data)
+
+
+# ── Orientation ──────────────────────────────────────────────────────────────────────────
+
+ORIENTATION = 0x0112  # EXIF 2.3, table 4
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)([1-8])")
+
+
+def exif_orientation(exif: bytes) -> int | None:
+    """Reads one tag of the first directory of an EXIF record, in whatever type it is stored.
+
+    >>> exif_orientation(b"Exif" + bytes(2) + b"II*" + bytes([0, 8, 0, 0, 0, 1, 0])
+    ...                  + struct.pack("<HHII", 0x0112, 3, 1, 6))
+    6
+    """
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    return _orientation(dict(_entries(exif, {ORIENTATION})))
+
+
+def _xmp_orientation(xmp: bytes) -> int | None:
+    found = _XMP_ORIENTATION.search(xmp)
+    return int(found[1]) if found else None
+
+
+def _orientation(tags: dict[int, _Values]) -> int | None:
+    if ORIENTATION not in tags:
+        return None
+    kind, _, raw, order = tags[ORIENTATION]
+    if kind == 2 and raw[:1].isdigit():  # ASCII
+        number = int(raw[:1])
+    else:
+        number = int.from_bytes(raw[: _TYPE_SIZES[kind]], order)
+    return number if 1 <= number <= 8 else None
+
+
+# ── JPEG ─────────────────────────────────────────────────────────────────────────────────
+
+_JPEG_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+"""A marker that means something here: in entropy-coded data, FF is followed by 00 or a
+restart marker, D0 to D7 (T.81, B.1.1.5)."""
+_JPEG_EOI, _JPEG_SOS, _JPEG_EXIF = 0xD9, 0xDA, 0xE1
+_JPEG_KEPT = frozenset({*range(0xC0, 0xD0), _JPEG_SOS, 0xDB, 0xDD, 0xE0, 0xEE}) - {0xC8}
+"""Frames and Huffman tables, scans, quantisation tables, restart interval; JFIF and Adobe,
+which say how colours are stored (T.81, table B.1)."""
+
+
+def _jpeg(data: bytes) -> Unpacked:
+    parts = [b"\xff\xd8"]
+    exif = xmp = None
+    markers = scans = 0
+    found = _JPEG_SEGMENT.search(data, 2)
+    while found:
+        marker, start = found[1][0], found.start()
+        markers += 1
+        if markers > JPEG_MARKERS:
+            raise ImageTooLargeError(
+                f"The JPEG has more than {JPEG_MARKERS:,} segments, the limit here; photos have "
+                "some dozens. Open it in a photo program and save it again, then try again."
+            )
+        if marker == _JPEG_EOI:
+            parts.append(b"\xff\xd9")
+            break
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        found = _JPEG_SEGMENT.search(data, end)
+        if marker == _JPEG_SOS:
+            scans += 1
+            if scans > JPEG_SCANS:
+                raise ImageTooLargeError(
+                    f"The JPEG is built up in more than {JPEG_SCANS} scans, the limit here; "
+                    "photos have 1 to 20. Open it in a photo program and save it again, "
+                    "then try again."
+                )
+            end = found.start() if found else len(data)
+        if marker in _JPEG_KEPT:
+            parts.append(data[start:end])
+        elif marker == _JPEG_EXIF:
+            body = data[start + 4 : end]
+            if body.startswith(b"Exif\0\0"):
+                exif = exif or exif_orientation(body)
+            elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+                xmp = xmp or _xmp_orientation(body)
+    return Unpacked(b"".join(parts), exif or xmp or 1)
+
+
+# ── PNG ──────────────────────────────────────────────────────────────────────────────────
+
+_PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS")
+
+
+def _png(data: bytes) -> Unpacked:
+    kept: dict[bytes, bytes] = {}
+    pixels = []
+    exif = xmp = None
+    position = 8
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        body = slice(position + 8, position + 8 + length)
+        if kind == b"IDAT":
+            pixels.append(data[body])
+        elif kind in _PNG_KEPT:
+            kept.setdefault(kind, data[position : body.stop + 4])
+        elif kind == b"eXIf":
+            exif = exif or exif_orientation(data[body])
+        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0", body.start):
+            xmp = xmp or _xmp_orientation(data[body])
+        elif kind == b"IEND":
+            break
+        position = body.stop + 4
+    # One IDAT, for Pillow takes Python steps for each, and a chunk may hold a single byte.
+    chunks = [*kept.values(), _png_chunk(b"IDAT", b"".join(pixels)), _png_chunk(b"IEND", b"")]
+    return Unpacked(data[:8] + b"".join(chunks), exif or xmp or 1)
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+# ── GIF ──────────────────────────────────────────────────────────────────────────────────
+
+_GIF_BLOCK = re.compile(rb"[!,;]")  # extension, image, trailer
+
+
+def _gif(data: bytes) -> Unpacked:
+    header = data[:13]
+    if len(header) == 13 and header[10] & 0x80:
+        header = data[: 13 + (6 << (header[10] & 7))]  # with the colour table
+    control = b""
+    found = _GIF_BLOCK.search(data, len(header))
+    while found:
+        position = found.start()
+        if found[0] == b",":
+            return Unpacked(header + control + data[position:])
+        if found[0] == b";":
+            break
+        if data[position + 1 : position + 3] == b"\xf9\x04" and position + 8 <= len(data):
+            # Only which colour is transparent: disposal, for which Pillow would allocate a
+            # picture, and delay are for the next frame.
+            transparent = bytes([data[position + 3] & 1, 0, 0, data[position + 6]])
+            control = b"!\xf9\x04" + transparent + b"\0"
+        position += 2
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+        found = _GIF_BLOCK.search(data, position + 1)
+    return Unpacked(header + b";")
+
+
+# ── WebP ─────────────────────────────────────────────────────────────────────────────────
+
+_WEBP_KEPT = (b"VP8X", b"ANIM", b"ALPH")
+_WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ANMF")
+_WEBP_LUGGAGE = 0x20 | 0x08 | 0x04  # VP8X flags of a colour profile, EXIF and XMP
+
+
+def _webp(data: bytes) -> Unpacked:
+    parts: list[bytes] = []
+    exif = xmp = None
+    has_picture = False
+    position = 12
+    while position + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        body = slice(position + 8, position + 8 + length)
+        end = body.stop + length % 2
+        if kind in _WEBP_PICTURES and not has_picture:
+            has_picture = True
+            parts.append(data[position:end])
+        elif kind in _WEBP_KEPT and not has_picture:
+            parts.append(data[position:end])
+        elif kind == b"EXIF":
+            exif = exif or exif_orientation(data[body])
+        elif kind == b"XMP ":
+            xmp = xmp or _xmp_orientation(data[body])
+        position = end
+    if parts and parts[0].startswith(b"VP8X") and len(parts[0]) > 8:
+        flags = parts[0][8] & ~_WEBP_LUGGAGE
+        parts[0] = parts[0][:8] + bytes([flags]) + parts[0][9:]
+    riff = b"WEBP" + b"".join(parts)
+    return Unpacked(b"RIFF" + struct.pack("<I", len(riff)) + riff, exif or xmp or 1)
+
+
+# ── TIFF ─────────────────────────────────────────────────────────────────────────────────
+
+
+class _Values(NamedTuple):
+    kind: int
+    length: int
+    raw: bytes
+    order: Literal["little", "big"]
+
+    def numbers(self) -> tuple[int, ...]:
+        """The values of a SHORT or LONG tag, as most are; nothing for the other types."""
+        code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(self.kind)
+        if code is None:
+            return ()
+        return struct.unpack(
+            f"{'<' if self.order == 'little' else '>'}{self.length}{code}", self.raw
+        )
+
+
+_TYPE_SIZES = {
+    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
+    **{16: 8, 17: 8, 18: 8},
+}
+"""Bytes of a value of each type: TIFF 6.0, section 2; 13 from its supplement 1, 16 to 18
+from BigTIFF."""
+_WIDTH, _HEIGHT, _BITS, _STRIPS, _SAMPLE_FORMAT = 256, 257, 258, 273, 339
+_TILE_WIDTH, _TILE_HEIGHT, _XMP = 322, 323, 700
+_TIFF_KEPT = frozenset({
+    *(_WIDTH, _HEIGHT, _BITS, 259, 262, 266),  # size, depth, compression, colours, fill order
+    *(_STRIPS, 277, 278, 279, 284),  # strips, samples per pixel, planes
+    *(292, 293, 317, 320),  # fax options, predictor, palette
+    *(_TILE_WIDTH, _TILE_HEIGHT, 324, 325),  # tiles
+    *(332, 338, _SAMPLE_FORMAT, 347),  # inks, alpha, sample format, JPEG tables
+    *range(512, 522),  # JPEG as TIFF 6.0 first had it
+    *(529, 530, 531, 532, 50674),  # YCbCr; LERC
+})  # fmt: skip
+"""The tags that say how the pixels are stored (TIFF 6.0, appendix A)."""
+
+
+def _tiff(data: bytes) -> Unpacked:
+    tags = dict(_entries(data, _TIFF_KEPT | {ORIENTATION, _XMP}))
+    if not tags:
+        raise ImageCorruptError(
+            "The TIFF's directory is damaged or lies outside the file. "
+            "Copy or download it again, then try again."
+        )
+    xmp = _xmp_orientation(tags[_XMP].raw) if _XMP in tags else None
+    orientation = _orientation(tags) or xmp or 1
+    tags = {tag: tags[tag] for tag in sorted(_TIFF_KEPT & tags.keys())}
+    _check_tiff(tags)
+
+    # The pieces stay where the directory says they are; a new directory goes to the end,
+    # with its own copy of each value. Nothing is as far as 4 GB, so BigTIFF is not needed.
+    order = "<" if data.startswith(b"II") else ">"
+    start = len(data) + len(data) % 2
+    values_at = start + 2 + 12 * len(tags) + 4
+    entries = [struct.pack(f"{order}H", len(tags))]
+    values = b""
+    for tag, (kind, length, raw, _) in tags.items():
+        value = raw.ljust(4, b"\0")
+        if len(raw) > 4:
+            value = struct.pack(f"{order}I", values_at + len(values))
+            values += raw + b"\0" * (len(raw) % 2)
+        entries.append(struct.pack(f"{order}HHI4s", tag, kind, length, value))
+    header = data[:2] + struct.pack(f"{order}HI", 42, start)
+    directory = b"".join(entries) + bytes(4) + values
+    return Unpacked(header + data[8:].ljust(start - 8, b"\0") + directory, orientation)
+
+
+def _check_tiff(tags: dict[int, _Values]) -> None:
+    first = {tag: (values.numbers() or (0,))[0] for tag, values in tags.items()}
+    size = first.get(_WIDTH, 0) * first.get(_HEIGHT, 0)
+    tile = first.get(_TILE_WIDTH, 0) * first.get(_TILE_HEIGHT, 0)
+    if tile > max(size, TIFF_TILE_PIXELS):
+        raise ImageTooLargeError(
+            f"The TIFF has tiles of {tile / 1e6:,.0f} megapixels in a picture of "
+            f"{size / 1e6:,.1f}; the limit here is {TIFF_TILE_PIXELS / 1e6:.0f}. "
+            "Save it as a JPEG or PNG, then try again."
+        )
+
+
+def _entries(data: bytes, wanted: frozenset[int] | set[int]) -> Iterator[tuple[int, _Values]]:
+    """Reads the wanted tags of the first directory as far as they make sense.
+
+    Raises:
+        ImageTooLargeError: If one of them has more values than `TIFF_PIECES`; XMP may.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or len(data) < 16:
+        return
+    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
+    start: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
+    entry = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
+    counter = struct.Struct(f"{order}{'Q' if big else 'H'}")
+    if start + counter.size > len(data):
+        return
+    count: int = counter.unpack_from(data, start)[0]
+    start += counter.size
+    for at in range(start, min(start + count * entry.size, len(data) - entry.size + 1), entry.size):
+        tag, kind, length, value = entry.unpack_from(data, at)
+        if tag not in wanted or kind not in _TYPE_SIZES or not length:
+            continue
+        if length > TIFF_PIECES and tag != _XMP:
+            raise ImageTooLargeError(
+                f"The TIFF's tag {tag} has {length:,} values, such as pieces of the picture; "
+                f"the limit here is {TIFF_PIECES:,}. Save it as a JPEG or PNG, then try again."
+            )
+        size = length * _TYPE_SIZES[kind]
+        if size > len(value):
+            offset = struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0]
+            value = data[offset : offset + size]
+        if len(value) >= size:
+            yield tag, _Values(kind, length, value[:size], "little" if order == "<" else "big")
+
+
+def tiff_pixels(data: bytes) -> str | None:
+    """Says how a TIFF's pixels are stored, for a message: "3 × 32 bits, floating point"."""
+    tags = dict(_entries(data, {_BITS, _SAMPLE_FORMAT}))
+    if _BITS not in tags:
+        return None
+    bits = tags[_BITS].numbers()
+    text = f"{len(bits)} × {max(bits, default=0)} bits"
+    is_float = _SAMPLE_FORMAT in tags and 3 in tags[_SAMPLE_FORMAT].numbers()
+    return f"{text}, floating point" if is_float else text
+
+
+# ── AVIF ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _avif(data: bytes) -> Unpacked:
+    if data[8:12] not in (b"avif", b"avis", b"mif1", b"msf1"):
+        return Unpacked(data)  # HEIC: libheif compares what is declared with what is coded
+    try:
+        meta = next((box for kind, box in _boxes(data, 0, len(data)) if kind == b"meta"), None)
+        if meta is None:
+            return Unpacked(b"")
+        boxes = dict(_boxes(data, meta.start + 4, meta.stop))
+        coded = _av1_pixels(list(_av1_items(data, boxes)))
+    except (IndexError, KeyError, struct.error) as error:
+        raise ImageCorruptError(
+            "The directory of the AVIF or HEIF file is damaged or cut off. "
+            "Copy or download it again, then try again."
+        ) from error
+    if coded > AVIF_PIXELS:
+        raise ImageTooLargeError(
+            f"The AVIF holds pictures of {coded / 1e6:,.0f} megapixels; the limit here is "
+            f"{AVIF_PIXELS / 1e6:.0f} megapixels for all in a file. "
+            "Save it as a JPEG or PNG, then try again."
+        )
+    if not coded:
+        return Unpacked(data)  # HEIC under a general brand
+    # The still picture, not the animation (which would have its pictures elsewhere), and no
+    # item that libavif would call EXIF: Pillow would read it. Both names keep their length.
+    brand = b"avif" if data[8:12] == b"avis" else data[8:12]
+    directory = data[meta].replace(b"Exif", b"skip")
+    return Unpacked(data[:8] + brand + data[12 : meta.start] + directory + data[meta.stop :])
+
+
+def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
+    """Yields the type and the body of each box (ISO/IEC 14496-12, section 4.2)."""
+    while start + 8 <= stop:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if size == 1:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        elif size == 0:
+            size = stop - start
+        if size < head:
+            return
+        yield kind, slice(start + head, min(start + size, stop))
+        start += size
+
+
+def _av1_items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[bytes]:
+    """Yields the bytes of each AV1 item (ISO/IEC 14496-12, sections 8.11.3 and 8.11.6)."""
+    kinds = {}
+    infos = boxes[b"iinf"]
+    first = infos.start + (6 if data[infos.start] == 0 else 8)  # behind version, flags, count
+    for kind, info in _boxes(data, first, infos.stop):
+        if kind == b"infe" and data[info.start] in (2, 3):
+            layout = ">HH4s" if data[info.start] == 2 else ">IH4s"
+            item, _, name = struct.unpack_from(layout, data, info.start + 4)
+            kinds[item] = name
+
+    places = _Reader(data[boxes[b"iloc"]])
+    version = places.number(1)
+    places.number(3)
+    sizes = places.number(2)
+    offset_size, length_size, base_size, index_size = (sizes >> s & 15 for s in (12, 8, 4, 0))
+    joined = 0
+    for _ in range(places.number(4 if version == 2 else 2)):
+        item = places.number(4 if version == 2 else 2)
+        in_directory = version > 0 and places.number(2) & 15 == 1  # construction method: idat
+        places.number(2)  # data reference
+        base = places.number(base_size) + (boxes[b"idat"].start if in_directory else 0)
+        parts = []
+        for _ in range(places.number(2)):
+            places.number(index_size if version > 0 else 0)
+            start = base + places.number(offset_size)
+            length = places.number(length_size)
+            if kinds.get(item) == b"av01":
+                parts.append(data[start : start + length])
+                joined += len(parts[-1])
+        if joined > 2 * len(data):
+            raise ImageTooLargeError(
+                "The AVIF uses the same bytes many times over, which is not accepted here. "
+                "Save it as a JPEG or PNG, then try again."
+            )
+        if parts:
+            yield b"".join(parts)
+
+
+class _Reader:
+    """Reads big-endian numbers one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._position = data, 0
+
+    def number(self, size: int) -> int:
+        end = self._position + size
+        if end > len(self._data):
+            raise IndexError(end)
+        value = int.from_bytes(self._data[self._position : end])
+        self._position = end
+        return value
+
+
+def _av1_pixels(items: list[bytes]) -> int:
+    """Adds up the sizes that AV1 sequence headers announce (AV1, sections 5.3 and 5.5)."""
+    pixels = units = 0
+    for item in items:
+        position = largest = 0
+        while position < len(item):
+            header = item[position]
+            position += 2 if header & 4 else 1  # an extension byte
+            size = len(item) - position
+            if header & 2:
+                size = shift = 0
+                while True:  # leb128
+                    byte = item[position]
+                    position += 1
+                    size |= (byte & 127) << shift
+                    shift += 7
+                    if byte < 128 or shift > 56:
+                        break
+            if header >> 3 & 15 == 1:
+                largest = max(largest, _sequence_pixels(item[position : position + min(size, 512)]))
+            position += size
+            units += 1
+            if units > AVIF_OBUS:
+                raise ImageTooLargeError(
+                    f"The AVIF has more than {AVIF_OBUS:,} units of coded data, the limit here. "
+                    "Save it as a JPEG or PNG, then try again."
+                )
+        pixels += largest
+    return pixels
+
+
+def _sequence_pixels(header: bytes) -> int:
+    """Reads max_frame_width × max_frame_height (AV1, section 5.5.1)."""
+    bits = "".join(f"{byte:08b}" for byte in header)
+    position = 0
+
+    def read(count: int) -> int:
+        nonlocal position
+        position += count
+        return int(bits[position - count : position] or "0", 2) if count else 0
+
+    read(4)  # profile, still picture
+    if read(1):  # reduced still picture header
+        read(5)
+    else:
+        delay_bits = 0
+        if read(1):  # timing
+            read(64)
+            if read(1):  # equal intervals, then a number in unary length
+                zeros = (bits.find("1", position) - position) if "1" in bits[position:] else 0
+                read(2 * zeros + 1)
+            if read(1):  # decoder model
+                delay_bits = 1 + read(5)
+                read(42)
+        has_delay = read(1)
+        for _ in range(read(5) + 1):  # operating points
+            read(12)
+            if read(5) > 7:
+                read(1)
+            if delay_bits and read(1):
+                read(2 * delay_bits + 1)
+            if has_delay and read(1):
+                read(4)
+    width_bits, height_bits = read(4) + 1, read(4) + 1
+    return (read(width_bits) + 1) * (read(height_bits) + 1)
