@@ -238,12 +238,13 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _grey_range(image: Image.Image) -> tuple[float, float]:
     if image.mode.startswith("I;16"):
         return 0.0, 65_535.0
-    low, high = np.inf, -np.inf
+    ends = []
     for _, band in _bands(image):
         values = np.asarray(band)
         finite = values[np.isfinite(values)]
-        low, high = finite.min(initial=low), finite.max(initial=high)
-    return (float(low), float(high)) if low <= high else (0.0, 0.0)
+        if finite.size:
+            ends += [float(finite.min()), float(finite.max())]
+    return min(ends, default=0.0), max(ends, default=0.0)
 
 
 def _to_8_bits(image: Image.Image, black: float, white: float) -> Image.Image:
