@@ -14,7 +14,7 @@ no sense are left to Pillow to judge. The walks follow
 * GIF: GIF89a, sections 15 to 27 (blocks);
 * WebP: RFC 9649, section 2 (RIFF chunks);
 * TIFF: TIFF 6.0, section 2 (directories), and BigTIFF; also the layout of EXIF;
-* AVIF: ISO/IEC 14496-12 (boxes) and the AV1 specification, section 5 (OBUs).
+* HEIC and AVIF: ISO/IEC 14496-12 (boxes), 23008-12 (items), AV1, section 5 (OBUs).
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ a picture of up to 65,535 rows can need; each costs some microseconds of Python.
 TIFF_TILE_PIXELS = 2**24
 """libtiff allocates a whole tile whatever the picture's size. Real tiles have 16² to 4096²
 pixels; larger ones are accepted where the picture is as large."""
-AVIF_OBUS = 10_000
-"""Units of coded data. A picture has some dozens, or one a cell of a grid."""
-AVIF_PIXELS = 100_000_000
+HEIF_PARTS = 10_000
+"""Pieces of items in HEIC and AVIF files, and units of coded data in AVIF. Each costs a step
+of this walk; the grid of a large photo has some hundreds."""
+HEIF_PIXELS = 100_000_000
 """All pictures in the file together: one of 50 megapixels, the usual limit, and its
 transparency or gain map. The size that the file declares is no measure of the work: libavif
-decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one."""
+decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one;
+libheif composes grids and overlays before it compares sizes."""
 
 
 class Unpacked(NamedTuple):
@@ -78,7 +80,7 @@ def unpack(data: bytes) -> Unpacked:
         (8, b"WEBP", _webp),
         (0, b"II", _tiff),
         (0, b"MM", _tiff),
-        (4, b"ftyp", _avif),
+        (4, b"ftyp", _heif),
     ):
         if data.startswith(magic, offset):
             return walk(data)
@@ -393,36 +395,33 @@ def tiff_pixels(data: bytes) -> str | None:
     return f"{text}, floating point" if is_float else text
 
 
-# ── AVIF ─────────────────────────────────────────────────────────────────────────────────
+# ── HEIC and AVIF ────────────────────────────────────────────────────────────────────────
 
 
-def _avif(data: bytes) -> Unpacked:
-    if data[8:12] not in (b"avif", b"avis", b"mif1", b"msf1"):
-        return Unpacked(data)  # HEIC: libheif compares what is declared with what is coded
+def _heif(data: bytes) -> Unpacked:
+    # The still picture, not an animation, whose pictures would be elsewhere.
+    if data.startswith(b"ftypavis", 4):
+        data = data[:8] + b"avif" + data[12:]
+    meta = next((box for kind, box in _boxes(data, 0, len(data)) if kind == b"meta"), None)
+    if meta is None:
+        return Unpacked(data)
     try:
-        meta = next((box for kind, box in _boxes(data, 0, len(data)) if kind == b"meta"), None)
-        if meta is None:
-            return Unpacked(b"")
         boxes = dict(_boxes(data, meta.start + 4, meta.stop))
-        coded = _av1_pixels(list(_av1_items(data, boxes)))
+        pixels = sum(_item_pixels(kind, item) for kind, item in _items(data, boxes))
     except (IndexError, KeyError, struct.error) as error:
         raise ImageCorruptError(
-            "The directory of the AVIF or HEIF file is damaged or cut off. "
-            "Copy or download it again, then try again."
+            "The file's directory is damaged or cut off. Copy or download it again, then try again."
         ) from error
-    if coded > AVIF_PIXELS:
+    if pixels > HEIF_PIXELS:
         raise ImageTooLargeError(
-            f"The AVIF holds pictures of {coded / 1e6:,.0f} megapixels; the limit here is "
-            f"{AVIF_PIXELS / 1e6:.0f} megapixels for all in a file. "
+            f"The file holds pictures of {pixels / 1e6:,.0f} megapixels; the limit here is "
+            f"{HEIF_PIXELS / 1e6:.0f} megapixels for all in a file. "
             "Save it as a JPEG or PNG, then try again."
         )
-    if not coded:
-        return Unpacked(data)  # HEIC under a general brand
-    # The still picture, not the animation (which would have its pictures elsewhere), and no
-    # item that libavif would call EXIF: Pillow would read it. Both names keep their length.
-    brand = b"avif" if data[8:12] == b"avis" else data[8:12]
-    directory = data[meta].replace(b"Exif", b"skip")
-    return Unpacked(data[:8] + brand + data[12 : meta.start] + directory + data[meta.stop :])
+    # No item is called EXIF, which Pillow would read, and none describes a picture, for
+    # pillow-heif copies each description for each picture. Nothing changes its place.
+    directory = data[meta].replace(b"Exif", b"skip").replace(b"cdsc", b"skip")
+    return Unpacked(data[: meta.start] + directory + data[meta.stop :])
 
 
 def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
@@ -440,43 +439,42 @@ def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
         start += size
 
 
-def _av1_items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[bytes]:
-    """Yields the bytes of each AV1 item (ISO/IEC 14496-12, sections 8.11.3 and 8.11.6)."""
+def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the type and the bytes of each item (ISO/IEC 14496-12, 8.11.3 and 8.11.6)."""
     kinds = {}
     infos = boxes[b"iinf"]
     first = infos.start + (6 if data[infos.start] == 0 else 8)  # behind version, flags, count
-    for kind, info in _boxes(data, first, infos.stop):
-        if kind == b"infe" and data[info.start] in (2, 3):
+    for box, info in _boxes(data, first, infos.stop):
+        if box == b"infe":
             layout = ">HH4s" if data[info.start] == 2 else ">IH4s"
-            item, _, name = struct.unpack_from(layout, data, info.start + 4)
-            kinds[item] = name
+            item, _, kind = struct.unpack_from(layout, data, info.start + 4)
+            kinds[item] = kind
 
     places = _Reader(data[boxes[b"iloc"]])
     version = places.number(1)
-    places.number(3)
+    places.number(3)  # flags
     sizes = places.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> s & 15 for s in (12, 8, 4, 0))
-    joined = 0
+    total = parts = 0
     for _ in range(places.number(4 if version == 2 else 2)):
         item = places.number(4 if version == 2 else 2)
         in_directory = version > 0 and places.number(2) & 15 == 1  # construction method: idat
         places.number(2)  # data reference
         base = places.number(base_size) + (boxes[b"idat"].start if in_directory else 0)
-        parts = []
+        body = []
         for _ in range(places.number(2)):
             places.number(index_size if version > 0 else 0)
             start = base + places.number(offset_size)
-            length = places.number(length_size)
-            if kinds.get(item) == b"av01":
-                parts.append(data[start : start + length])
-                joined += len(parts[-1])
-        if joined > 2 * len(data):
-            raise ImageTooLargeError(
-                "The AVIF uses the same bytes many times over, which is not accepted here. "
-                "Save it as a JPEG or PNG, then try again."
-            )
-        if parts:
-            yield b"".join(parts)
+            body.append(data[start : start + places.number(length_size)])
+            total += len(body[-1])
+            parts += 1
+            if total > 2 * len(data) or parts > HEIF_PARTS:
+                raise ImageTooLargeError(
+                    "The file uses the same bytes many times over or is cut into more than "
+                    f"{HEIF_PARTS:,} pieces, the limit here. "
+                    "Save it as a JPEG or PNG, then try again."
+                )
+        yield kinds.get(item, b""), b"".join(body)
 
 
 class _Reader:
@@ -494,40 +492,45 @@ class _Reader:
         return value
 
 
-def _av1_pixels(items: list[bytes]) -> int:
-    """Adds up the sizes that AV1 sequence headers announce (AV1, sections 5.3 and 5.5)."""
-    pixels = units = 0
-    for item in items:
-        position = largest = 0
-        while position < len(item):
-            header = item[position]
-            position += 2 if header & 4 else 1  # an extension byte
-            size = len(item) - position
-            if header & 2:
-                size = shift = 0
-                while True:  # leb128
-                    byte = item[position]
-                    position += 1
-                    size |= (byte & 127) << shift
-                    shift += 7
-                    if byte < 128 or shift > 56:
-                        break
-            if header >> 3 & 15 == 1:
-                largest = max(largest, _sequence_pixels(item[position : position + min(size, 512)]))
-            position += size
-            units += 1
-            if units > AVIF_OBUS:
-                raise ImageTooLargeError(
-                    f"The AVIF has more than {AVIF_OBUS:,} units of coded data, the limit here. "
-                    "Save it as a JPEG or PNG, then try again."
-                )
-        pixels += largest
-    return pixels
+def _item_pixels(kind: bytes, item: bytes) -> int:
+    if kind == b"av01":
+        return max((_sequence_pixels(header) for header in _av1_sequences(item)), default=0)
+    if kind in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
+        layout = ">II" if item[1] & 1 else ">HH"
+        width, height = struct.unpack_from(layout, item, 4 if kind == b"grid" else 10)
+        return int(width * height)
+    return 0
+
+
+def _av1_sequences(item: bytes) -> Iterator[bytes]:
+    """Yields the sequence headers among the open bitstream units (AV1, section 5.3)."""
+    position = units = 0
+    while position < len(item):
+        header = item[position]
+        position += 2 if header & 4 else 1  # with an extension byte
+        size = len(item) - position
+        if header & 2:
+            size = shift = 0
+            while shift < 56:  # leb128 (AV1, section 4.10.5)
+                byte = item[position]
+                size |= (byte & 127) << shift
+                position, shift = position + 1, shift + 7
+                if byte < 128:
+                    break
+        if header >> 3 & 15 == 1:
+            yield item[position : position + size]
+        position += size
+        units += 1
+        if units > HEIF_PARTS:
+            raise ImageTooLargeError(
+                f"The AVIF has more than {HEIF_PARTS:,} units of coded data, the limit here. "
+                "Save it as a JPEG or PNG, then try again."
+            )
 
 
 def _sequence_pixels(header: bytes) -> int:
     """Reads max_frame_width × max_frame_height (AV1, section 5.5.1)."""
-    bits = "".join(f"{byte:08b}" for byte in header)
+    bits = "".join(f"{byte:08b}" for byte in header[:512])  # the longest have about 300 bytes
     position = 0
 
     def read(count: int) -> int:
