@@ -23,7 +23,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
 
@@ -44,11 +44,14 @@ pixels; larger ones are accepted where the picture is as large."""
 HEIF_PARTS = 10_000
 """Pieces of items in HEIC and AVIF files, and units of coded data in AVIF. Each costs a step
 of this walk; the grid of a large photo has some hundreds."""
+HEIF_TABLE = 2**17
+"""Bytes of each of the tables in HEIC and AVIF files, which is room for some 5,000 items.
+libavif looks each up in a list of all."""
 HEIF_PIXELS = 100_000_000
 """All pictures in the file together: one of 50 megapixels, the usual limit, and its
 transparency or gain map. The size that the file declares is no measure of the work: libavif
 decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one;
-libheif composes grids and overlays before it compares sizes."""
+libheif composes grids and overlays before it compares sizes, of tiles as large as you like."""
 
 
 class Unpacked(NamedTuple):
@@ -100,9 +103,10 @@ def exif_orientation(exif: bytes) -> int | None:
     ...                  + struct.pack("<HHII", 0x0112, 3, 1, 6))
     6
     """
-    while exif.startswith(b"Exif\0\0"):
-        exif = exif[6:]
-    return _orientation(dict(_entries(exif, {ORIENTATION})))
+    start = 0
+    while exif.startswith(b"Exif\0\0", start):
+        start += 6
+    return _orientation(_entries(exif[start:], {ORIENTATION}))
 
 
 def _xmp_orientation(xmp: bytes) -> int | None:
@@ -117,7 +121,8 @@ def _orientation(tags: dict[int, _Values]) -> int | None:
     if kind == 2 and raw[:1].isdigit():  # ASCII
         number = int(raw[:1])
     else:
-        number = int.from_bytes(raw[: _TYPE_SIZES[kind]], order)
+        size = _TYPES[kind][0]
+        number = int.from_bytes(raw[:size], "little" if order == "<" else "big")
     return number if 1 <= number <= 8 else None
 
 
@@ -276,24 +281,21 @@ class _Values(NamedTuple):
     kind: int
     length: int
     raw: bytes
-    order: Literal["little", "big"]
+    order: str  # as `struct` writes it: "<" is little-endian
 
     def numbers(self) -> tuple[int, ...]:
-        """The values of a SHORT or LONG tag, as most are; nothing for the other types."""
-        code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(self.kind)
-        if code is None:
-            return ()
-        return struct.unpack(
-            f"{'<' if self.order == 'little' else '>'}{self.length}{code}", self.raw
-        )
+        """The values of a tag of whole numbers; nothing for other types."""
+        code = _TYPES[self.kind][1]
+        return struct.unpack(f"{self.order}{self.length}{code}", self.raw) if code else ()
 
 
-_TYPE_SIZES = {
-    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
-    **{16: 8, 17: 8, 18: 8},
+_TYPES = {
+    **{1: (1, "B"), 2: (1, ""), 3: (2, "H"), 4: (4, "I"), 5: (8, ""), 6: (1, "b"), 7: (1, "")},
+    **{8: (2, "h"), 9: (4, "i"), 10: (8, ""), 11: (4, ""), 12: (8, ""), 13: (4, "I")},
+    **{16: (8, "Q"), 17: (8, "q"), 18: (8, "Q")},
 }
-"""Bytes of a value of each type: TIFF 6.0, section 2; 13 from its supplement 1, 16 to 18
-from BigTIFF."""
+"""Bytes of a value of each type and, of whole numbers, the code in `struct`: TIFF 6.0,
+section 2; 13 from its supplement 1, 16 to 18 from BigTIFF."""
 _WIDTH, _HEIGHT, _BITS, _STRIPS, _SAMPLE_FORMAT = 256, 257, 258, 273, 339
 _TILE_WIDTH, _TILE_HEIGHT, _XMP = 322, 323, 700
 _TIFF_KEPT = frozenset({
@@ -309,7 +311,7 @@ _TIFF_KEPT = frozenset({
 
 
 def _tiff(data: bytes) -> Unpacked:
-    tags = dict(_entries(data, _TIFF_KEPT | {ORIENTATION, _XMP}))
+    tags = _entries(data, _TIFF_KEPT | {ORIENTATION, _XMP})
     if not tags:
         raise ImageCorruptError(
             "The TIFF's directory is damaged or lies outside the file. "
@@ -339,6 +341,13 @@ def _tiff(data: bytes) -> Unpacked:
 
 
 def _check_tiff(tags: dict[int, _Values]) -> None:
+    for tag, values in tags.items():
+        if values.length > TIFF_PIECES:
+            raise ImageTooLargeError(
+                f"The TIFF's tag {tag} has {values.length:,} values, such as pieces of the "
+                f"picture; the limit here is {TIFF_PIECES:,}. "
+                "Save it as a JPEG or PNG, then try again."
+            )
     first = {tag: (values.numbers() or (0,))[0] for tag, values in tags.items()}
     size = first.get(_WIDTH, 0) * first.get(_HEIGHT, 0)
     tile = first.get(_TILE_WIDTH, 0) * first.get(_TILE_HEIGHT, 0)
@@ -350,43 +359,36 @@ def _check_tiff(tags: dict[int, _Values]) -> None:
         )
 
 
-def _entries(data: bytes, wanted: frozenset[int] | set[int]) -> Iterator[tuple[int, _Values]]:
-    """Reads the wanted tags of the first directory as far as they make sense.
-
-    Raises:
-        ImageTooLargeError: If one of them has more values than `TIFF_PIECES`; XMP may.
-    """
+def _entries(data: bytes, wanted: frozenset[int] | set[int]) -> dict[int, _Values]:
+    """Reads the wanted tags of the first directory as far as they make sense."""
+    tags: dict[int, _Values] = {}
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:
-        return
+        return tags
     big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
     start: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
     entry = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
     counter = struct.Struct(f"{order}{'Q' if big else 'H'}")
     if start + counter.size > len(data):
-        return
+        return tags
     count: int = counter.unpack_from(data, start)[0]
     start += counter.size
     for at in range(start, min(start + count * entry.size, len(data) - entry.size + 1), entry.size):
         tag, kind, length, value = entry.unpack_from(data, at)
-        if tag not in wanted or kind not in _TYPE_SIZES or not length:
+        if tag not in wanted or tag in tags or kind not in _TYPES or not length:
             continue
-        if length > TIFF_PIECES and tag != _XMP:
-            raise ImageTooLargeError(
-                f"The TIFF's tag {tag} has {length:,} values, such as pieces of the picture; "
-                f"the limit here is {TIFF_PIECES:,}. Save it as a JPEG or PNG, then try again."
-            )
-        size = length * _TYPE_SIZES[kind]
+        size = length * _TYPES[kind][0]
         if size > len(value):
             offset = struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0]
             value = data[offset : offset + size]
         if len(value) >= size:
-            yield tag, _Values(kind, length, value[:size], "little" if order == "<" else "big")
+            tags[tag] = _Values(kind, length, value[:size], order)
+    return tags
 
 
 def tiff_pixels(data: bytes) -> str | None:
     """Says how a TIFF's pixels are stored, for a message: "3 × 32 bits, floating point"."""
-    tags = dict(_entries(data, {_BITS, _SAMPLE_FORMAT}))
+    tags = _entries(data, {_BITS, _SAMPLE_FORMAT})
     if _BITS not in tags:
         return None
     bits = tags[_BITS].numbers()
@@ -402,12 +404,12 @@ def _heif(data: bytes) -> Unpacked:
     # The still picture, not an animation, whose pictures would be elsewhere.
     if data.startswith(b"ftypavis", 4):
         data = data[:8] + b"avif" + data[12:]
-    meta = next((box for kind, box in _boxes(data, 0, len(data)) if kind == b"meta"), None)
-    if meta is None:
-        return Unpacked(data)
     try:
-        boxes = dict(_boxes(data, meta.start + 4, meta.stop))
-        pixels = sum(_item_pixels(kind, item) for kind, item in _items(data, boxes))
+        top = _once_each(data, 0, len(data))
+        meta = top.get(b"meta")
+        if meta is None:
+            return Unpacked(data)
+        pixels = _heif_pixels(data, _once_each(data, meta.start + 4, meta.stop))
     except (IndexError, KeyError, struct.error) as error:
         raise ImageCorruptError(
             "The file's directory is damaged or cut off. Copy or download it again, then try again."
@@ -437,6 +439,74 @@ def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
             return
         yield kind, slice(start + head, min(start + size, stop))
         start += size
+
+
+def _once_each(data: bytes, start: int, stop: int) -> dict[bytes, slice]:
+    """Finds boxes by type. Two tables of a type would be read differently by each library."""
+    found: dict[bytes, slice] = {}
+    for kind, box in _boxes(data, start, stop):
+        if kind in found and kind in _HEIF_ONCE:
+            raise KeyError(kind)
+        if kind in _HEIF_TABLES and box.stop - box.start > HEIF_TABLE:
+            raise ImageTooLargeError(
+                f"A table of the file's parts has {box.stop - box.start:,} bytes; the limit here "
+                f"is {HEIF_TABLE:,}. Save it as a JPEG or PNG, then try again."
+            )
+        found[kind] = box
+    return found
+
+
+_HEIF_TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
+_HEIF_ONCE = (b"meta", b"iinf", b"iloc", b"iref", b"iprp", b"ipco", b"idat")
+
+
+def _heif_pixels(data: bytes, boxes: dict[bytes, slice]) -> int:
+    """The most of what there is to do: AV1 to decode, pictures to compose, tiles to decode."""
+    coded = composed = tiles = 0
+    for kind, item in _items(data, boxes):
+        if kind == b"av01":
+            coded += max((_sequence_pixels(header) for header in _av1_sequences(item)), default=0)
+        elif kind in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
+            layout = ">II" if item[1] & 1 else ">HH"
+            width, height = struct.unpack_from(layout, item, 4 if kind == b"grid" else 10)
+            composed += width * height
+    declared = _declared_pixels(data, boxes[b"iprp"])
+    if b"iref" in boxes:
+        references = boxes[b"iref"]
+        code = "I" if data[references.start] else "H"
+        for kind, box in _boxes(data, references.start + 4, references.stop):
+            if kind == b"dimg":  # made of (ISO/IEC 14496-12, 8.11.12)
+                reader = struct.Struct(f">{code}H")
+                _, count = reader.unpack_from(data, box.start)
+                made_of = struct.unpack_from(f">{count}{code}", data, box.start + reader.size)
+                tiles += sum(declared.get(item, 0) for item in made_of)
+    return max(coded, composed, tiles)
+
+
+def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
+    """Reads the size that each item declares (ISO/IEC 23008-12, 6.5.3 and 9.3)."""
+    boxes = _once_each(data, properties.start, properties.stop)
+    sizes = []
+    for kind, box in _boxes(data, boxes[b"ipco"].start, boxes[b"ipco"].stop):
+        width, height = (
+            struct.unpack_from(">II", data, box.start + 4) if kind == b"ispe" else (0, 0)
+        )
+        sizes.append(width * height)
+        if len(sizes) > HEIF_PARTS:
+            raise IndexError(len(sizes))
+    declared: dict[int, int] = {}
+    for kind, box in _boxes(data, properties.start, properties.stop):
+        if kind == b"ipma":
+            table = _Reader(data[box])
+            version, flags = table.number(1), table.number(3)
+            index_size, index_bits = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
+            for _ in range(table.number(4)):
+                item = table.number(4 if version else 2)
+                for _ in range(table.number(1)):
+                    index = table.number(index_size) & index_bits  # counts from 1
+                    size = sizes[index - 1] if index else 0
+                    declared[item] = max(declared.get(item, 0), size)
+    return declared
 
 
 def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, bytes]]:
@@ -490,16 +560,6 @@ class _Reader:
         value = int.from_bytes(self._data[self._position : end])
         self._position = end
         return value
-
-
-def _item_pixels(kind: bytes, item: bytes) -> int:
-    if kind == b"av01":
-        return max((_sequence_pixels(header) for header in _av1_sequences(item)), default=0)
-    if kind in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
-        layout = ">II" if item[1] & 1 else ">HH"
-        width, height = struct.unpack_from(layout, item, 4 if kind == b"grid" else 10)
-        return int(width * height)
-    return 0
 
 
 def _av1_sequences(item: bytes) -> Iterator[bytes]:

@@ -124,14 +124,10 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         raise NotAnImageError("The file is empty (0 bytes). Choose a photo.")
     if len(data) > limits.size_bytes:
         # `read_file` stops one byte behind the limit: then nobody knows how large the file is.
-        known = len(data) > limits.size_bytes + 1
+        limit, known = limits.size_bytes / 2**20, len(data) > limits.size_bytes + 1
+        came = f"{len(data) / 2**20:,.2f} MB" if known else f"more than {limit:.0f} MB"
         raise ImageTooLargeError(
-            (
-                f"The file has {len(data) / 2**20:,.1f} MB; "
-                if known
-                else "The file has more than that; "
-            )
-            + f"the limit here is {limits.size_bytes / 2**20:.0f} MB. "
+            f"The file has {came}; the limit here is {limit:.0f} MB. "
             "Save the photo smaller or as a JPEG, then try again."
         )
     picture = containers.unpack(data)

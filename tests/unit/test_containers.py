@@ -206,16 +206,17 @@ def test_disposal_of_a_gif_allocates_nothing() -> None:
 
 
 @pytest.mark.parametrize("compression", [1, 8])
-def test_tiles_far_larger_than_the_picture(compression: int) -> None:
+@pytest.mark.parametrize("kind", [4, 9, 16], ids=["LONG", "SLONG", "LONG8"])
+def test_tiles_far_larger_than_the_picture(compression: int, kind: int) -> None:
     tiled = {tag: GREY_TIFF[tag] for tag in (256, 257, 258, 262, 277)} | {
         259: (3, 1, compression),
-        322: (4, 1, 30_000),
-        323: (4, 1, 30_000),
+        322: (kind, 1, 30_000 if kind != 16 else 8),
+        323: (kind, 1, 30_000 if kind != 16 else 8),
         324: (4, 1, 8),
         325: (4, 1, 100),
     }
     with pytest.raises(ImageTooLargeError, match=r"tiles of 900 megapixels.*limit here is 17"):
-        decode(tiff(tiled, bytes(100)))
+        decode(tiff(tiled, struct.pack("<Q", 30_000) + bytes(100)))
 
 
 def test_millions_of_strips() -> None:
@@ -272,20 +273,46 @@ def test_a_grid_that_is_larger_than_it_says(encode: Encode) -> None:
         decode(data.replace(struct.pack(">HH", 128, 128), huge))
 
 
+def test_a_grid_of_tiles_that_are_mostly_outside_it(encode: Encode) -> None:
+    """libheif decodes each tile wholly, however little of it belongs to the picture."""
+    data = encode(Image.new("RGB", (256, 256)), "HEIF", tile_size=64, quality=10)
+    for field, old, new in (">HH", 256, 64), (">II", 256, 64), (">II", 64, 2560):
+        data = data.replace(struct.pack(field, old, old), struct.pack(field, new, new))
+    with pytest.raises(ImageTooLargeError, match="105 megapixels; the limit here is 100"):
+        decode(data)
+
+
+def grown(data: bytes, kind: bytes, insertion: bytes, *parents: bytes) -> bytes:
+    """Puts bytes at the end of a box and mends the sizes of it and of those around it."""
+    box = data.index(kind) - 4
+    end = box + struct.unpack_from(">I", data, box)[0]
+    data = data[:end] + insertion + data[end:]
+    for name in (kind, *parents):
+        start = data.index(name) - 4
+        size = struct.unpack_from(">I", data, start)[0] + len(insertion)
+        data = data[:start] + struct.pack(">I", size) + data[start + 4 :]
+    return data
+
+
 def test_items_that_share_their_bytes(encode: Encode) -> None:
     data = encode(PICTURE, "AVIF")
     iloc = data.index(b"iloc")
-    start, length = struct.unpack_from(">II", data, iloc + 18)
-    assert start + length == len(data)
-    entry = data[iloc + 12 : iloc + 26]
-    more = struct.pack(">H", 300) + entry * 300
-    box = struct.pack(">I", 14 + len(more)) + data[iloc : iloc + 10] + more
-    meta = data.index(b"meta")
-    size = struct.unpack_from(">I", data, meta - 4)[0] + len(box) - (16 + 14)
-    data = data[: iloc - 4] + box + data[iloc + 26 :]
-    data = data[: meta - 4] + struct.pack(">I", size) + data[meta:]
+    data = grown(data, b"iloc", data[iloc + 12 : iloc + 26] * 300, b"meta")
+    data = data[: iloc + 10] + struct.pack(">H", 301) + data[iloc + 12 :]
     with pytest.raises(ImageTooLargeError, match="same bytes many times over"):
         decode(data)
+
+
+def test_tables_in_which_libavif_would_search_for_hours(encode: Encode) -> None:
+    item = struct.pack(">I4sIHH4sB", 21, b"infe", 2 << 24, 2, 0, b"skip", 0)
+    with pytest.raises(ImageTooLargeError, match=r"table.*the limit here is 131,072"):
+        decode(grown(encode(PICTURE, "AVIF"), b"iinf", item * 10_000, b"meta"))
+
+
+def test_millions_of_properties(encode: Encode) -> None:
+    nothing = struct.pack(">I4s", 8, b"free")
+    with pytest.raises(ImageCorruptError, match="directory is damaged"):
+        decode(grown(encode(PICTURE, "AVIF"), b"ipco", nothing * 20_000, b"iprp", b"meta"))
 
 
 # ── Real files come through ──────────────────────────────────────────────────────────────
@@ -332,6 +359,14 @@ def test_orientation_before_a_damaged_tag(encode: Encode) -> None:
     )
     data = encode(PICTURE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\2\0" + tags)
     assert decode(data).size == (64, 96)
+
+
+def test_headers_and_tags_that_come_a_hundred_thousand_times() -> None:
+    assert exif_orientation(b"Exif\0\0" * 100_000) is None
+    xmp = struct.pack("<HHII", 700, 1, 2**20, 8) * 60_000
+    data = b"II*\0" + struct.pack("<I", 8 + 2**20) + bytes(2**20) + struct.pack("<H", 60_000) + xmp
+    with pytest.raises(NotAnImageError, match="not a picture that can be read"):
+        decode(data)
 
 
 @pytest.mark.parametrize("value", [0, 9, 255])
