@@ -35,6 +35,10 @@ pass over the whole picture, which takes 0.1 s for 50 megapixels."""
 JPEG_MARKERS = 10_000
 """Each costs a step of this walk. Photos have some dozens; a profile and XMP that fill
 20 MB, in pieces of 64 kB, some hundreds."""
+BLOCKS = 100_000
+"""Chunks of a PNG or WebP, or blocks before the picture of a GIF. Each costs a step of this
+walk. Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 bytes), or 2,500
+chunks of a PNG as libpng writes them (8 kB)."""
 TIFF_PIECES = 2**18
 """Strips, tiles, or values of any tag. One row a strip in each of 4 planes is the most that
 a picture of up to 65,535 rows can need; each costs some microseconds of Python."""
@@ -88,6 +92,14 @@ def unpack(data: bytes) -> Unpacked:
         if data.startswith(magic, offset):
             return walk(data)
     return Unpacked(data)
+
+
+def _check_blocks(count: int) -> None:
+    if count > BLOCKS:
+        raise ImageTooLargeError(
+            f"The file is cut into more than {BLOCKS:,} blocks, the limit here. "
+            "Open it in a photo program and save it again, then try again."
+        )
 
 
 # ── Orientation ──────────────────────────────────────────────────────────────────────────
@@ -188,8 +200,10 @@ def _png(data: bytes) -> Unpacked:
     kept: dict[bytes, bytes] = {}
     pixels = []
     exif = xmp = None
-    position = 8
+    position, chunks_read = 8, 0
     while position + 8 <= len(data):
+        chunks_read += 1
+        _check_blocks(chunks_read)
         length, kind = struct.unpack_from(">I4s", data, position)
         body = slice(position + 8, position + 8 + length)
         if kind == b"IDAT":
@@ -222,6 +236,7 @@ def _gif(data: bytes) -> Unpacked:
     if len(header) == 13 and header[10] & 0x80:
         header = data[: 13 + (6 << (header[10] & 7))]  # with the colour table
     control = b""
+    blocks = 0
     found = _GIF_BLOCK.search(data, len(header))
     while found:
         position = found.start()
@@ -237,6 +252,10 @@ def _gif(data: bytes) -> Unpacked:
         position += 2
         while position < len(data) and data[position]:
             position += 1 + data[position]
+            blocks += 1
+            _check_blocks(blocks)
+        blocks += 1
+        _check_blocks(blocks)
         found = _GIF_BLOCK.search(data, position + 1)
     return Unpacked(header + b";")
 
@@ -252,8 +271,10 @@ def _webp(data: bytes) -> Unpacked:
     parts: list[bytes] = []
     exif = xmp = None
     has_picture = False
-    position = 12
+    position, chunks = 12, 0
     while position + 8 <= len(data):
+        chunks += 1
+        _check_blocks(chunks)
         kind, length = struct.unpack_from("<4sI", data, position)
         body = slice(position + 8, position + 8 + length)
         end = body.stop + length % 2

@@ -105,8 +105,8 @@ def laden(encode: Encode) -> dict[str, bytes]:
     parts = [exif[i : i + 65_000] for i in range(0, len(exif), 65_000)]
     jpeg, png, gif = (encode(PICTURE, name) for name in ("JPEG", "PNG", "GIF"))
     colours = 13 + (6 << (gif[10] & 7))
-    comments = b"!\xfe\x01x\0" * 200_000
-    long_comment = b"!\xfe" + b"\x01x" * 500_000 + b"\0"
+    comments = b"!\xfe\x01x\0" * 40_000
+    long_comment = b"!\xfe" + b"\x01x" * 90_000 + b"\0"
     index = b"MPF\0" + tiff({40_000 + i: (1, 60_000, 8) for i in range(3000)}, bytes(20_000))
     return {
         "EXIF of a JPEG": behind_start(
@@ -118,8 +118,8 @@ def laden(encode: Encode) -> dict[str, bytes]:
         "texts of a PNG": behind_start(
             png, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20))) * 65
         ),
-        "chunks of a PNG": behind_start(png, chunk(b"teXt", b"") * 100_000),
-        "empty pixels of a PNG": behind_start(png, chunk(b"IDAT", b"") * 100_000),
+        "chunks of a PNG": behind_start(png, chunk(b"teXt", b"") * 90_000),
+        "empty pixels of a PNG": behind_start(png, chunk(b"IDAT", b"") * 90_000),
         "EXIF of a WebP": encode(PICTURE, "WEBP", exif=exif),
         "comments of a GIF": gif[:colours] + comments + gif[colours:],
         "comment of a GIF": gif[:colours] + long_comment + gif[colours:],
@@ -250,6 +250,15 @@ def test_many_scans_of_a_large_jpeg() -> None:
 
 def test_a_small_jpeg_may_have_more_scans() -> None:
     assert decode(jpeg_with_scans(200, 500)).size == (500, 500)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "GIF", "WEBP"])
+def test_more_blocks_than_any_encoder_writes(encode: Encode, image_format: str) -> None:
+    data = encode(PICTURE, image_format)
+    start = {"PNG": 33, "GIF": 13 + (6 << (data[10] & 7)), "WEBP": 12}[image_format]
+    block = {"PNG": chunk(b"teXt", b""), "GIF": b"!\xfe\0", "WEBP": b"free" + bytes(4)}
+    with pytest.raises(ImageTooLargeError, match="more than 100,000 blocks, the limit here"):
+        decode(data[:start] + block[image_format] * 100_001 + data[start:])
 
 
 def test_millions_of_jpeg_segments(encode: Encode) -> None:
