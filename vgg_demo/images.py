@@ -1,8 +1,9 @@
 """The one gate for pixels: bytes in, an upright RGB image out.
 
-Every photo, from every door, comes through `decode`. The limits are checked against the
-header before a single pixel is decoded, so a file of a few kilobytes cannot make the
-program allocate gigabytes.
+Every photo, from every door, comes through `decode`. Only what the first picture needs is
+taken out of the file (`containers`), and the limits are checked against its header before
+a single pixel is decoded, so a file of a few kilobytes cannot make the program allocate
+gigabytes or think for minutes.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from vgg_demo import containers
 from vgg_demo.errors import (
     FileUnreadableError,
     ImageCorruptError,
@@ -25,7 +28,7 @@ from vgg_demo.errors import (
     NotAnImageError,
 )
 
-pillow_heif.register_heif_opener()
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.init()  # Pillow loads most of its readers only when asked
 
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -48,6 +51,15 @@ SUFFIXES = (
 """File name endings of those formats, for file pickers."""
 
 MIN_SIDE = 16  # pixels; below, there is nothing to recognise
+MAX_SIDE = 65_535
+"""Pixels; as much as JPEG and GIF can say. Pillow's reader of compressed BMPs fills up to 255
+rows beyond the picture's end, which is nothing unless rows are millions of pixels long."""
+RLE_PIXELS = 4_000_000
+"""Compressed BMPs may have fewer pixels: Pillow unpacks them in Python, byte by byte. They
+are icons and drawings of the nineties; photos do not gain from that compression."""
+BAND_PIXELS = 1_000_000
+"""Colours are converted in bands of about so many pixels, because whole copies of a large
+picture, in between, would take several times its memory."""
 DRAFT_PIXELS = 16_000_000
 """JPEGs of more pixels are decoded at a half, a quarter or an eighth of their size …"""
 DRAFT_SIDE = 1_600
@@ -116,7 +128,9 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
 
     The first frame of an animation is taken, the EXIF orientation applied, transparency
     laid over white, and every colour mode (CMYK, palette, grey, 16 bits) becomes RGB.
-    Colour profiles are ignored, as Keras ignores them.
+    Greys of 16 bits are scaled from 0..65,535 to 0..255; those that have no natural white
+    (signed, 32 bits, floating point) from their own smallest and largest finite values,
+    where NaN becomes black. Colour profiles are ignored, as Keras ignores them.
 
     Args:
         data: A file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF.
@@ -135,18 +149,28 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     if not data:
         raise NotAnImageError("The file is empty (0 bytes). Choose a photo.")
     if len(data) > limits.size_bytes:
+        # `read_file` stops one byte behind the limit: then nobody knows how large the file is.
+        limit, known = limits.size_bytes / 2**20, len(data) > limits.size_bytes + 1
+        came = f"{len(data) / 2**20:,.2f} MB" if known else f"more than {limit:.0f} MB"
         raise ImageTooLargeError(
-            f"The file has more than {limits.size_bytes / 2**20:.0f} MB, the limit here. "
+            f"The file has {came}; the limit here is {limit:.0f} MB. "
             "Save the photo smaller or as a JPEG, then try again."
         )
-    image = _open(data, limits)
-    _check_size(image.width, image.height, limits)
+    picture = containers.unpack(data)
+    image = _open(picture.data, limits)
+    _check_size(image, limits)
+    orientation = picture.orientation
+    if image.format == "AVIF":  # Pillow says as EXIF which way the container turns the picture
+        orientation = containers.exif_orientation(image.info.get("exif", b"")) or 1
     if image.format in ("JPEG", "MPO") and image.width * image.height > DRAFT_PIXELS:
         # JPEG can be decoded at 1/2, 1/4 or 1/8 at a fraction of the time and memory.
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        # The pixels alone: the readers of WebP and AVIF hold several times their memory.
+        image = image._new(image.im)
+        image = _to_rgb(image)
+        return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     # Pillow's decoders report damage through many types; whatever a damaged file makes
     # them raise here is the file's fault, and the person must be told about the file.
     except MemoryError:
@@ -162,6 +186,11 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
+        if kind := containers.tiff_pixels(data):
+            raise NotAnImageError(
+                f"This TIFF stores its pixels in a way that cannot be read here ({kind}). "
+                "Save it with 8 bits per colour, or as a JPEG or PNG, then try again."
+            ) from error
         raise NotAnImageError(
             "This is not a picture that can be read here. "
             "Choose a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file."
@@ -181,12 +210,22 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
         ) from error
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
-    if width * height > limits.pixels:
+def _check_size(image: Image.Image, limits: ImageLimits) -> None:
+    width, height = image.size
+    pixels = limits.pixels
+    if image.format == "BMP" and image.info.get("compression") in (1, 2):  # RLE8, RLE4
+        pixels = min(pixels, RLE_PIXELS)
+    if width * height > pixels:
         raise ImageTooLargeError(
             f"The picture has {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} "
-            f"megapixels); the limit here is {limits.pixels / 1e6:.0f} megapixels. "
+            f"megapixels); the limit here is {pixels / 1e6:.0f} megapixels"
+            f"{' for compressed BMP' if pixels < limits.pixels else ''}. "
             "Scale it down, then try again."
+        )
+    if max(width, height) > MAX_SIDE:
+        raise ImageTooLargeError(
+            f"The picture has {width:,} × {height:,} pixels; the limit here is {MAX_SIDE:,} a "
+            "side. Cut it to pieces or scale it down, then try again."
         )
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(
@@ -196,31 +235,59 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_8_bits(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scales 16-bit and float greys to 8 bits; Pillow's own `convert` would clip them."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    largest = values.max(initial=0.0)
-    if image.mode == "F":
-        scale = 255.0 if largest <= 1.0 else 1.0
-    else:
-        scale = 255.0 / (65_535 if largest <= 65_535 else 2**31 - 1)
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF comes in every shape; a photo with a broken one is still a photo
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
+    is_grey = image.mode[0] in "IF"  # more than 8 bits; Pillow's own `convert` would clip them
+    black, white = _grey_range(image) if is_grey else (0.0, 255.0)
+    rgb = Image.new("RGB", image.size, "white")
+    for top, band in _bands(image):
+        if is_grey:
+            rgb.paste(_to_8_bits(band, black, white), (0, top))
+        elif band.has_transparency_data:
+            rgba = band.convert("RGBA")
+            rgb.paste(rgba, (0, top), mask=rgba)
+        else:
+            rgb.paste(band.convert("RGB"), (0, top))
+    return rgb
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _grey_range(image: Image.Image) -> tuple[float, float]:
+    if image.mode.startswith("I;16"):
+        return 0.0, 65_535.0
+    ends = []
+    for _, band in _bands(image):
+        values = np.asarray(band)
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            ends += [float(finite.min()), float(finite.max())]
+    return min(ends, default=0.0), max(ends, default=0.0)
+
+
+def _to_8_bits(image: Image.Image, black: float, white: float) -> Image.Image:
+    values = np.nan_to_num(
+        np.asarray(image, dtype=np.float64), nan=black, posinf=white, neginf=black
+    )
+    scale = 255 / (white - black) if white > black else 0.0
+    return Image.fromarray(np.rint((values - black) * scale).astype(np.uint8))
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation but 1 (EXIF 2.3, section 4.6.4 A). The value alone is
+used: Pillow's `exif_transpose` would also rewrite the whole EXIF record."""
 
 
 def _short(error: Exception) -> str:

@@ -125,10 +125,46 @@ def test_sixteen_bits_are_scaled_not_clipped(encode: Encode) -> None:
     assert np.abs(image - ramp / 257).max() <= 1
 
 
-def test_float_tiff_is_scaled(encode: Encode) -> None:
-    ramp = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
-    image = np.asarray(decode(encode(Image.fromarray(ramp), "TIFF")))[..., 0]
-    assert np.abs(image - ramp * 255).max() <= 1
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.linspace(-1, 1, 4096, dtype=np.float32),
+        np.linspace(0, 1e-9, 4096, dtype=np.float32),
+        np.linspace(-3e38, 3e38, 4096, dtype=np.float32),
+        np.linspace(-(2**31), 2**31 - 1, 4096).astype(np.int32),
+        np.linspace(100, 5000, 4096).astype(np.int32),
+    ],
+)
+def test_greys_without_a_natural_white_use_their_own_range(
+    encode: Encode, values: np.ndarray
+) -> None:
+    data = encode(Image.fromarray(values.reshape(64, 64)), "TIFF")
+    expected = np.linspace(0, 255, 4096).reshape(64, 64)
+    assert np.abs(np.asarray(decode(data))[..., 0] - expected).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_and_infinity_do_not_spoil_the_other_pixels(encode: Encode) -> None:
+    values = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    image = np.asarray(decode(encode(Image.fromarray(values), "TIFF")))[..., 0]
+    assert image[0, :3].tolist() == [0, 255, 0]
+    assert np.abs(image[1:] - values[1:] * 255).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
+def test_a_grey_of_one_value_is_black(encode: Encode, value: float) -> None:
+    data = encode(Image.fromarray(np.full((32, 32), value, np.float32)), "TIFF")
+    assert decode(data).getextrema() == ((0, 0), (0, 0), (0, 0))
+
+
+def test_bands_leave_no_seams(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    rgba = np.random.default_rng(1).integers(0, 256, (50, 40, 4), np.uint8)
+    data = encode(Image.fromarray(rgba), "PNG")
+    whole = decode(data)
+    monkeypatch.setattr("vgg_demo.images.BAND_PIXELS", 100)
+    assert np.array_equal(decode(data), whole)
 
 
 def test_first_frame_of_an_animation(encode: Encode) -> None:
@@ -155,7 +191,8 @@ def test_huge_jpegs_are_decoded_at_a_fraction(photos: dict[str, bytes], encode: 
         (b"I am text, renamed to .jpg", NotAnImageError, "JPEG, PNG, WebP"),
         (b"%PDF-1.7 ...", NotAnImageError, "not a picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAnImageError, "not a picture"),
-        (b"x" * (20 * 2**20 + 1), ImageTooLargeError, "20 MB"),
+        (b"x" * (20 * 2**20 + 1), ImageTooLargeError, "more than 20 MB; the limit here is 20 MB"),
+        (b"x" * (25 * 2**20), ImageTooLargeError, "has 25.00 MB; the limit here is 20 MB"),
     ],
 )
 def test_what_is_no_photo(data: bytes, error: type[ImageError], words: str) -> None:
