@@ -41,9 +41,15 @@ from vgg_demo.weights import ensure_weights
 url, digest, size_bytes, cache_dir = sys.argv[1:]
 weights = WeightFile("vgg16.h5", url, digest, int(size_bytes))
 spec = dataclasses.replace(get_spec("vgg16"), weights=weights)
+settings = Settings(cache_dir=Path(cache_dir), stall_seconds=60)
+
+def show(progress):
+    if progress.fraction == 0.5:
+        print("half way", flush=True)
+
 print("asking", flush=True)
 try:
-    ensure_weights(spec, Settings(cache_dir=Path(cache_dir), stall_seconds=60))
+    ensure_weights(spec, settings, show)
 except VggDemoError as error:
     print(type(error).__name__, error, error.__cause__)
 print(sorted(path.name for path in Path(cache_dir).iterdir()))
@@ -77,7 +83,7 @@ def left_behind(settings: Settings) -> list[str]:
 
 
 def another_process(spec: ModelSpec, cache_dir: Path, *prefix: str) -> subprocess.Popen[str]:
-    """Lets another process ask for weights; it says "asking" first."""
+    """Lets another process ask for weights; it says "asking" first, and when it is "half way"."""
     weights = spec.weights
     arguments = (weights.url, weights.hash, str(weights.size_bytes), str(cache_dir))
     return subprocess.Popen(
@@ -160,14 +166,14 @@ def test_asked_for_by_two_processes_at_once_it_is_downloaded_once(
     second = another_process(spec, settings.cache_dir)
     assert second.stdout.readline() == "asking\n"
     server.go_on.set()
-    assert first.communicate(timeout=30)[0] == "asking\n['vgg16.h5']\n"
+    assert first.communicate(timeout=30)[0] == "asking\nhalf way\n['vgg16.h5']\n"
     assert second.communicate(timeout=30)[0] == "['vgg16.h5']\n"
     assert server.bodies_sent == 1
 
 
 def test_what_a_killed_process_left_is_cleared_away(server: Server, settings: Settings) -> None:
     killed = another_process(spec_for(server, "slow"), settings.cache_dir)
-    assert server.half_sent.wait(20)
+    assert [killed.stdout.readline() for _ in range(2)] == ["asking\n", "half way\n"]
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert left_behind(settings) == ["vgg16.h5.lock", "vgg16.h5.vgg-demo-part"]
