@@ -81,6 +81,20 @@ def vgg16_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.unlink()
 
 
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weight file of MobileNetV3Small with random values, written by Keras itself."""
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    spec = get_spec("mobilenet_v3_small")
+    path = tmp_path_factory.mktemp("small") / spec.weights.name
+    with h5py.File(path, "w") as file:
+        model = keras.applications.MobileNetV3Small(weights=None)
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    return path
+
+
 def write_vgg16(path: Path) -> None:
     """Writes random He-scaled weights as the official file of 2016 lays them out."""
     rng = np.random.default_rng(16)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+LOGIN_PAGE = b"<!DOCTYPE html><title>Welcome to Hotel Fawlty</title>"
 
 
 class Server(ThreadingHTTPServer):
     """Serves one content in the manner that the path asks for, and counts.
 
-    ``/whole``, ``/wrong`` bytes, ``/cut`` off half way, ``/missing``, ``/huge`` by its
-    header, ``/silent`` for good; ``/stalls`` and ``/slow`` stop half way until `go_on` is
-    set, and only the latter then sends the rest.
+    Good manners are ``/whole``, ``/chunked`` and ``/unannounced``, the latter two without a
+    size; ``/slow`` stops half way until `go_on` is set. Bad ones are ``/wrong`` bytes,
+    ``/cut`` off half way, ``/missing``, ``/huge`` by its header, ``/endless``, ``/login``
+    page, ``/loop``, ``/short``, ``/trickle`` byte by byte, ``/stalls`` half way and
+    ``/silent`` for good, the latter three until `go_on` is set.
+
+    Attributes:
+        bodies_sent: Answers begun.
+        half_sent: Set when ``/slow`` or ``/stalls`` waits half way.
+        go_on: Ends all waiting.
     """
 
     daemon_threads = True
@@ -22,47 +32,102 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
         self.bodies_sent = 0
+        self.half_sent = threading.Event()
         self.go_on = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_HEAD(self) -> None:
-        self._head()
-
     def do_GET(self) -> None:
-        if not self._head():
-            return
-        self.server.bodies_sent += 1
-        content = self.server.content
-        half = len(content) // 2
-        match self.path:
-            case "/whole":
-                self.wfile.write(content)
-            case "/wrong":
-                self.wfile.write(content[::-1])
-            case "/cut":
-                self.wfile.write(content[:half])
-                self.close_connection = True
-            case "/stalls" | "/slow":
-                self.wfile.write(content[:half])
-                self.wfile.flush()
-                self.server.go_on.wait(20)
-                if self.path == "/slow":
-                    self.wfile.write(content[half:])
+        answer: Callable[[], None] = getattr(self, "answer_" + self.path[1:])
+        with suppress(ConnectionError):  # whoever has seen enough hangs up
+            answer()
 
-    def _head(self) -> bool:
-        if self.path == "/silent":
-            self.server.go_on.wait(20)
-        if self.path == "/missing":
-            self.send_error(404)
-            return False
-        self.send_response(200)
-        size = 10**15 if self.path == "/huge" else len(self.server.content)
-        self.send_header("Content-Length", str(size))
+    def answer_whole(self) -> None:
+        self._begin()
+        self.wfile.write(self.server.content)
+
+    def answer_unannounced(self) -> None:
+        self._begin(size=None)
+        self.wfile.write(self.server.content)
+
+    def answer_chunked(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.close_connection = True
+        self._begin(size=None, headers={"Transfer-Encoding": "chunked"})
+        for start in range(0, len(self.server.content), 100_000):
+            chunk = self.server.content[start : start + 100_000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def answer_slow(self) -> None:
+        self._half()
+        self.wfile.write(self.server.content[len(self.server.content) // 2 :])
+
+    def answer_stalls(self) -> None:
+        self._half()
+
+    def answer_wrong(self) -> None:
+        self._begin()
+        self.wfile.write(SIGNATURE + self.server.content[: len(SIGNATURE) - 1 : -1])
+
+    def answer_cut(self) -> None:
+        self._begin()
+        self.wfile.write(self.server.content[: len(self.server.content) // 2])
+
+    def answer_short(self) -> None:
+        self._begin(size=None)
+        self.wfile.write(self.server.content[: len(self.server.content) // 2])
+
+    def answer_huge(self) -> None:
+        self._begin(size=10**15)
+
+    def answer_endless(self) -> None:
+        self._begin(size=None)
+        self.wfile.write(SIGNATURE)
+        while not self.server.go_on.is_set():
+            self.wfile.write(bytes(1 << 16))
+
+    def answer_login(self) -> None:
+        self._begin(size=len(LOGIN_PAGE))
+        self.wfile.write(LOGIN_PAGE)
+
+    def answer_trickle(self) -> None:
+        self._begin()
+        for byte in self.server.content:
+            self.wfile.write(bytes([byte]))
+            if self.server.go_on.wait(0.02):
+                return
+
+    def answer_silent(self) -> None:
+        self.server.go_on.wait()
+
+    def answer_missing(self) -> None:
+        self.send_error(404)
+
+    def answer_loop(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/loop")
         self.end_headers()
-        return True
+
+    def _half(self) -> None:
+        self._begin()
+        self.wfile.write(self.server.content[: len(self.server.content) // 2])
+        self.server.half_sent.set()
+        self.server.go_on.wait()
+
+    def _begin(self, size: int | None = -1, headers: dict[str, str] | None = None) -> None:
+        self.server.bodies_sent += 1
+        self.send_response(200)
+        if size is not None:
+            self.send_header("Content-Length", str(size if size >= 0 else len(self.server.content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -73,6 +138,8 @@ def serving(content: bytes) -> Iterator[Server]:
     """Runs a server until the block ends."""
     with Server(content) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.go_on.set()
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.go_on.set()
+            server.shutdown()

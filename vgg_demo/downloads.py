@@ -1,4 +1,4 @@
-"""Downloads that go on in the background while the page answers with another model."""
+"""Models that are fetched in the background while the page answers with another one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import Enum, auto
 from vgg_demo.errors import VggDemoError, WeightsDownloadError
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
 from vgg_demo.weights import Progress, ensure_weights
 
 THREAD_NAME = "download-"
@@ -16,9 +17,10 @@ STOP_SECONDS = 5.0
 
 
 class Status(Enum):
-    """Where a download stands."""
+    """Where a download stands: on its way, being loaded, ready to answer, or given up."""
 
     RUNNING = auto()
+    LOADING = auto()
     DONE = auto()
     FAILED = auto()
 
@@ -37,12 +39,20 @@ class Download:
     progress: Progress | None = None
     error: str = ""
 
+    @property
+    def is_under_way(self) -> bool:
+        return self.status in (Status.RUNNING, Status.LOADING)
+
 
 class Downloads:
-    """The downloads of one server, one per model. Safe to use from any thread."""
+    """The downloads of one server, one per model. Safe to use from any thread.
 
-    def __init__(self, settings: Settings) -> None:
+    A download ends with its model in the store, so that who waited for it waits no more.
+    """
+
+    def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
+        self._store = store
         self._downloads: dict[str, Download] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -51,7 +61,7 @@ class Downloads:
         """Starts a download in a thread of its own, unless it runs already."""
         with self._lock:
             current = self._downloads.get(spec.name)
-            if current is not None and current.status is Status.RUNNING:
+            if current is not None and current.is_under_way:
                 return
             self._downloads[spec.name] = Download(Status.RUNNING)
         threading.Thread(
@@ -71,18 +81,24 @@ class Downloads:
 
     def _run(self, spec: ModelSpec) -> None:
         def show(progress: Progress) -> None:
-            if self._stopping.is_set():
-                raise WeightsDownloadError("The download was ended with the server.")
+            self._check_stopping()
             self._set(spec, Download(Status.RUNNING, progress))
 
         outcome = Download(Status.FAILED, error="The download ended unexpectedly. Try again.")
         try:
             ensure_weights(spec, self._settings, show)
+            self._check_stopping()
+            self._set(spec, Download(Status.LOADING))
+            self._store.get(spec)
             outcome = Download(Status.DONE)
         except VggDemoError as error:
             outcome = Download(Status.FAILED, error=str(error))
         finally:  # whatever happens, no visitor waits for ever
             self._set(spec, outcome)
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise WeightsDownloadError("The download was ended with the server.")
 
     def _set(self, spec: ModelSpec, download: Download) -> None:
         with self._lock:

@@ -5,18 +5,17 @@ This module imports TensorFlow; import it inside the function that needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.legacy_h5 import Wanted, read_arrays
 from vgg_demo.mini_vgg import build_mini_vgg
 from vgg_demo.registry import ModelSpec
 
@@ -98,75 +97,25 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
             f"{spec.name} was built with {model.count_params()} parameters instead of "
             f"{spec.parameters}: this version of Keras builds another network"
         )
-    try:
-        _fill(model, path)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        mend = (
-            "Install VGG Demo again."
-            if spec.is_embedded
-            else "Delete it to have it downloaded again, or put the right one in its place."
-        )
-        raise WeightsCorruptError(
-            f"The weights in {path} cannot be used for {spec.keras_name} "
-            f"({str(error).strip()[:200]}). The file is damaged or is another model's. {mend}"
-        ) from error
+    _fill(model, spec, path)
     if spec.module == "efficientnet":
         _rescale_efficientnet(model)
     return Engine(spec, model)
 
 
-def _fill(model: keras.Model, path: Path) -> None:
-    """Copies the values of a legacy HDF5 file into a model, variable by variable.
-
-    As in Keras, layers are matched by their order, not by their names.
-    """
-    with h5py.File(path, "r") as file:
-        groups = [
-            (name, values)
-            for name in _attribute(file, "layer_names")
-            if (values := _attribute(file[name], "weight_names"))
-        ]
-        layers = [layer for layer in model.layers if layer.weights]
-        if len(groups) != len(layers):
-            raise ValueError(f"it has {len(groups)} layers with weights instead of {len(layers)}")
-        for layer, (group, names) in zip(layers, groups, strict=True):
-            variables = layer.trainable_weights + layer.non_trainable_weights
-            if len(names) != len(variables):
-                raise ValueError(
-                    f"layer {group!r} has {len(names)} arrays instead of {len(variables)}"
-                )
-            for variable, name in zip(variables, names, strict=True):
-                _set(variable, file[group][name], f"{group}/{name}")
+def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
+    """Copies the values of a file into a model, one variable at a time."""
+    layers = [layer for layer in model.layers if layer.weights]
+    variables = [layer.trainable_weights + layer.non_trainable_weights for layer in layers]
+    wanted = [[Wanted(tuple(own.shape), own.dtype) for own in owns] for owns in variables]
+    with closing(read_arrays(path, spec, wanted)) as arrays:
+        for layer, owns in zip(layers, variables, strict=True):
+            for variable in owns:
+                # `_initialize` is what Keras itself calls to give an uninitialised variable
+                # its first value; the public `assign` needs a value to be there already.
+                variable._initialize(tf.constant(next(arrays)))
             if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
                 layer.finalize_state()
-
-
-def _set(variable: Any, dataset: h5py.Dataset, name: str) -> None:
-    if tuple(dataset.shape) != tuple(variable.shape):
-        raise ValueError(
-            f"{name!r} has the shape {tuple(dataset.shape)} instead of {tuple(variable.shape)}"
-        )
-    # `_initialize` is what Keras itself calls to give an uninitialised variable its first
-    # value; the public `assign` needs a value to be there already.
-    variable._initialize(tf.constant(dataset[()], dtype=variable.dtype))
-
-
-def _attribute(group: h5py.Group, name: str) -> list[str]:
-    """Reads a list of names, which Keras splits into chunks where HDF5 needs it."""
-    return [
-        value.decode() if isinstance(value, bytes) else str(value)
-        for chunk in _chunks(group, name)
-        for value in chunk
-    ]
-
-
-def _chunks(group: h5py.Group, name: str) -> Iterator[Any]:
-    if name in group.attrs:
-        yield group.attrs[name]
-    number = 0
-    while f"{name}{number}" in group.attrs:
-        yield group.attrs[f"{name}{number}"]
-        number += 1
 
 
 def _rescale_efficientnet(model: keras.Model) -> None:

@@ -47,7 +47,7 @@ class WeightFile:
         url: Where it is downloaded from; empty for the file that the package carries.
         hash: Published MD5 (32 hex digits) or SHA-256 (64) of the whole file; empty for
             MobileNet and MobileNetV2, of which Keras publishes none.
-        size_bytes: Size of the float32 values in it; the file is up to 2 % larger.
+        size_bytes: Size of the float32 values in it; the file is up to 14 % larger.
     """
 
     name: str

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+
+
+def keras_home() -> Path:
+    """Returns Keras's own folder; like Keras, one for temporary files if there is no home.
+
+    A container that runs under a number without a name has none.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir())
+    return home / ".keras"
+
+
+def expand_user(path: str) -> Path:
+    """Puts the home folder in the place of a ~; a ~ that has none stays what it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +40,13 @@ class Settings:
             downloads go.
         offline: Never try to download.
         answer_seconds: How long a download server may take to answer at all.
-        stall_seconds: How long a download may stand still before it counts as failed.
+        stall_seconds: How long a download may stand still, or nearly so, before it
+            counts as failed.
         limits: What a picture may be at most.
     """
 
     weights_dir: Path | None = None
-    cache_dir: Path = field(default_factory=lambda: Path.home() / ".keras" / "models")
+    cache_dir: Path = field(default_factory=lambda: keras_home() / "models")
     offline: bool = False
     answer_seconds: float = 5.0
     stall_seconds: float = 30.0
@@ -42,9 +64,9 @@ class Settings:
             weights_dir: Goes before ``VGG_DEMO_WEIGHTS_DIR``.
         """
         chosen = weights_dir or environment.get("VGG_DEMO_WEIGHTS_DIR", "")
-        keras_home = environment.get("KERAS_HOME", "")
+        chosen_home = environment.get("KERAS_HOME", "")
         return cls(
-            weights_dir=Path(chosen).expanduser() if chosen else None,
-            cache_dir=(Path(keras_home) if keras_home else Path.home() / ".keras") / "models",
+            weights_dir=expand_user(chosen) if chosen else None,
+            cache_dir=(Path(chosen_home) if chosen_home else keras_home()) / "models",
             offline=environment.get("VGG_DEMO_OFFLINE", "") not in ("", "0"),
         )

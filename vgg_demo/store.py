@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import LocalWeights
 from vgg_demo.settings import Settings
-from vgg_demo.weights import OnProgress, ensure_weights, inspect_weights
+from vgg_demo.weights import FileState, OnProgress, ensure_weights, inspect_weights
 
 if TYPE_CHECKING:
     from vgg_demo.engine import Engine
@@ -27,7 +29,8 @@ class LoadedModel:
 class ModelStore:
     """Loads each model once and keeps one at a time, beside the small embedded one.
 
-    Every method may be called from any thread.
+    What it finds out about a weight file holds until the file changes: an unchanged file is
+    hashed once, and a damaged one is tried once. Every method may be called from any thread.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,6 +38,8 @@ class ModelStore:
         self._loaded: dict[str, LoadedModel] = {}
         self._wanted: dict[str, threading.Lock] = {}
         self._loading = threading.Lock()
+        self._inspected: dict[tuple[ModelSpec, FileState], LocalWeights] = {}
+        self._damaged: dict[tuple[ModelSpec, FileState], str] = {}
 
     def get(self, spec: ModelSpec, on_progress: OnProgress | None = None) -> LoadedModel:
         """Returns a model, loading (and downloading) it if need be.
@@ -53,18 +58,29 @@ class ModelStore:
                 return loaded
             # Downloaded and known before anything is thrown out.
             path = ensure_weights(spec, self._settings, on_progress)
-            weights = inspect_weights(path, spec)
-            with self._loading:
-                self._make_room(spec)
-                from vgg_demo.engine import load_engine
-
-                loaded = LoadedModel(load_engine(spec, path), weights)
-                self._loaded[spec.name] = loaded
-            return loaded
+            file = (spec, FileState.of(path))
+            if file in self._damaged:
+                raise WeightsCorruptError(self._damaged[file])
+            if file not in self._inspected:
+                self._inspected[file] = inspect_weights(path, spec)
+            try:
+                return self._load(spec, path, self._inspected[file])
+            except WeightsCorruptError as error:
+                self._damaged[file] = str(error)
+                raise
 
     def is_loaded(self, spec: ModelSpec) -> bool:
         """Whether the model can answer without being loaded first."""
         return spec.name in self._loaded
+
+    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> LoadedModel:
+        with self._loading:
+            self._make_room(spec)
+            from vgg_demo.engine import load_engine
+
+            loaded = LoadedModel(load_engine(spec, path), weights)
+            self._loaded[spec.name] = loaded
+        return loaded
 
     def _make_room(self, spec: ModelSpec) -> None:
         if spec.is_embedded:

@@ -2,8 +2,8 @@
 
 A file is looked for in the folder that the user names, then in Keras's own cache, under
 the official name, so that Keras and this program share files. A download goes into that
-cache: into a temporary file first, and under its real name only when its published hash
-is right. A file that somebody put there by hand is used whatever its hash is, and then
+cache: into a folder of its own first, and under its real name only when it is what was
+published. A file that somebody put there by hand is used whatever its hash is, and then
 carries ``verified=False`` wherever its results are shown.
 """
 
@@ -12,27 +12,48 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import filelock
 import pooch
-import requests
 
 from vgg_demo.errors import DiskFullError, WeightsDownloadError, WeightsMissingError
-from vgg_demo.registry import ModelSpec
+from vgg_demo.registry import ModelSpec, WeightFile
 from vgg_demo.results import LocalWeights
 from vgg_demo.settings import Settings
+from vgg_demo.transfer import (
+    TRANSFER_ERRORS,
+    announced_bytes,
+    explain_failure,
+    open_url,
+    read_pieces,
+)
 
 pooch.get_logger().setLevel("WARNING")  # it announces every download on stderr
 
 CHUNK_BYTES = 1 << 20
 FREE_DISK_MARGIN = 1.05
 """Room asked for on the disk, over the size of the file."""
+
+MAX_SIZE_RATIO = 1.25
+"""Largest download, over the size of the numbers in it.
+
+What HDF5 adds grows with the number of arrays, about 2.5 kB for each. Most by far it adds
+to NASNetMobile, whose 1,126 arrays are small: 14 %.
+"""
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""How every weight file begins (HDF5 File Format Specification, section II.A)."""
+
+LONGEST_QUOTE = 20  # bytes of something else in an error message
+
+PARTIAL_SUFFIX = ".vgg-demo-part"
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,35 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What shows whether a file has changed since it was last looked at.
+
+    Attributes:
+        path: Where it is.
+        size_bytes: Its size.
+        changed_ns: When its content was last written and when anything about it was, in
+            nanoseconds since 1970. Copying programs set the former back, none the latter.
+    """
+
+    path: Path
+    size_bytes: int
+    changed_ns: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Looks at a file without reading it.
+
+        Raises:
+            WeightsMissingError: If it is not there (any more).
+        """
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return cls(path, state.st_size, (state.st_mtime_ns, state.st_ctime_ns))
+
+
 def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
     """Returns the path of a model's weight file on this machine, or None."""
     if spec.is_embedded:
@@ -90,9 +140,9 @@ def check_weights_dir(settings: Settings) -> None:
         return
     try:
         next(iter(folder.iterdir()), None)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no name at all, as with a NUL in it
         raise WeightsMissingError(
-            f"Cannot look into the weights folder {folder} ({error.strerror or error}). "
+            f"Cannot look into the weights folder {folder} ({_words(error)}). "
             "Check --weights-dir or VGG_DEMO_WEIGHTS_DIR."
         ) from error
 
@@ -100,8 +150,12 @@ def check_weights_dir(settings: Settings) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # no right to look into the folder
+    except (OSError, ValueError):  # no right to look into the folder, or no name for one
         return False
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def ensure_weights(
@@ -132,20 +186,37 @@ def ensure_weights(
         )
     try:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(settings.cache_dir / f"{spec.weights.name}.lock"):
+        with _lock(settings.cache_dir / f"{spec.weights.name}.lock"):
             return find_weights(spec, settings) or _download(spec, settings, on_progress)
-    except requests.RequestException as error:
+    except TRANSFER_ERRORS as error:
         raise WeightsDownloadError(
-            f"The download of {spec.keras_name} failed ({_reason(error)}). Try again later, or: "
-            f"{how_to_place(spec, settings)}"
+            f"The download of {spec.keras_name} failed: {explain_failure(error)}. Try again "
+            f"later, or: {how_to_place(spec, settings)}"
         ) from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFullError(_disk_full(spec, settings, spec.weights.size_bytes)) from error
+        if error.errno in DISK_FULL:
+            raise _disk_full(spec, settings, spec.weights.size_bytes) from error
         raise WeightsDownloadError(
-            f"Cannot write to {settings.cache_dir} ({error.strerror or error}). Give this user "
+            f"Cannot write to {settings.cache_dir} ({_words(error)}). Give this user "
             "the right to write there, or name another folder with KERAS_HOME."
         ) from error
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Lets one process at a time pass, and leaves no lock file behind.
+
+    The file is removed while the lock is still held. That is safe because of two things:
+    nothing is done under the lock afterwards, and whoever has opened the removed file
+    meanwhile finds out (filelock looks whether the file that it has locked still has a
+    name) and starts over with a new one.
+    """
+    with filelock.FileLock(path):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file; filelock does it there
+                path.unlink()
 
 
 def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
@@ -162,10 +233,7 @@ def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
                 sha256.update(chunk)
                 published.update(chunk)
     except OSError as error:
-        raise WeightsMissingError(
-            f"Cannot read the weights in {path} ({error.strerror or error}). "
-            "Check the file and its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
     return LocalWeights(
         file=path.name,
         sha256=sha256.hexdigest(),
@@ -182,110 +250,105 @@ def how_to_place(spec: ModelSpec, settings: Settings) -> str:
     )
 
 
-def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | None) -> Path:
-    size_bytes = _answer(spec.weights.url, settings.answer_seconds) or spec.weights.size_bytes
-    if shutil.disk_usage(settings.cache_dir).free < size_bytes * FREE_DISK_MARGIN:
-        raise DiskFullError(_disk_full(spec, settings, size_bytes))
-    downloader = pooch.HTTPDownloader(
-        progressbar=_ProgressBar(on_progress),
-        chunk_size=CHUNK_BYTES,
-        timeout=(settings.answer_seconds, settings.stall_seconds),
+def _unreadable(path: Path, error: OSError) -> WeightsMissingError:
+    return WeightsMissingError(
+        f"Cannot read the weights in {path} ({_words(error)}). Check the file and its permissions."
     )
-    try:
-        pooch.retrieve(
-            spec.weights.url,
-            known_hash=_published_hash(spec),
-            fname=spec.weights.name,
-            path=settings.cache_dir,
-            downloader=downloader,
-        )
-    except ValueError as error:  # pooch's word for a wrong hash
-        raise WeightsDownloadError(
-            f"The download of {spec.keras_name} brought other bytes than the published ones "
-            f"(its {spec.weights.hash_algorithm} is wrong); it was thrown away. "
-            f"Try again, or: {how_to_place(spec, settings)}"
-        ) from error
+
+
+def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | None) -> Path:
+    """Downloads a file, under a lock: a partial folder found here is a killed process's."""
     path = settings.cache_dir / spec.weights.name
-    path.chmod(0o644)  # temporary files, which it was, are for their owner only
+    partial = settings.cache_dir / (spec.weights.name + PARTIAL_SUFFIX)
+    shutil.rmtree(partial, ignore_errors=True)
+
+    def fetch(url: str, output_file: str, _: object) -> None:
+        with open_url(url, settings.answer_seconds, settings.stall_seconds) as answer:
+            total_bytes = announced_bytes(answer) or spec.weights.size_bytes
+            _check_size(total_bytes, spec.weights)
+            if shutil.disk_usage(settings.cache_dir).free < total_bytes * FREE_DISK_MARGIN:
+                raise _disk_full(spec, settings, total_bytes)
+            pieces = _checked(read_pieces(answer, settings.stall_seconds), spec.weights)
+            with Path(output_file).open("wb") as file:
+                file.writelines(_counted(pieces, total_bytes, on_progress))
+
+    weights = spec.weights
+    known_hash = f"{weights.hash_algorithm}:{weights.hash}" if weights.hash else None
+    try:
+        pooch.retrieve(weights.url, known_hash, weights.name, partial, downloader=fetch)
+        (partial / weights.name).chmod(0o644)  # pooch's files are for their owner only
+        (partial / weights.name).replace(path)
+    except (_UnfitError, ValueError) as error:  # pooch's word for a wrong hash
+        reason = (
+            error
+            if isinstance(error, _UnfitError)
+            else "it brought other bytes than the published ones "
+            f"(their {weights.hash_algorithm} is another)"
+        )
+        raise WeightsDownloadError(
+            f"The download of {spec.keras_name} was thrown away: {reason}. Try again, or: "
+            f"{how_to_place(spec, settings)}"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return path
 
 
-def _published_hash(spec: ModelSpec) -> str | None:
-    return f"{spec.weights.hash_algorithm}:{spec.weights.hash}" if spec.weights.hash else None
+def _counted(
+    pieces: Iterator[bytes], total_bytes: int, on_progress: OnProgress | None
+) -> Iterator[bytes]:
+    started, received_bytes = time.monotonic(), 0
+    for piece in pieces:
+        yield piece
+        received_bytes += len(piece)
+        if on_progress is not None:
+            on_progress(Progress(received_bytes, total_bytes, time.monotonic() - started))
 
 
-def _answer(url: str, seconds: float) -> int:
-    """Asks a server for a file's size in bytes, for no longer than `seconds` in all.
+class _UnfitError(Exception):
+    """What arrives cannot be the published file."""
 
-    The time limits of `requests` hold for each address of a host in turn, and not for the
-    name look-up; without a network that can add up to a minute.
 
-    Returns:
-        The size; 0 if the server does not say.
+def _checked(pieces: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
+    """Passes a download on as long as it can be the published file.
 
     Raises:
-        requests.RequestException: If there is no good answer.
+        _UnfitError: As soon as it cannot.
     """
-    answers: list[requests.Response | requests.RequestException] = []
-
-    def ask() -> None:
-        try:
-            # Longer than we wait, so that it is always the waiting that ends.
-            answers.append(requests.head(url, timeout=2 * seconds, allow_redirects=True))
-        except requests.RequestException as error:
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, name="weights-answer", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not answers:
-        raise requests.ConnectTimeout(f"no answer within {seconds:g} seconds")
-    if isinstance(answers[0], requests.RequestException):
-        raise answers[0]
-    answers[0].raise_for_status()
-    length = answers[0].headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else 0
+    beginning, received_bytes = b"", 0
+    for piece in pieces:
+        beginning = (beginning + piece[:LONGEST_QUOTE])[:LONGEST_QUOTE]
+        received_bytes += len(piece)
+        _check_beginning(beginning)
+        _check_size(received_bytes, weights)
+        yield piece
+    if not weights.hash and received_bytes < weights.size_bytes:
+        raise _UnfitError(
+            f"it brought {received_bytes:,} bytes, and the numbers alone are {weights.size_bytes:,}"
+        )
 
 
-class _ProgressBar:
-    """What pooch calls a progress bar: it counts the bytes and passes them on."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.total = 0
-        self._received = 0
-        self._on_progress = on_progress
-        self._started = time.monotonic()
-
-    def update(self, count: int) -> None:
-        self._received = min(self._received + count, self.total or self._received + count)
-        if self._on_progress is not None:
-            seconds = time.monotonic() - self._started
-            self._on_progress(Progress(self._received, self.total, seconds))
-
-    def reset(self) -> None:
-        self._received = 0
-
-    def close(self) -> None:
-        pass
+def _check_beginning(beginning: bytes) -> None:
+    length = len(HDF5_SIGNATURE)
+    if not HDF5_SIGNATURE.startswith(beginning[:length]):
+        raise _UnfitError(
+            f"it is no weight file but begins with {beginning!r}. If this network has a log-in "
+            "page, open it in a browser first"
+        )
 
 
-def _disk_full(spec: ModelSpec, settings: Settings, size_bytes: int) -> str:
+def _check_size(size_bytes: int, weights: WeightFile) -> None:
+    limit = int(weights.size_bytes * MAX_SIZE_RATIO)
+    if size_bytes > limit:
+        raise _UnfitError(
+            f"it is {size_bytes:,} bytes long or more, and the published file less than {limit:,}"
+        )
+
+
+def _disk_full(spec: ModelSpec, settings: Settings, size_bytes: int) -> DiskFullError:
     free = shutil.disk_usage(settings.cache_dir).free
-    return (
+    return DiskFullError(
         f"The weights of {spec.keras_name} need {size_bytes * FREE_DISK_MARGIN / 1e6:.0f} MB in "
         f"{settings.cache_dir}; {free / 1e6:.0f} MB are free. Make room, or name another folder "
         "with KERAS_HOME."
     )
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"the server answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.ConnectTimeout):
-        return str(error) or "no answer"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut off"
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
-        stalled = "timed out" in str(error)
-        return "the download stood still" if stalled else "no connection to the server"
-    return type(error).__name__

@@ -6,15 +6,18 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.weights_server import Server, serving
-from vgg_demo.downloads import Downloads, Status
-from vgg_demo.errors import DiskFullError, WeightsDownloadError, WeightsMissingError
+from tests.weights_server import SIGNATURE, Server, serving
+from vgg_demo.errors import WeightsDownloadError, WeightsMissingError
 from vgg_demo.registry import ModelSpec, WeightFile, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.weights import (
@@ -25,7 +28,32 @@ from vgg_demo.weights import (
     inspect_weights,
 )
 
-CONTENT = os.urandom(3_000_000)
+CONTENT = SIGNATURE + os.urandom(2_999_992)
+ROOT = Path(__file__).parents[2]
+ANOTHER_PROCESS = """
+import dataclasses, sys
+from pathlib import Path
+from vgg_demo.errors import VggDemoError
+from vgg_demo.registry import WeightFile, get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.weights import ensure_weights
+
+url, digest, size_bytes, cache_dir = sys.argv[1:]
+weights = WeightFile("vgg16.h5", url, digest, int(size_bytes))
+spec = dataclasses.replace(get_spec("vgg16"), weights=weights)
+settings = Settings(cache_dir=Path(cache_dir), stall_seconds=60)
+
+def show(progress):
+    if progress.fraction == 0.5:
+        print("half way", flush=True)
+
+print("asking", flush=True)
+try:
+    ensure_weights(spec, settings, show)
+except VggDemoError as error:
+    print(type(error).__name__, error, error.__cause__)
+print(sorted(path.name for path in Path(cache_dir).iterdir()))
+"""
 
 
 @pytest.fixture
@@ -43,7 +71,7 @@ def spec_for(server: Server, path: str) -> ModelSpec:
     """Returns VGG16's spec with its file on the local server."""
     weights = WeightFile(
         name="vgg16.h5",
-        url=f"http://127.0.0.1:{server.server_port}/{path}",
+        url=server.url(path),
         hash=hashlib.md5(CONTENT, usedforsecurity=False).hexdigest(),
         size_bytes=len(CONTENT),
     )
@@ -51,12 +79,25 @@ def spec_for(server: Server, path: str) -> ModelSpec:
 
 
 def left_behind(settings: Settings) -> list[str]:
-    return [p.name for p in settings.cache_dir.iterdir() if p.suffix != ".lock"]
+    return sorted(path.name for path in settings.cache_dir.iterdir())
 
 
-def test_whole(server: Server, settings: Settings) -> None:
+def another_process(spec: ModelSpec, cache_dir: Path, *prefix: str) -> subprocess.Popen[str]:
+    """Lets another process ask for weights; it says "asking" first, and when it is "half way"."""
+    weights = spec.weights
+    arguments = (weights.url, weights.hash, str(weights.size_bytes), str(cache_dir))
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-c", ANOTHER_PROCESS, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("path", ["whole", "unannounced", "chunked"])
+def test_whole(server: Server, settings: Settings, path: str) -> None:
     seen: list[Progress] = []
-    spec = spec_for(server, "whole")
+    spec = spec_for(server, path)
     path = ensure_weights(spec, settings, seen.append)
     assert path.read_bytes() == CONTENT
     assert left_behind(settings) == ["vgg16.h5"]
@@ -74,6 +115,23 @@ def test_a_file_of_which_no_hash_is_published(server: Server, settings: Settings
     assert not inspect_weights(path, spec).verified
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("login", "begins with b'<!DOCTYPE html><titl'.* log-in page"),
+        ("short", "1,500,000 bytes, and"),
+    ],
+)
+def test_without_a_hash_not_everything_is_taken(
+    server: Server, settings: Settings, path: str, words: str
+) -> None:
+    spec = spec_for(server, path)
+    spec = dataclasses.replace(spec, weights=dataclasses.replace(spec.weights, hash=""))
+    with pytest.raises(WeightsDownloadError, match=words):
+        ensure_weights(spec, settings)
+    assert left_behind(settings) == []
+
+
 def test_second_time_nothing_is_downloaded(server: Server, settings: Settings) -> None:
     for _ in range(3):
         ensure_weights(spec_for(server, "whole"), settings)
@@ -84,11 +142,10 @@ def test_asked_for_by_many_at_once_it_is_downloaded_once(
     server: Server, settings: Settings
 ) -> None:
     spec = spec_for(server, "slow")
-    patient = dataclasses.replace(settings, stall_seconds=20)
-    half_way = threading.Event()
-    first = threading.Thread(target=ensure_weights, args=(spec, patient, lambda _: half_way.set()))
+    patient = dataclasses.replace(settings, stall_seconds=60)
+    first = threading.Thread(target=ensure_weights, args=(spec, patient))
     first.start()
-    assert half_way.wait(10)
+    assert server.half_sent.wait(20)
     others = [threading.Thread(target=ensure_weights, args=(spec, patient)) for _ in range(5)]
     for thread in others:
         thread.start()
@@ -97,6 +154,31 @@ def test_asked_for_by_many_at_once_it_is_downloaded_once(
         thread.join(20)
     assert server.bodies_sent == 1
     assert find_weights(spec, settings).read_bytes() == CONTENT
+    assert left_behind(settings) == ["vgg16.h5"]
+
+
+def test_asked_for_by_two_processes_at_once_it_is_downloaded_once(
+    server: Server, settings: Settings
+) -> None:
+    spec = spec_for(server, "slow")
+    first = another_process(spec, settings.cache_dir)
+    assert server.half_sent.wait(20)
+    second = another_process(spec, settings.cache_dir)
+    assert second.stdout.readline() == "asking\n"
+    server.go_on.set()
+    assert first.communicate(timeout=30)[0] == "asking\nhalf way\n['vgg16.h5']\n"
+    assert second.communicate(timeout=30)[0] == "['vgg16.h5']\n"
+    assert server.bodies_sent == 1
+
+
+def test_what_a_killed_process_left_is_cleared_away(server: Server, settings: Settings) -> None:
+    killed = another_process(spec_for(server, "slow"), settings.cache_dir)
+    assert [killed.stdout.readline() for _ in range(2)] == ["asking\n", "half way\n"]
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert left_behind(settings) == ["vgg16.h5.lock", "vgg16.h5.vgg-demo-part"]
+    ensure_weights(spec_for(server, "whole"), settings)
+    assert left_behind(settings) == ["vgg16.h5"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +188,12 @@ def test_asked_for_by_many_at_once_it_is_downloaded_once(
         ("cut", "cut off"),
         ("missing", "404"),
         ("stalls", "stood still"),
+        ("trickle", "stood still, or came at less than 10 kB/s"),
         ("silent", "no answer within 1 seconds"),
+        ("loop", "round in circles"),
+        ("huge", "1,000,000,000,000,000 bytes long or more, .* less than 3,750,000"),
+        ("endless", "bytes long or more, and the published file less than 3,750,000"),
+        ("login", "begins with b'<!DOCTYPE html><titl'"),
     ],
 )
 def test_failed_downloads_leave_nothing(
@@ -127,10 +214,25 @@ def test_no_server(server: Server, settings: Settings) -> None:
         ensure_weights(spec, settings)
 
 
-def test_no_space(server: Server, settings: Settings) -> None:
-    with pytest.raises(DiskFullError, match=r"MB are free\. Make room"):
-        ensure_weights(spec_for(server, "huge"), settings)
-    assert server.bodies_sent == 0
+@pytest.mark.parametrize(("path", "room_kb"), [("whole", 1000), ("unannounced", 2800)])
+def test_no_room_on_the_disk(server: Server, tmp_path: Path, path: str, room_kb: int) -> None:
+    """On real disks: one that is seen to be too small, one that fills up on the way."""
+    mount = f'mount -t tmpfs -o size={room_kb}k none "$0" && exec "$@"'
+    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path))
+    try:
+        subprocess.run([*small_disk, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a small disk")
+    spec = spec_for(server, path)
+    smaller = dataclasses.replace(spec.weights, size_bytes=2_600_000)
+    process = another_process(
+        dataclasses.replace(spec, weights=smaller), tmp_path / "cache", *small_disk
+    )
+    _, error, files = process.communicate(timeout=30)[0].splitlines()
+    assert error.startswith("DiskFullError The weights of VGG16 need 3 MB in ")
+    assert "MB are free. Make room" in error
+    assert ("[Errno 28]" in error) is (path == "unannounced")
+    assert files == "[]"
 
 
 def test_no_right_to_write(server: Server, tmp_path: Path) -> None:
@@ -195,19 +297,7 @@ def test_offline_switch(value: str, offline: bool) -> None:
     assert Settings.from_environment({"VGG_DEMO_OFFLINE": value}).offline is offline
 
 
-def test_stopping_the_server_leaves_no_half_file(server: Server, settings: Settings) -> None:
-    spec = spec_for(server, "slow")
-    downloads = Downloads(dataclasses.replace(settings, stall_seconds=20))
-    downloads.start(spec)
-    while downloads.get(spec).progress is None:
-        assert downloads.get(spec).status is Status.RUNNING
-    server.go_on.set()
-    downloads.stop()
-    assert downloads.get(spec).status is not Status.RUNNING
-    assert left_behind(settings) in ([], ["vgg16.h5"])
-
-
-@pytest.mark.parametrize("folder", ["missing", "file"])
+@pytest.mark.parametrize("folder", ["missing", "file", 300 * "long", "with\0nul"])
 def test_a_weights_folder_that_is_none(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
     settings = Settings(weights_dir=tmp_path / folder)
@@ -216,38 +306,35 @@ def test_a_weights_folder_that_is_none(tmp_path: Path, folder: str) -> None:
     assert find_weights(get_spec("vgg16"), settings) is None
 
 
+@pytest.mark.parametrize("value", ["~nobody-of-that-name", "/" + 300 * "x"])
+def test_a_weights_folder_that_cannot_be(value: str) -> None:
+    settings = Settings.from_environment({}, weights_dir=value)
+    with pytest.raises(WeightsMissingError, match=f"weights folder {value} .* Check --weights-dir"):
+        check_weights_dir(settings)
+    assert find_weights(get_spec("vgg16"), settings) is None
+
+
+def test_a_cache_that_cannot_be(server: Server) -> None:
+    settings = Settings.from_environment({"KERAS_HOME": "/" + 300 * "x"})
+    with pytest.raises(WeightsDownloadError, match=r"Cannot write to .* KERAS_HOME"):
+        ensure_weights(spec_for(server, "whole"), settings)
+
+
+def test_without_a_home_the_cache_is_where_keras_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run under a number that no user has."""
+
+    def nobody(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    expected = Path(tempfile.gettempdir()) / ".keras" / "models"
+    assert Settings().cache_dir == Settings.from_environment({}).cache_dir == expected
+    assert Settings.from_environment({}, weights_dir="~/mine").weights_dir == Path("~/mine")
+
+
 def test_downloaded_files_can_be_read_by_others(server: Server, settings: Settings) -> None:
     path = ensure_weights(spec_for(server, "whole"), settings)
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
-def test_downloads_in_the_background(server: Server, settings: Settings) -> None:
-    spec = spec_for(server, "slow")
-    downloads = Downloads(dataclasses.replace(settings, stall_seconds=20))
-    assert downloads.get(spec) is None
-    downloads.start(spec)
-    downloads.start(spec)
-    assert downloads.get(spec).status is Status.RUNNING
-    server.go_on.set()
-    join_downloads()
-    assert downloads.get(spec).status is Status.DONE
-    assert server.bodies_sent == 1
-
-
-def test_failed_download_says_why_and_can_be_tried_again(
-    server: Server, settings: Settings
-) -> None:
-    downloads = Downloads(settings)
-    downloads.start(spec_for(server, "missing"))
-    join_downloads()
-    assert downloads.get(get_spec("vgg16")).status is Status.FAILED
-    assert "404" in downloads.get(get_spec("vgg16")).error
-    downloads.start(spec_for(server, "whole"))
-    join_downloads()
-    assert downloads.get(get_spec("vgg16")).status is Status.DONE
-
-
-def join_downloads() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith("download-"):
-            thread.join(20)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask

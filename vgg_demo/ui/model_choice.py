@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.downloads import Status
+from vgg_demo.downloads import Download, Status
 from vgg_demo.errors import UnknownModelError
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.ui import shared
@@ -62,19 +62,21 @@ def named_in_url() -> str:
 
 def announce_model(spec: ModelSpec) -> ModelSpec:
     """Says which model answers, and why it may not be the chosen one. Returns that model."""
-    if shared.is_here(spec):
+    downloads = shared.get_downloads()
+    is_here = shared.is_here(spec)
+    may_fetch = spec.name == DEFAULT_MODEL and not shared.get_settings().offline
+    if may_fetch and not is_here and not downloads.get(spec):
+        downloads.start(spec)
+    download = downloads.get(spec)
+    if download is not None and download.is_under_way:
+        st.session_state["waited_for"] = spec.name
+        show_download(spec)
+    elif is_here:
         if st.session_state.pop("waited_for", None) == spec.name:
             st.toast(
                 f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:"
             )
         return spec
-    downloads = shared.get_downloads()
-    if spec.name == DEFAULT_MODEL and not shared.get_settings().offline and not downloads.get(spec):
-        downloads.start(spec)
-    download = downloads.get(spec)
-    if download is not None and download.status is Status.RUNNING:
-        st.session_state["waited_for"] = spec.name
-        show_download(spec)
     else:
         offer_download(spec, download.error if download else "")
     return get_spec(EMBEDDED_MODEL)
@@ -83,24 +85,29 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
 @st.fragment(run_every=1.0)
 def show_download(spec: ModelSpec) -> None:
     download = shared.get_downloads().get(spec)
-    if download is None or download.status is not Status.RUNNING:
+    if download is None or not download.is_under_way:
         st.rerun(scope="app")
     with st.container(border=True):
         st.markdown(
             f"**{spec.keras_name} is being fetched.** Until it is here, the small built-in "
             "Mini-VGG answers."
         )
-        progress = download.progress
-        if progress is None:
-            st.progress(0.0, text="Asking the server …")
-            return
-        remaining = progress.remaining_seconds
-        st.progress(
-            progress.fraction,
-            text=f"{progress.received_bytes / 1e6:,.0f} of {progress.total_bytes / 1e6:,.0f} MB, "
-            f"{progress.bytes_per_second / 1e6:.1f} MB/s"
-            + (f", {remaining:.0f} s left" if remaining is not None else ""),
-        )
+        st.progress(*progress_words(download))
+
+
+def progress_words(download: Download) -> tuple[float, str]:
+    """Returns how far a download is, in [0, 1], and the same in words."""
+    if download.status is Status.LOADING:
+        return 1.0, "It is here and is being loaded …"
+    progress = download.progress
+    if progress is None:
+        return 0.0, "Asking the server …"
+    text = (
+        f"{progress.received_bytes / 1e6:,.0f} of {progress.total_bytes / 1e6:,.0f} MB, "
+        f"{progress.bytes_per_second / 1e6:.1f} MB/s"
+    )
+    remaining = progress.remaining_seconds
+    return progress.fraction, text + (f", {remaining:.0f} s left" if remaining is not None else "")
 
 
 def offer_download(spec: ModelSpec, error: str) -> None:

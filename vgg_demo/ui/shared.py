@@ -59,7 +59,7 @@ def get_store() -> ModelStore:
 @st.cache_resource(show_spinner=False)
 def get_downloads() -> Downloads:
     """Returns the downloads of this server."""
-    return Downloads(get_settings())
+    return Downloads(get_settings(), get_store())
 
 
 def get_result(
