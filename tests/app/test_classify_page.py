@@ -231,6 +231,16 @@ def test_mini_vgg_steps_in_for_a_damaged_model(
     assert headline(page).startswith("A cat")
 
 
+def test_a_weights_folder_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(tmp_path / "nowhere"))
+    page = AppTest.from_file(str(MAIN), default_timeout=120).run()
+    assert "Cannot look into the weights folder" in page.warning[0].value
+    page.button(key="example-cat.jpg").click().run()
+    assert headline(page).startswith("A cat")
+
+
 def test_receipt_and_annotated_photo_are_offered(page: AppTest) -> None:
     page.button(key="example-cat.jpg").click().run()
     labels = [button.label for button in page.get("download_button")]

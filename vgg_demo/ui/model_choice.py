@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from vgg_demo.downloads import Download, Status
-from vgg_demo.errors import UnknownModelError
+from vgg_demo.errors import UnknownModelError, WeightsMissingError
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.ui import shared
-from vgg_demo.weights import how_to_place
+from vgg_demo.weights import check_weights_dir, how_to_place
 
 
 def choose_model() -> ModelSpec:
@@ -17,6 +17,10 @@ def choose_model() -> ModelSpec:
     The URL holds the model's name as on the command line; a bound widget would write what
     the list shows.
     """
+    try:
+        check_weights_dir(shared.get_settings())
+    except WeightsMissingError as error:
+        st.warning(shared.escape(str(error)), icon=":material/folder_off:")
     here = [name for name in MODELS if shared.is_here(MODELS[name])]
     names = sorted(MODELS, key=lambda name: (name != DEFAULT_MODEL, name not in here))
     if st.session_state.get("here") not in (None, here):
