@@ -12,10 +12,10 @@ from pathlib import Path
 CARD = """\
 # Mini-VGG
 
-A small VGG: the stacked 3×3 convolutions and 2×2 max-poolings of the paper (Simonyan & Zisserman
-2014, arXiv 1409.1556) in three blocks, for 32×32 images of ten kinds. In place of the paper's
-dense layers, the last feature map is averaged and read by one dense layer. VGG Demo carries it so
-that the page, the command line and the tests work with no network and no download.
+VGG in small: stacked 3×3 convolutions and 2×2 max-poolings as in the paper (Simonyan & Zisserman
+2014, arXiv 1409.1556), six of the former and three of the latter, for 32×32 images of ten kinds. In
+place of the paper's dense layers, the last feature map is averaged and read by one dense layer. VGG
+Demo carries it so that the page, the command line and the tests work with no network.
 
 | | |
 |---|---|
@@ -34,14 +34,15 @@ that the page, the command line and the tests work with no network and no downlo
 
 ## How it was trained
 
-`tools/train_mini_vgg.py`, from random weights, {epochs} epochs over 48,000 of CIFAR-10's 50,000
+`tools/train_mini_vgg.py`, from random weights, {epochs} epochs over 49,000 of CIFAR-10's 50,000
 training images, seed {seed}, in {minutes} minutes on two cores ({machine}, Keras {keras}, mixed
 bfloat16). SGD with Nesterov momentum, a linear warm-up and cosine decay, weight decay, label
-smoothing; images shifted, mirrored, with a square cut out. Batch normalisation helped the training
-and was then folded into the convolutions. The other 2,000 training images served to fit one
-temperature ({temperature}), which is folded into the last layer; the test images were used for
-nothing but the figures above. The seed fixes every random choice of the recipe, not the order in
-which a processor adds: a second run ends close by, not on the same bits.
+smoothing; images shifted, mirrored, half of them changed by TrivialAugment, with a square cut out.
+Batch normalisation helped the training and was then folded into the convolutions. The other 1,000
+training images served to fit one temperature ({temperature}), which is folded into the last layer;
+the test images were used for nothing but the figures above. The seed fixes every random choice of
+the recipe, not the order in which a processor adds: a second run ends close by, not on the same
+bits.
 
 The images were CIFAR-10 as JPEG files of quality 75 with halved colour resolution, training and
 test alike; on the original, lossless images the figures would differ.
@@ -64,7 +65,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 def main() -> None:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "vgg_demo/data/mini_vgg.json")
-    report = json.loads(path.read_text())
+    report = json.loads(path.read_text("utf-8"))
     classes = "\n".join(
         f"| {name} | {percent(recall)} | {percent(report['precision'][name])} |"
         for name, recall in report["recall"].items()
@@ -82,7 +83,7 @@ def main() -> None:
         keras=report["keras"],
         temperature=f"{report['temperature']:.2f}",
     )
-    path.with_suffix(".md").write_text(card)
+    path.with_suffix(".md").write_text(card, "utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from vgg_demo.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification, Prediction
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
-from vgg_demo.verdict import Verdict, give_verdict
+from vgg_demo.verdict import Verdict, give_verdict, one_line
 from vgg_demo.version import __version__
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "decode",
     "get_spec",
     "give_verdict",
+    "one_line",
     "open_photo",
     "prepare",
 ]

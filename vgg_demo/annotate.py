@@ -26,7 +26,8 @@ def annotate(image: Image.Image, result: Classification) -> Image.Image:
     photo = image.copy()
     photo.thumbnail((MAX_SIDE, MAX_SIDE))
     (best,) = result.predictions(1)
-    text = f"{best.label} {percent(best.probability)} · {result.model}"
+    unverified = "" if result.weights.verified else " · unverified weights"
+    text = f"{best.label} {percent(best.probability)} · {result.model}{unverified}"
     font, height = _fitting_font(text, photo.width, max(12, int(min(photo.size) * TEXT_SHARE)))
     band = Image.new("RGBA", (photo.width, 2 * height), (15, 23, 42, 215))
     draw = ImageDraw.Draw(band)

@@ -18,7 +18,7 @@ import click
 
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.classify import classify_photo
-from vgg_demo.errors import FileUnwritableError, VggDemoError, WeightsError, WeightsMissingError
+from vgg_demo.errors import FileUnwritableError, VggDemoError, WeightsError
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
@@ -298,13 +298,7 @@ def _show_result(result: Classification, top: int) -> None:
 
 
 def _settings(weights_dir: str | None) -> Settings:
-    try:
-        settings = Settings.from_environment(os.environ, weights_dir)
-    except RuntimeError as error:  # pathlib's word for the "~" of nobody
-        raise WeightsMissingError(
-            f"Cannot tell where the weights are ({str(error).rstrip('.')}). Give folders without "
-            "~, as --weights-dir or VGG_DEMO_WEIGHTS_DIR and as KERAS_HOME."
-        ) from error
+    settings = Settings.from_environment(os.environ, weights_dir)
     check_weights_dir(settings)
     return settings
 

@@ -85,8 +85,10 @@ def unpack(data: bytes) -> Unpacked:
         (0, b"\x89PNG\r\n\x1a\n", _png),
         (0, b"GIF8", _gif),
         (8, b"WEBP", _webp),
-        (0, b"II", _tiff),
-        (0, b"MM", _tiff),
+        (0, b"II*\0", _tiff),
+        (0, b"II+\0", _tiff),  # BigTIFF
+        (0, b"MM\0*", _tiff),
+        (0, b"MM\0+", _tiff),
         (4, b"ftyp", _heif),
     ):
         if data.startswith(magic, offset):

@@ -54,6 +54,7 @@ class Downloads:
         self._settings = settings
         self._store = store
         self._downloads: dict[str, Download] = {}
+        self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -64,20 +65,25 @@ class Downloads:
             if current is not None and current.is_under_way:
                 return
             self._downloads[spec.name] = Download(Status.RUNNING)
-        threading.Thread(
-            target=self._run, args=(spec,), name=THREAD_NAME + spec.name, daemon=True
-        ).start()
+            thread = threading.Thread(
+                target=self._run, args=(spec,), name=THREAD_NAME + spec.name, daemon=True
+            )
+            self._threads[spec.name] = thread
+            thread.start()
 
     def get(self, spec: ModelSpec) -> Download | None:
         """Returns how a model's download stands; None if it was never started."""
         return self._downloads.get(spec.name)
 
     def stop(self) -> None:
-        """Ends all downloads, so that none leaves half a file behind."""
+        """Asks all downloads to end and waits for `STOP_SECONDS`.
+
+        Each throws away what it has at its next piece; one that waits for its server longer
+        than that leaves a folder, which the next download of the same file removes.
+        """
         self._stopping.set()
-        for thread in threading.enumerate():
-            if thread.name.startswith(THREAD_NAME):
-                thread.join(STOP_SECONDS)
+        for thread in tuple(self._threads.values()):
+            thread.join(STOP_SECONDS)
 
     def _run(self, spec: ModelSpec) -> None:
         def show(progress: Progress) -> None:

@@ -69,7 +69,7 @@ def build_unfilled(spec: ModelSpec) -> keras.Model:
     def build() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
             if spec.is_embedded:
-                return build_mini_vgg(classifier_activation=None)
+                return build_mini_vgg()
             application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
             return application(
                 weights=None,

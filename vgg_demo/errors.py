@@ -10,7 +10,7 @@
     ├── FileUnwritableError         a path that cannot be written
     ├── UnknownModelError           no model of that name
     ├── WeightsError                a model's weights cannot be had
-    │   ├── WeightsMissingError     not on this machine, and downloading is off
+    │   ├── WeightsMissingError     not on this machine, or not to be read
     │   ├── WeightsDownloadError    the download failed or brought the wrong bytes
     │   ├── WeightsCorruptError     the file on this machine is damaged
     │   └── DiskFullError           no room for the download
@@ -77,7 +77,7 @@ class WeightsError(VggDemoError):
 
 
 class WeightsMissingError(WeightsError):
-    """The weights are not on this machine, and downloading is switched off."""
+    """The weights are not on this machine and may not be downloaded, or cannot be read."""
 
 
 class WeightsDownloadError(WeightsError):

@@ -107,6 +107,14 @@ _NO_ARTICLE = frozenset(
     .strip()
     .split(", ")
 )
+_PLURALS = frozenset(
+    """
+    baked goods, bedclothes, binoculars, consumer goods, drygoods, durables, parallel bars,
+    spectacles, starches, sunglasses, swimming trunks, tights, white goods
+    """.replace("\n    ", " ")
+    .strip()
+    .split(", ")
+)
 _SILENT_H = ("hour",)
 _SOUNDS_LIKE_YOU = ("uni", "eu", "use", "ukulele", "one")
 
@@ -116,12 +124,11 @@ def with_article(noun: str) -> str:
 
     >>> [with_article(noun) for noun in ("cat", "Egyptian cat", "hourglass", "unicycle")]
     ['a cat', 'an Egyptian cat', 'an hourglass', 'a unicycle']
-    >>> [with_article(noun) for noun in ("sunglasses", "abacus", "hay", "space bar")]
-    ['sunglasses', 'an abacus', 'hay', 'a space bar']
+    >>> [with_article(noun) for noun in ("sunglasses", "lens", "hay", "chest of drawers")]
+    ['sunglasses', 'a lens', 'hay', 'a chest of drawers']
     """
     lower = noun.lower()
-    is_plural = lower.endswith("s") and not lower.endswith(("ss", "us", "is", "as"))
-    if is_plural or lower in _NO_ARTICLE:
+    if lower in _PLURALS | _NO_ARTICLE:
         return noun
     vowel = lower.startswith(("a", "e", "i", "o", "u")) and not lower.startswith(_SOUNDS_LIKE_YOU)
     return f"{'an' if vowel or lower.startswith(_SILENT_H) else 'a'} {noun}"

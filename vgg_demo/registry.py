@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -115,35 +116,35 @@ class ModelSpec:
         return self.name == EMBEDDED_MODEL
 
 
-MINI_VGG = ModelSpec(
-    name=EMBEDDED_MODEL,
-    keras_name="Mini-VGG",
-    module="",
-    labels="cifar10",
-    input_size=32,
-    preprocessing="tf",
-    crop_fraction=1.0,
-    parameters=1_718_730,
-    cam_layer="block3_pool",
-    weights=WeightFile(
-        name="mini_vgg.h5",
-        url="",
-        hash="3ca89bd6c02c652f732fad7fcc27c0473f57292e33754e8bf14633d0e735be0c",
-        size_bytes=3_465_144,
-    ),
-    accuracy=Accuracy(
-        top1=88.9,
-        top5=None,
-        test_set="CIFAR-10 test images",
-        source="data/mini_vgg.md",
-    ),
-)
+def _read_mini_vgg() -> ModelSpec:
+    """Makes the spec of the embedded model from the report of its training."""
+    report = json.loads(files("vgg_demo").joinpath("data/mini_vgg.json").read_text("utf-8"))
+    return ModelSpec(
+        name=EMBEDDED_MODEL,
+        keras_name="Mini-VGG",
+        module="",
+        labels="cifar10",
+        input_size=32,
+        preprocessing="tf",
+        crop_fraction=1.0,
+        parameters=report["parameters"],
+        cam_layer="block4_conv1",
+        weights=WeightFile(
+            name="mini_vgg.h5", url="", hash=report["sha256"], size_bytes=report["size_bytes"]
+        ),
+        accuracy=Accuracy(
+            top1=round(100 * report["accuracy"], 1),
+            top5=None,
+            test_set="CIFAR-10 test images",
+            source="data/mini_vgg.md",
+        ),
+    )
 
 
 def _read_models() -> Mapping[str, ModelSpec]:
     text = files("vgg_demo").joinpath("data/models.csv").read_text(encoding="utf-8")
     specs = [_spec_from_row(row) for row in csv.DictReader(text.splitlines())]
-    return MappingProxyType({spec.name: spec for spec in (MINI_VGG, *specs)})
+    return MappingProxyType({spec.name: spec for spec in (_read_mini_vgg(), *specs)})
 
 
 def _spec_from_row(row: Mapping[str, str]) -> ModelSpec:

@@ -49,8 +49,8 @@ class ModelStore:
         Raises:
             WeightsError: If the weights cannot be had.
         """
-        # Whoever asks for a loaded model waits for nobody; whoever asks for another one,
-        # only for those who ask for the same.
+        # Whoever asks for a loaded model waits for nobody. One model is loaded at a time; a
+        # download keeps only those waiting who ask for the same model.
         if loaded := self._loaded.get(spec.name):
             return loaded
         with self._wanted.setdefault(spec.name, threading.Lock()):

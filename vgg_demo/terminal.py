@@ -111,8 +111,9 @@ def fetch_weights(spec: ModelSpec, settings: Settings) -> Path:
     ) as bar:
 
         def update(progress: Progress) -> None:
-            bar.length = progress.total_bytes or bar.length
-            bar.update(progress.received_bytes - bar.pos)
+            bar.length = progress.total_bytes
+            with contextlib.suppress(OSError):  # nobody looks on any more
+                bar.update(progress.received_bytes - bar.pos)
 
         return ensure_weights(spec, settings, update)
 

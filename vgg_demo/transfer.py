@@ -42,7 +42,8 @@ def open_url(url: str, answer_seconds: float, stall_seconds: float) -> requests.
     Raises:
         requests.RequestException: If there is no good answer.
     """
-    answers: list[requests.Response | requests.RequestException] = []
+    answers: list[requests.Response | Exception] = []
+    given_up = threading.Event()
 
     def ask() -> None:
         try:
@@ -52,18 +53,24 @@ def open_url(url: str, answer_seconds: float, stall_seconds: float) -> requests.
                 headers={"Accept-Encoding": "identity"},  # so that the size is the file's own
                 timeout=(2 * answer_seconds, max(stall_seconds, 2 * answer_seconds)),
             )
-            answers.append(response)
-        except requests.RequestException as error:
+        except Exception as error:  # whoever waits must not take it for silence
             answers.append(error)
+            return
+        answers.append(response)
+        if given_up.is_set():
+            response.close()
 
     thread = threading.Thread(target=ask, name="weights-answer", daemon=True)
     thread.start()
     thread.join(answer_seconds)
     if not answers:
+        given_up.set()
         raise requests.ConnectTimeout(f"no answer within {answer_seconds:g} seconds")
     answer = answers[0]
-    if isinstance(answer, requests.RequestException):
+    if isinstance(answer, Exception):
         raise answer
+    if not answer.ok:
+        answer.close()
     answer.raise_for_status()
     return answer
 

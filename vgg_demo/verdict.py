@@ -28,7 +28,7 @@ from vgg_demo.results import Classification, percent
 GROUP_THRESHOLD = 0.8
 """Probability from which a group of classes is called the answer."""
 
-MAX_GROUP_SHARE = 0.6
+MAX_GROUP_SHARE = 0.55
 """A group of more than this share of all classes says too little to be worth saying."""
 
 TECHNICAL_NODES = frozenset(
@@ -158,13 +158,14 @@ def scope(spec: ModelSpec) -> str:
     """Names all that a model of a few classes can answer; empty for a model of many.
 
     >>> scope(get_spec("mini_vgg"))[:45]
-    'Mini-VGG knows ten things only: airplane, aut'
+    'Mini-VGG knows 10 things only: airplane, auto'
     """
     if not spec.is_embedded:
         return ""
-    names = ", ".join(label.label for label in load_labels(spec.labels))
+    labels = load_labels(spec.labels)
+    names = ", ".join(label.label for label in labels)
     return (
-        f"{spec.keras_name} knows ten things only: {names}. "
+        f"{spec.keras_name} knows {len(labels)} things only: {names}. "
         "Whatever you show it, it answers with one of them."
     )
 

@@ -62,7 +62,8 @@ class Progress:
 
     Attributes:
         received_bytes: Bytes that have arrived.
-        total_bytes: Bytes of the whole file; 0 if the server did not say.
+        total_bytes: Bytes of the whole file; where the server does not say, of the numbers
+            in it.
         seconds: Since the first byte was asked for.
     """
 
@@ -73,7 +74,7 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Part that has arrived, in [0, 1]."""
-        return min(1.0, self.received_bytes / self.total_bytes) if self.total_bytes else 0.0
+        return min(1.0, self.received_bytes / self.total_bytes)
 
     @property
     def bytes_per_second(self) -> float:
@@ -82,7 +83,7 @@ class Progress:
     @property
     def remaining_seconds(self) -> float | None:
         """Time left at the rate so far; None while that is unknown."""
-        if not self.total_bytes or not self.bytes_per_second:
+        if not self.bytes_per_second:
             return None
         return max(0.0, self.total_bytes - self.received_bytes) / self.bytes_per_second
 
@@ -276,7 +277,9 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
     known_hash = f"{weights.hash_algorithm}:{weights.hash}" if weights.hash else None
     try:
         pooch.retrieve(weights.url, known_hash, weights.name, partial, downloader=fetch)
-        (partial / weights.name).chmod(0o644)  # pooch's files are for their owner only
+        # pooch's files are for their owner only; this one is for whom new files are for.
+        (partial / "new").touch()
+        (partial / weights.name).chmod((partial / "new").stat().st_mode)
         (partial / weights.name).replace(path)
     except (_UnfitError, ValueError) as error:  # pooch's word for a wrong hash
         reason = (

@@ -125,3 +125,4 @@ def page(
     page.get_by_role("heading", name="see in your photo").wait_for()
     yield page
     context.close()
+    assert console == []

@@ -19,7 +19,7 @@ CAT = str(ROOT / "vgg_demo" / "data" / "examples" / "cat.jpg")
 VGG_DEMO = ("-m", "vgg_demo")
 MINI_VGG = ("classify", "--model", "mini_vgg", "--top", "1")
 SCOPE = (
-    b"Mini-VGG knows ten things only: airplane, automobile, bird, cat, deer, dog, frog, horse, "
+    b"Mini-VGG knows 10 things only: airplane, automobile, bird, cat, deer, dog, frog, horse, "
     b"ship, truck. Whatever you show it, it answers with one of them.\n"
 )
 

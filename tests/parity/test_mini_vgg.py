@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from pathlib import Path
@@ -41,8 +42,12 @@ def test_accuracy_on_all_test_images(
         total += len(paths)
     assert total == report["test_images"] == 10_000
     assert right / total == pytest.approx(report["accuracy"], abs=5e-4)
-    assert MINI_VGG.accuracy is not None
-    assert round(100 * report["accuracy"], 1) == MINI_VGG.accuracy.top1
+
+
+def test_the_file_is_small_and_is_the_one_of_the_report(report: dict) -> None:
+    data = (DATA / "mini_vgg.h5").read_bytes()
+    assert len(data) == report["size_bytes"] <= 4_000_000
+    assert hashlib.sha256(data).hexdigest() == report["sha256"]
 
 
 def test_card_tells_the_report(report: dict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,16 @@ def test_annotation_of_any_shape(
     size: tuple[int, int], photos: dict[str, bytes], store: ModelStore
 ) -> None:
     result = classify(photos["cat"], MINI_VGG, store)
-    assert max(annotate(Image.new("RGB", size), result).size) <= MAX_SIDE
+    annotated = annotate(Image.new("RGB", size), result)
+    assert max(annotated.size) <= MAX_SIDE
+    assert max(high for _, high in annotated.convert("RGB").getextrema()) > 200  # white letters
+
+
+def test_annotation_names_unverified_weights(photos: dict[str, bytes], store: ModelStore) -> None:
+    result = classify(photos["cat"], MINI_VGG, store)
+    unverified = replace(result, weights=replace(result.weights, verified=False))
+    image = decode(photos["cat"])
+    assert annotate(image, result).tobytes() != annotate(image, unverified).tobytes()
 
 
 def test_a_receipt_holds(photos: dict[str, bytes], store: ModelStore) -> None:

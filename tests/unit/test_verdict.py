@@ -123,7 +123,7 @@ def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
 
 
 def test_only_the_small_model_has_a_scope_to_tell() -> None:
-    assert "ten things only: airplane, automobile, bird" in scope(get_spec("mini_vgg"))
+    assert "10 things only: airplane, automobile, bird" in scope(get_spec("mini_vgg"))
     assert scope(get_spec("vgg16")) == ""
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.preprocess import Resize
+from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.ui.model_choice import announce_model, choose_model
 from vgg_demo.ui.photo_input import chosen, offer_examples, offer_own
 from vgg_demo.ui.result import RESIZE_WORDS, show_result
 
-RESIZE_NAMES = {
-    "Crop": Resize.CROP,
-    "Squash": Resize.SQUASH,
-    "Pad": Resize.PAD,
-}
-
 
 def main() -> None:
-    title = st.container()  # written last: it names the model that really answers
+    title = st.empty()
     st.markdown(
         "Give a photo. A neural network says what is on it, how sure it is, and what it really "
         "looked at."
@@ -31,8 +27,15 @@ def main() -> None:
             spec = choose_model()
             policy, top = choose_settings()
     answering = announce_model(spec)
-    title.title(f"What does {answering.keras_name} see in your photo?", anchor=False)
-    show_result(chosen(), answering, policy, top)
+    ask(title, answering)
+    result = show_result(chosen(), answering, policy, top)
+    if result is not None and result.model != answering.name:
+        ask(title, get_spec(result.model))
+
+
+def ask(place: DeltaGenerator, spec: ModelSpec) -> None:
+    """Writes the title, which names the model that really answers."""
+    place.title(f"What does {spec.keras_name} see in your photo?", anchor=False)
 
 
 def choose_settings() -> tuple[Resize, int]:
@@ -40,15 +43,15 @@ def choose_settings() -> tuple[Resize, int]:
         count = st.slider("Answers shown", 1, 10, 5, key="top", bind="query-params")
         name = st.segmented_control(
             "Networks look at squares. Make it square by",
-            list(RESIZE_NAMES),
-            default="Crop",
+            list(Resize),
+            default=Resize.CROP,
             required=True,
             key="resize",
             bind="query-params",
         )
-        policy = RESIZE_NAMES.get(name or "Crop", Resize.CROP)
-        st.caption(f"{name}: {RESIZE_WORDS[policy]}.")
-    return policy, min(max(count, 1), 10)
+        policy = Resize(name or Resize.CROP)
+        st.caption(f"{policy}: {RESIZE_WORDS[policy]}.")
+    return policy, count
 
 
 main()

@@ -12,7 +12,7 @@ from vgg_demo.weights import check_weights_dir, how_to_place
 
 
 def choose_model() -> ModelSpec:
-    """Offers the default model, then what is on this machine, then what can be downloaded.
+    """Offers what is on this machine, then what can be downloaded; in each, VGG16 first.
 
     The URL holds the model's name as on the command line; a bound widget would write what
     the list shows.
@@ -20,10 +20,10 @@ def choose_model() -> ModelSpec:
     try:
         check_weights_dir(shared.get_settings())
     except WeightsMissingError as error:
-        st.warning(shared.escape(str(error)), icon=":material/folder_off:")
+        st.warning(shared.escape(error), icon=":material/folder_off:")
     here = [name for name in MODELS if shared.is_here(MODELS[name])]
-    names = sorted(MODELS, key=lambda name: (name != DEFAULT_MODEL, name not in here))
-    if st.session_state.get("here") not in (None, here):
+    names = sorted(MODELS, key=lambda name: (name not in here, name != DEFAULT_MODEL))
+    if "model" in st.session_state and st.session_state.get("here") != here:
         # What the list shows is about to change; without this the browser, which knows the
         # choice by the old words, would lose it.
         st.session_state["model"] = st.session_state["model"]
@@ -44,7 +44,7 @@ def choose_model() -> ModelSpec:
         key="model",
         on_change=write_url,
         width=320,
-        help="First VGG16, then what else is on this machine, then what can be downloaded.",
+        help="First what is on this machine, then what can be downloaded.",
     )
     return get_spec(name or DEFAULT_MODEL)
 
@@ -66,17 +66,15 @@ def named_in_url() -> str:
 
 def announce_model(spec: ModelSpec) -> ModelSpec:
     """Says which model answers, and why it may not be the chosen one. Returns that model."""
-    downloads = shared.get_downloads()
-    is_here = shared.is_here(spec)
-    may_fetch = spec.name == DEFAULT_MODEL and not shared.get_settings().offline
-    if may_fetch and not is_here and not downloads.get(spec):
-        downloads.start(spec)
-    download = downloads.get(spec)
+    if spec.name == DEFAULT_MODEL:
+        shared.fetch_default_model()
+    download = shared.get_downloads().get(spec)
     if download is not None and download.is_under_way:
         st.session_state["waited_for"] = spec.name
         show_download(spec)
-    elif is_here:
-        if st.session_state.pop("waited_for", None) == spec.name:
+    elif shared.is_here(spec):
+        waited = st.session_state.pop("waited_for", None) == spec.name
+        if waited and download is not None and download.status is Status.DONE:
             st.toast(
                 f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:"
             )
@@ -119,8 +117,7 @@ def offer_download(spec: ModelSpec, error: str) -> None:
     settings = shared.get_settings()
     with st.container(border=True):
         st.markdown(
-            f"**{spec.keras_name} is not on this machine**, so the small built-in Mini-VGG "
-            "answers. It knows ten things only."
+            f"**{spec.keras_name} is not on this machine**, so the small built-in Mini-VGG answers."
         )
         if settings.offline:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -129,9 +126,9 @@ def offer_download(spec: ModelSpec, error: str) -> None:
                     width="content",
                 )
                 with st.popover("How to add it", type="tertiary"):
-                    st.markdown(how_to_place(spec, settings))
+                    st.markdown(shared.escape(how_to_place(spec, settings)))
         elif error:
-            st.markdown(f":material/cloud_off: {error}")
+            st.markdown(f":material/cloud_off: {shared.escape(error)}")
         if not settings.offline:
             st.button(
                 "Try again" if error else f"Download {spec.weights.size_bytes / 1e6:,.0f} MB",

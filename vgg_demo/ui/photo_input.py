@@ -127,10 +127,10 @@ TILE_STYLE = """
 """
 
 CHOSEN_STYLE = """
-.st-key-tile-%s [data-testid="stImage"] img { outline: 3px solid currentColor; }
-.st-key-tile-%s [data-testid="stImage"]::after {
+.st-key-tile-NAME [data-testid="stImage"] img { outline: 3px solid currentColor; }
+.st-key-tile-NAME [data-testid="stImage"]::after {
   content: "✓"; position: absolute; top: 2px; right: 2px; width: 1.3rem; height: 1.3rem;
-  border-radius: 50%%; text-align: center; line-height: 1.3rem; font-weight: bold;
+  border-radius: 50%; text-align: center; line-height: 1.3rem; font-weight: bold;
   color: white; background: #0d131c; }
 """
 
@@ -139,7 +139,7 @@ def style_tiles(photo: ChosenPhoto | None) -> None:
     """Makes the pictures clickable and marks the chosen one."""
     style = TILE_STYLE
     if photo is not None and not photo.source:
-        style += CHOSEN_STYLE.replace("%s", stem(photo.file)).replace("%%", "%")
+        style += CHOSEN_STYLE.replace("NAME", stem(photo.file))
     st.html(f"<style>{style}</style>")
 
 

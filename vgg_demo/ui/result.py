@@ -37,8 +37,14 @@ PREPROCESSING_WORDS = {
 }
 
 
-def show_result(photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top: int) -> None:
-    """Shows a photo and what a model makes of it, or an invitation where there is none."""
+def show_result(
+    photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top: int
+) -> Classification | None:
+    """Shows a photo and what a model makes of it, or an invitation where there is none.
+
+    Returns:
+        The result that is shown; another model's where the given one could not answer.
+    """
     # Both stay in their places on every run: a screen reader follows what it knows.
     scroll_here(photo.sha256 if photo else "")
     spoken = st.container()
@@ -46,7 +52,7 @@ def show_result(photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top:
         st.caption("The answer will stand here. Start with an example, or with a photo of yours.")
         with spoken:
             say("")
-        return
+        return None
 
     @functools.cache
     def opened() -> Photo:
@@ -56,17 +62,18 @@ def show_result(photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top:
     left, right = st.columns([5, 6], gap="medium")
     with left:
         if not show_photo(photo, opened):
-            return
+            return None
     with right:
         result = answer(photo, spec, policy, opened)
         if result is None:
-            return
+            return None
         verdict = show_verdict(result)
         show_predictions(result, top)
         take_away(photo, opened, result, top)
         show_details(photo, opened, result)
     with spoken:
         say(one_line(verdict))
+    return result
 
 
 def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
@@ -74,7 +81,9 @@ def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
     try:
         copy = shared.get_display_copy(photo.sha256, opened)
     except ImageError as error:
-        st.error(str(error), title="This photo cannot be used", icon=":material/broken_image:")
+        st.error(
+            shared.escape(error), title="This photo cannot be used", icon=":material/broken_image:"
+        )
         return False
     st.image(copy, alt=photo.description)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -100,13 +109,15 @@ def answer(
     except WeightsError as error:
         stands_in = "" if spec.is_embedded else " Until then the small built-in Mini-VGG answers."
         st.error(
-            f"{error}{stands_in}",
+            shared.escape(error) + stands_in,
             title=f"{spec.keras_name} cannot answer",
             icon=":material/error:",
         )
         return None if spec.is_embedded else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
     except VggDemoError as error:
-        st.error(str(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:")
+        st.error(
+            shared.escape(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:"
+        )
         return None
 
 

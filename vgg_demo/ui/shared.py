@@ -90,7 +90,8 @@ def _classify_once(
     *,
     _opened: OpenPhoto,
 ) -> Classification:
-    return classify_photo(_opened(), get_spec(model), get_store(), policy=Resize(resize))
+    nameless = replace(_opened(), file="")  # what is kept for all holds nobody's file name
+    return classify_photo(nameless, get_spec(model), get_store(), policy=Resize(resize))
 
 
 # Photos are for the session that brought them; results, which hold none, for all.
@@ -130,14 +131,25 @@ def text_color() -> str:
     return str(st.get_option(f"theme.{kind}.textColor"))
 
 
-def escape(text: str) -> str:
-    """Keeps Markdown from reading what a stranger wrote: a file name, a word in the URL."""
-    return re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", text)
+def escape(text: object) -> str:
+    r"""Keeps Markdown from reading what is plain text: a file name, a path, an error.
+
+    >>> print(escape(r"C:\.keras"))
+    C\:\\.keras
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", str(text))
 
 
 def is_here(spec: ModelSpec) -> bool:
     """Whether a model's weights are on this machine."""
     return find_weights(spec, get_settings()) is not None
+
+
+def fetch_default_model() -> None:
+    """Starts the download of the default model where it is missing, once."""
+    spec, downloads = get_spec(DEFAULT_MODEL), get_downloads()
+    if not (is_here(spec) or get_settings().offline or downloads.get(spec)):
+        downloads.start(spec)
 
 
 def warm_up() -> None:
@@ -147,8 +159,7 @@ def warm_up() -> None:
     and a model loaded, so that the first answer comes as fast as the second.
     """
     default = get_spec(DEFAULT_MODEL)
-    if not is_here(default) and not get_settings().offline:
-        get_downloads().start(default)
+    fetch_default_model()
     spec = default if is_here(default) else get_spec(EMBEDDED_MODEL)
     threading.Thread(target=_load, args=(spec, get_store()), name="warm-up", daemon=True).start()
 
