@@ -24,6 +24,7 @@ SCOPE = (
 )
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
@@ -120,7 +121,7 @@ HOSTILE = os.fsdecode("a\x1b[2J\n\u202egpj.".encode() + b"\xff.jpg")
 ESCAPED = rb"a\x1b[2J\n\u202egpj.\udcff.jpg"
 
 
-@posix
+@linux
 @pytest.mark.parametrize(
     "environment",
     [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}],
@@ -192,7 +193,7 @@ def test_a_reader_that_has_gone(arguments: tuple[str, ...]) -> None:
     assert process.stderr.removeprefix(SCOPE) == b""
 
 
-@posix
+@linux
 def test_lines_that_are_typed(tmp_path: Path) -> None:
     latin = os.fsdecode("käse.jpg".encode("latin-1"))
     shutil.copy(CAT, tmp_path / latin)

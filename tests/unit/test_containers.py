@@ -167,6 +167,7 @@ def test_descriptions_of_an_avif_are_hidden(encode: Encode) -> None:
     assert decode(data).size == PICTURE.size
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
 def test_nothing_laden_needs_much_memory(
     laden: dict[str, bytes], encode: Encode, tmp_path: Path
 ) -> None:

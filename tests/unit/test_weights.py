@@ -171,6 +171,7 @@ def test_asked_for_by_two_processes_at_once_it_is_downloaded_once(
     assert server.bodies_sent == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 def test_what_a_killed_process_left_is_cleared_away(server: Server, settings: Settings) -> None:
     killed = another_process(spec_for(server, "slow"), settings.cache_dir)
     assert [killed.stdout.readline() for _ in range(2)] == ["asking\n", "half way\n"]
@@ -320,6 +321,7 @@ def test_a_cache_that_cannot_be(server: Server) -> None:
         ensure_weights(spec_for(server, "whole"), settings)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 def test_without_a_home_the_cache_is_where_keras_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container may run under a number that no user has."""
 
@@ -333,6 +335,7 @@ def test_without_a_home_the_cache_is_where_keras_has_it(monkeypatch: pytest.Monk
     assert Settings.from_environment({}, weights_dir="~/mine").weights_dir == Path("~/mine")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 def test_downloaded_files_can_be_read_by_others(server: Server, settings: Settings) -> None:
     path = ensure_weights(spec_for(server, "whole"), settings)
     umask = os.umask(0)
