@@ -16,7 +16,9 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from vgg_demo.containers import JPEG_MARKERS, JPEG_SCANS, TIFF_PIECES, exif_orientation, unpack
+from vgg_demo.containers import exif_orientation, unpack
+from vgg_demo.containers.jpeg import JPEG_MARKERS, JPEG_SCANS
+from vgg_demo.containers.tiff import TIFF_PIECES
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError, NotAnImageError
 from vgg_demo.images import MAX_SIDE, decode
 
@@ -271,7 +273,7 @@ def test_millions_of_jpeg_segments(encode: Encode) -> None:
 def test_an_avif_that_codes_more_than_it_says(encode: Encode, monkeypatch) -> None:
     data = avif_claiming_less(encode, coded=4096, claimed=64)
     assert decode(data).size == (64, 64)  # libavif scales what it has decoded
-    monkeypatch.setattr("vgg_demo.containers.HEIF_PIXELS", 4096 * 64 - 1)
+    monkeypatch.setattr("vgg_demo.containers.heif.HEIF_PIXELS", 4096 * 64 - 1)
     with pytest.raises(ImageTooLargeError, match="pictures of 0 megapixels; the limit here is 0"):
         decode(data)
 
