@@ -53,7 +53,7 @@ def open_url(url: str, answer_seconds: float, stall_seconds: float) -> requests.
                 headers={"Accept-Encoding": "identity"},  # so that the size is the file's own
                 timeout=(2 * answer_seconds, max(stall_seconds, 2 * answer_seconds)),
             )
-        except Exception as error:  # whoever waits must not take it for silence
+        except (*TRANSFER_ERRORS, ValueError) as error:  # ValueError: an address that is none
             answers.append(error)
             return
         answers.append(response)

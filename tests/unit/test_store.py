@@ -85,12 +85,18 @@ def test_a_damaged_file_costs_nothing_until_it_changes(
     assert store.get(SMALL).engine.spec is SMALL
 
 
+def place(weights: Path, settings: Settings) -> Path:
+    """Puts a weight file where the program looks for it."""
+    path = settings.cache_dir / SMALL.weights.name
+    path.parent.mkdir()
+    shutil.copy(weights, path)
+    return path
+
+
 def test_an_unchanged_file_is_hashed_once(
     settings: Settings, small_weights: Path, work: list[str]
 ) -> None:
-    path = settings.cache_dir / SMALL.weights.name
-    path.parent.mkdir()
-    shutil.copy(small_weights, path)
+    place(small_weights, settings)
     store = ModelStore(settings)
     before = store.get(SMALL).weights
     forget(store, SMALL)
@@ -101,9 +107,7 @@ def test_an_unchanged_file_is_hashed_once(
 def test_a_file_with_the_old_time_and_size_is_noticed(
     settings: Settings, small_weights: Path
 ) -> None:
-    path = settings.cache_dir / SMALL.weights.name
-    path.parent.mkdir()
-    shutil.copy(small_weights, path)
+    path = place(small_weights, settings)
     store = ModelStore(settings)
     before = store.get(SMALL).weights
     forget(store, SMALL)
