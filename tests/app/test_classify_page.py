@@ -190,7 +190,7 @@ def test_an_unsure_answer_says_so(page: AppTest) -> None:
     assert headline(page).startswith("Not sure – perhaps ")
     assert "Unsure" in words(page)
     assert "counts as **sure** when" in words(page)
-    assert "no kind of thing reaches it" in words(page)
+    assert "no kind of thing does" in words(page)
 
 
 @pytest.mark.parametrize(

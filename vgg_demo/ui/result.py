@@ -153,7 +153,7 @@ def explain_certainty(verdict: Verdict) -> None:
     kind = (
         f"{percent(verdict.group.probability)} for “{verdict.group.label}”"
         if verdict.group
-        else "no kind of thing reaches it"
+        else "no kind of thing does"
     )
     st.markdown(
         "It counts as **sure** when all three hold:\n\n"

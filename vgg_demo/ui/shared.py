@@ -21,7 +21,12 @@ from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.results import Classification
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
-from vgg_demo.verdict import GROUP_THRESHOLD, MAX_EFFECTIVE_CLASSES, MIN_MARGIN
+from vgg_demo.verdict import (
+    GROUP_THRESHOLD,
+    MAX_EFFECTIVE_CLASSES,
+    MAX_GROUP_SHARE,
+    MIN_MARGIN,
+)
 from vgg_demo.weights import find_weights
 
 RESULTS_KEPT = 500
@@ -30,8 +35,8 @@ RESULTS_KEPT = 500
 DISPLAY_SIDE = 640  # pixels; longer side of the photo on the page
 
 SURE_GROUP = (
-    f"Some kind of thing adds up to {GROUP_THRESHOLD:.0%} or more; the headline names the most "
-    "specific one."
+    f"Some kind of thing adds up to {GROUP_THRESHOLD:.0%} or more and covers at most "
+    f"{MAX_GROUP_SHARE:.0%} of what the model knows; the headline names the most specific one."
 )
 SURE_MARGIN = f"The first answer leads the second by {100 * MIN_MARGIN:.0f} points or more."
 SURE_SPREAD = (
