@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from vgg_demo.errors import VggDemoError, WeightsDownloadError
+from vgg_demo.fetch import Progress, ensure_weights
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
-from vgg_demo.weights import Progress, ensure_weights
 
 THREAD_NAME = "download-"
 STOP_SECONDS = 5.0

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.fetch import OnProgress, ensure_weights
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import LocalWeights
 from vgg_demo.settings import Settings
-from vgg_demo.weights import FileState, OnProgress, ensure_weights, inspect_weights
+from vgg_demo.weights import FileState, inspect_weights
 
 if TYPE_CHECKING:
     from vgg_demo.engine import Engine

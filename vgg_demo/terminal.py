@@ -20,11 +20,12 @@ from typing import Any
 import click
 
 from vgg_demo.errors import FileUnreadableError, UnknownModelError, VggDemoError
+from vgg_demo.fetch import Progress, ensure_weights
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.weights import Progress, ensure_weights, find_weights
+from vgg_demo.weights import find_weights
 
 
 def printable(text: str) -> str:

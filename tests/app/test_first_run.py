@@ -18,10 +18,10 @@ from streamlit.testing.v1 import AppTest
 import vgg_demo.downloads
 from tests.weights_server import Server, serving
 from vgg_demo import registry
+from vgg_demo.fetch import Progress, ensure_weights
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.ui import shared
-from vgg_demo.weights import Progress, ensure_weights
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 
