@@ -22,7 +22,7 @@ from vgg_demo.errors import FileUnwritableError, VggDemoError, WeightsError
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_photo
+from vgg_demo.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, get_spec
 from vgg_demo.results import Classification, Failure, to_document
 from vgg_demo.settings import Settings
@@ -239,7 +239,7 @@ def verify_command(receipt: str, photo: str, weights_dir: str | None) -> None:
     """
     settings = _settings(weights_dir)
     claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
-    verification = verify_photo(
+    verification = verify_receipt(
         claimed,
         load_photo(photo, settings.limits),
         ModelStore(settings),

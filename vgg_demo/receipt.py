@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from vgg_demo.classify import classify_photo
 from vgg_demo.errors import ReceiptError
-from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
-from vgg_demo.photo import Photo, open_photo
+from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification, LocalWeights, Prediction
@@ -53,7 +52,7 @@ def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
 
 
 def parse_receipt(data: bytes) -> Any:
-    """Reads the JSON of a receipt; `verify_photo` looks at what is in it.
+    """Reads the JSON of a receipt; `verify_receipt` looks at what is in it.
 
     Raises:
         ReceiptError: If it is too long for a receipt, or not JSON.
@@ -70,30 +69,12 @@ def parse_receipt(data: bytes) -> Any:
 
 
 def verify_receipt(
-    receipt: Any, data: bytes, store: ModelStore, limits: ImageLimits = DEFAULT_LIMITS
-) -> Verification:
-    """Classifies a photo's bytes again and compares with what a receipt says.
-
-    Args:
-        receipt: Parsed JSON; nothing about it is trusted.
-        data: The photo's bytes.
-        store: Where the models are.
-        limits: What a picture may be at most.
-
-    Raises:
-        ReceiptError: If it is not a receipt.
-        VggDemoError: If the photo cannot be classified.
-    """
-    return verify_photo(receipt, open_photo(data, limits=limits), store)
-
-
-def verify_photo(
     receipt: Any,
     photo: Photo,
     store: ModelStore,
     make_ready: Callable[[ModelSpec], object] | None = None,
 ) -> Verification:
-    """Classifies an opened photo again and compares with what a receipt says.
+    """Classifies a photo again and compares with what a receipt says.
 
     Args:
         receipt: Parsed JSON; nothing about it is trusted.
