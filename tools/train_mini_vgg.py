@@ -1,10 +1,10 @@
 """Trains Mini-VGG, the model that the package carries, from scratch on CIFAR-10.
 
-    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 64] [--seed 0]
+    python tools/train_mini_vgg.py path/to/cifar10 [--epochs 64] [--averaged-epochs 30]
 
 ``path/to/cifar10`` holds ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe
-is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and
-told in ``vgg_demo/data/mini_vgg.md``. About an hour on two cores with bfloat16 arithmetic.
+is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and told in
+``vgg_demo/data/mini_vgg.md``. About an hour and a half on two cores with bfloat16 arithmetic.
 """
 
 from __future__ import annotations
@@ -14,41 +14,24 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageEnhance, ImageOps
+from cifar10 import CLASSES, Augmented, load_images, to_input
 
 from vgg_demo.mini_vgg import build_mini_vgg
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HELD_OUT = 1_000  # training images kept aside to fit the temperature
-BATCH_SIZE = 256
 PEAK_LEARNING_RATE = 0.3
+AVERAGING_LEARNING_RATE = 0.06  # a fifth of the peak, as for VGG-16 in the paper
+SETTLING_EPOCHS = 2  # at that rate, before the first weights that count
+STATISTICS_BATCHES = 60
 WEIGHT_DECAY = 5e-3  # Keras decays outside the momentum: this is 5e-4 in most papers
 LABEL_SMOOTHING = 0.1
-AUGMENTED_SHARE = 0.5  # of the images, by TrivialAugment
-CUTOUT = 8  # pixels
-PADDING = 4  # pixels
-
-
-def load_images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns uint8 images (N, 32, 32, 3) and int labels (N,), sorted by file name."""
-    images, labels = [], []
-    for label, name in enumerate(CLASSES):
-        for path in sorted((folder / name).glob("*.jpg")):
-            images.append(np.asarray(Image.open(path).convert("RGB")))
-            labels.append(label)
-    return np.stack(images), np.array(labels)
-
-
-def to_input(images: np.ndarray) -> np.ndarray:
-    """Scales uint8 pixels to float32 in [-1, 1]: the model's recipe."""
-    return images.astype(np.float32) / 127.5 - 1.0
 
 
 class FusedBatchNormalization(keras.layers.Layer):
@@ -91,122 +74,75 @@ class FusedBatchNormalization(keras.layers.Layer):
         return shape
 
 
-def _affine(image: Image.Image, *matrix: float) -> Image.Image:
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=(128, 128, 128))
+class WeightAverage(keras.callbacks.Callback):
+    """Ends a training with the mean of the weights at the ends of its epochs.
 
-
-def _enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
-    return lambda image, amount: kind(image).enhance(1 + 0.99 * amount)
-
-
-# Amounts are in [-1, 1]; ranges as in the paper's table 1 ("wide"), but shifts of at most 12
-# of the 32 pixels.
-TRIVIAL_AUGMENTS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
-    lambda image, _: image,
-    lambda image, _: ImageOps.autocontrast(image),
-    lambda image, _: ImageOps.equalize(image),
-    lambda image, amount: image.rotate(135 * amount, fillcolor=(128, 128, 128)),
-    lambda image, amount: ImageOps.posterize(image, 8 - round(6 * abs(amount))),
-    lambda image, amount: ImageOps.solarize(image, round(256 * (1 - abs(amount)))),
-    _enhance(ImageEnhance.Color),
-    _enhance(ImageEnhance.Contrast),
-    _enhance(ImageEnhance.Brightness),
-    _enhance(ImageEnhance.Sharpness),
-    lambda image, amount: _affine(image, 1, amount, -16 * amount, 0, 1, 0),
-    lambda image, amount: _affine(image, 1, 0, 0, amount, 1, -16 * amount),
-    lambda image, amount: _affine(image, 1, 0, 12 * amount, 0, 1, 0),
-    lambda image, amount: _affine(image, 1, 0, 0, 0, 1, 12 * amount),
-)
-
-
-def trivial_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Applies one random operation with a random strength (Müller & Hutter 2021).
-
-    TrivialAugment, arXiv 2103.10158: `image` and the result are uint8 (H, W, 3).
-    """
-    operation = TRIVIAL_AUGMENTS[rng.integers(len(TRIVIAL_AUGMENTS))]
-    return np.asarray(operation(Image.fromarray(image), rng.uniform(-1, 1)))
-
-
-class Augmented(keras.utils.PyDataset):
-    """Shuffled batches of shifted, mirrored images with a square cut out of each.
-
-    Every random choice follows from (seed, epoch, batch), so a run can be repeated.
+    Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): at a constant
+    rate, training wanders around a wide minimum, and the mean lies deeper inside.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int) -> None:
-        super().__init__(workers=1, max_queue_size=4)
-        pad = ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0))
-        self._padded = np.pad(images, pad, mode="reflect")
-        self._labels = keras.utils.to_categorical(labels, len(CLASSES))
-        self._seed = seed
-        self._epoch = 0
-        self._mirror_first = np.random.default_rng(seed).integers(0, 2, len(labels))
-        self._shuffle()
+    def __init__(self, settling_epochs: int) -> None:
+        super().__init__()
+        self._settling_epochs = settling_epochs
+        self._sums: list[np.ndarray] = []
+        self._count = 0
 
-    def __len__(self) -> int:
-        return len(self._labels) // BATCH_SIZE
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:  # noqa: ARG002
+        if epoch < self._settling_epochs:
+            return
+        weights = [weight.astype(np.float64) for weight in self.model.get_weights()]
+        self._sums = [a + b for a, b in zip(self._sums or weights, weights, strict=True)]
+        self._count += 1
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng((self._seed, self._epoch, index))
-        chosen = self._order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-        n, size = len(chosen), self._padded.shape[1] - 2 * PADDING
-        top, left = rng.integers(0, 2 * PADDING + 1, (2, n))
-        rows = top[:, None, None] + np.arange(size)[None, :, None]
-        columns = left[:, None, None] + np.arange(size)[None, None, :]
-        pixels = self._padded[chosen[:, None, None], rows, columns]
-        for i in np.flatnonzero(rng.random(n) < AUGMENTED_SHARE):
-            pixels[i] = trivial_augment(pixels[i], rng)
-        batch = to_input(pixels)
-        # Mirrored every other epoch, beginning at random (Jordan 2024, arXiv 2404.00498).
-        mirrored = (self._mirror_first[chosen] + self._epoch) % 2 == 1
-        batch[mirrored] = batch[mirrored, :, ::-1]
-        for image, (y, x) in zip(batch, rng.integers(0, size, (n, 2)), strict=True):
-            half = CUTOUT // 2
-            image[max(0, y - half) : y + half, max(0, x - half) : x + half] = 0.0
-        return batch, self._labels[chosen]
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        rng = np.random.default_rng((self._seed, self._epoch))
-        self._order = rng.permutation(len(self._labels))
+    def on_train_end(self, logs: dict | None = None) -> None:  # noqa: ARG002
+        self.model.set_weights([total / self._count for total in self._sums])
 
 
 def train(
-    images: np.ndarray, labels: np.ndarray, held: tuple, epochs: int, seed: int
+    images: np.ndarray, labels: np.ndarray, epochs: int, averaged_epochs: int, seed: int
 ) -> keras.Model:
-    """Trains with SGD, a linear warm-up and cosine decay, in mixed bfloat16."""
+    """Trains with SGD in mixed bfloat16: down to a minimum first, then around it."""
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build_mini_vgg(lambda name: FusedBatchNormalization(name=name))
     batches = Augmented(images, labels, seed)
     steps = len(batches) * epochs
     warmup = steps // 5
-    optimizer = keras.optimizers.SGD(
-        keras.optimizers.schedules.CosineDecay(
-            PEAK_LEARNING_RATE / 20,
-            decay_steps=steps - warmup,
-            warmup_target=PEAK_LEARNING_RATE,
-            warmup_steps=warmup,
-        ),
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=WEIGHT_DECAY,
+    down = keras.optimizers.schedules.CosineDecay(
+        PEAK_LEARNING_RATE / 20,
+        decay_steps=steps - warmup,
+        warmup_target=PEAK_LEARNING_RATE,
+        warmup_steps=warmup,
     )
-    optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    held_out = (to_input(held[0]), keras.utils.to_categorical(held[1], len(CLASSES)))
-    model.fit(batches, epochs=epochs, validation_data=held_out, verbose=2)
+    descend(model, batches, down, epochs)
+    around = keras.optimizers.schedules.PolynomialDecay(  # up, in fact, and then constant
+        0.0, decay_steps=SETTLING_EPOCHS * len(batches), end_learning_rate=AVERAGING_LEARNING_RATE
+    )
+    descend(model, batches, around, averaged_epochs, [WeightAverage(SETTLING_EPOCHS)])
+    for index in range(STATISTICS_BATCHES):  # the mean weights have statistics of their own
+        model(batches[index][0], training=True)
     keras.config.set_dtype_policy("float32")
     return model
 
 
+def descend(
+    model: keras.Model,
+    batches: Augmented,
+    learning_rate: keras.optimizers.schedules.LearningRateSchedule,
+    epochs: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    optimizer = keras.optimizers.SGD(
+        learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
+    )
+    optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    model.fit(batches, epochs=epochs, callbacks=list(callbacks), verbose=2)
+
+
 def fold_batch_norm(trained: keras.Model) -> keras.Model:
-    """Returns the plain network that computes the same: w/σ, β − μ/σ."""
+    """Returns the network without batch normalisation that computes the same: w/σ, β − μ/σ."""
     plain = build_mini_vgg()
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -270,10 +206,36 @@ def load_float16(model: keras.Model, path: Path) -> None:
                 layer.set_weights([group[name][()].astype(np.float32) for name in names])
 
 
+def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Fits a temperature on images that were kept aside and folds it into the last layer."""
+    temperature = fit_temperature(model.predict(to_input(images), verbose=0), labels)
+    last = model.get_layer("predictions")
+    last.set_weights([weight / temperature for weight in last.get_weights()])
+    return temperature
+
+
+def measure(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict:
+    """Returns what the model card tells of test images."""
+    logits = model.predict(to_input(images), verbose=0)
+    predicted = logits.argmax(axis=1)
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
+    np.add.at(confusion, (labels, predicted), 1)
+    right = confusion.diagonal()
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "test_images": len(labels),
+        "expected_calibration_error": expected_calibration_error(logits, labels),
+        "recall": dict(zip(CLASSES, (right / confusion.sum(1)).tolist(), strict=True)),
+        "precision": dict(zip(CLASSES, (right / confusion.sum(0)).tolist(), strict=True)),
+        "confusion": confusion.tolist(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cifar10", type=Path)
     parser.add_argument("--epochs", type=int, default=64)
+    parser.add_argument("--averaged-epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
@@ -281,42 +243,23 @@ def main() -> None:
     images, labels = load_images(args.cifar10 / "train")
     order = np.random.default_rng(args.seed).permutation(len(labels))
     held, used = order[:HELD_OUT], order[HELD_OUT:]
-
     started = time.monotonic()
-    trained = train(
-        images[used], labels[used], (images[held], labels[held]), args.epochs, args.seed
-    )
+    trained = train(images[used], labels[used], args.epochs, args.averaged_epochs, args.seed)
     minutes = (time.monotonic() - started) / 60
 
-    plain = fold_batch_norm(trained)
-    temperature = fit_temperature(plain.predict(to_input(images[held]), verbose=0), labels[held])
-    kernel, bias = plain.get_layer("predictions").get_weights()
-    plain.get_layer("predictions").set_weights([kernel / temperature, bias / temperature])
-
+    model = fold_batch_norm(trained)
+    temperature = divide_by_temperature(model, images[held], labels[held])
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_float16(plain, args.out)
-    load_float16(plain, args.out)  # report what was written, not what was held in memory
-    test_images, test_labels = load_images(args.cifar10 / "test")
-    logits = plain.predict(to_input(test_images), verbose=0)
-    predicted = logits.argmax(axis=1)
-    confusion = np.zeros((10, 10), dtype=int)
-    np.add.at(confusion, (test_labels, predicted), 1)
+    save_float16(model, args.out)
+    load_float16(model, args.out)  # report what was written, not what was held in memory
     report = {
-        "accuracy": float((predicted == test_labels).mean()),
-        "test_images": len(test_labels),
-        "expected_calibration_error": expected_calibration_error(logits, test_labels),
-        "recall": dict(
-            zip(CLASSES, (confusion.diagonal() / confusion.sum(1)).tolist(), strict=True)
-        ),
-        "precision": dict(
-            zip(CLASSES, (confusion.diagonal() / confusion.sum(0)).tolist(), strict=True)
-        ),
-        "confusion": confusion.tolist(),
-        "parameters": plain.count_params(),
+        **measure(model, *load_images(args.cifar10 / "test")),
+        "parameters": model.count_params(),
         "size_bytes": args.out.stat().st_size,
         "sha256": hashlib.sha256(args.out.read_bytes()).hexdigest(),
         "temperature": temperature,
         "epochs": args.epochs,
+        "averaged_epochs": args.averaged_epochs,
         "seed": args.seed,
         "minutes": round(minutes, 1),
         "keras": keras.__version__,

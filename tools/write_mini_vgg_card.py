@@ -14,8 +14,9 @@ CARD = """\
 
 VGG in small: stacked 3×3 convolutions and 2×2 max-poolings as in the paper (Simonyan & Zisserman
 2014, arXiv 1409.1556), six of the former and three of the latter, for 32×32 images of ten kinds. In
-place of the paper's dense layers, the last feature map is averaged and read by one dense layer. VGG
-Demo carries it so that the page, the command line and the tests work with no network.
+place of the paper's dense layers, the last feature map is averaged and read by one dense layer. As
+in the paper's tests, the photo and its mirror image are both looked at and averaged. VGG Demo
+carries it so that the page, the command line and the tests work with no network.
 
 | | |
 |---|---|
@@ -34,15 +35,15 @@ Demo carries it so that the page, the command line and the tests work with no ne
 
 ## How it was trained
 
-`tools/train_mini_vgg.py`, from random weights, {epochs} epochs over 49,000 of CIFAR-10's 50,000
-training images, seed {seed}, in {minutes} minutes on two cores ({machine}, Keras {keras}, mixed
-bfloat16). SGD with Nesterov momentum, a linear warm-up and cosine decay, weight decay, label
-smoothing; images shifted, mirrored, half of them changed by TrivialAugment, with a square cut out.
-Batch normalisation helped the training and was then folded into the convolutions. The other 1,000
-training images served to fit one temperature ({temperature}), which is folded into the last layer;
-the test images were used for nothing but the figures above. The seed fixes every random choice of
-the recipe, not the order in which a processor adds: a second run ends close by, not on the same
-bits.
+`tools/train_mini_vgg.py`, from random weights, over 49,000 of CIFAR-10's 50,000 training images,
+seed {seed}, in {minutes} minutes on two cores ({machine}, Keras {keras}, mixed bfloat16). SGD with
+Nesterov momentum, weight decay, label smoothing; images shifted, mirrored, half of them changed by
+TrivialAugment, with a square cut out. First {epochs} epochs of linear warm-up and cosine decay,
+then {averaged_epochs} at a constant rate, whose weights were averaged. Batch normalisation helped
+the training and was then folded into the convolutions. The other 1,000 training images served to
+fit one temperature ({temperature}), which is folded into the last layer; the test images were used
+for nothing but the figures above. The seed fixes every random choice of the recipe, not the order
+in which a processor adds: a second run ends close by, not on the same bits.
 
 The images were CIFAR-10 as JPEG files of quality 75 with halved colour resolution, training and
 test alike; on the original, lossless images the figures would differ.
@@ -77,6 +78,7 @@ def main() -> None:
         ece=f"{report['expected_calibration_error']:.3f}",
         classes=classes,
         epochs=report["epochs"],
+        averaged_epochs=report["averaged_epochs"],
         seed=report["seed"],
         minutes=round(report["minutes"]),
         machine=report["machine"],

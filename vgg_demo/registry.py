@@ -128,7 +128,7 @@ def _read_mini_vgg() -> ModelSpec:
         preprocessing="tf",
         crop_fraction=1.0,
         parameters=report["parameters"],
-        cam_layer="block4_conv1",
+        cam_layer="mirror_mean",
         weights=WeightFile(
             name="mini_vgg.h5", url="", hash=report["sha256"], size_bytes=report["size_bytes"]
         ),
