@@ -50,7 +50,7 @@ def classify(
 
     Raises:
         ImageError: If the picture cannot be used.
-        WeightsError: If the model's weights cannot be had.
+        ModelError: If the model cannot be loaded.
     """
     return classify_photo(open_photo(data, file=file, limits=limits), spec, store, policy=policy)
 
@@ -61,15 +61,15 @@ def classify_photo(
     """Says what a model makes of an opened photo.
 
     Raises:
-        WeightsError: If the model's weights cannot be had.
+        ModelError: If the model cannot be loaded.
     """
     started = time.perf_counter()
     batch = prepare(photo.image, spec, policy)
     prepared = time.perf_counter()
-    model = store.get(spec)
-    loaded = time.perf_counter()
-    (logits,) = model.engine.logits(batch)
-    answered = time.perf_counter()
+    with store.use(spec) as model:
+        loaded = time.perf_counter()
+        (logits,) = model.engine.logits(batch)
+        answered = time.perf_counter()
     probabilities = softmax(logits)
     probabilities.flags.writeable = False
     return Classification(

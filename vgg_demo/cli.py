@@ -18,7 +18,7 @@ import click
 
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.classify import classify_photo
-from vgg_demo.errors import FileUnwritableError, VggDemoError, WeightsError
+from vgg_demo.errors import FileUnwritableError, ModelError, VggDemoError
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
@@ -106,14 +106,14 @@ def classify_command(
     store = ModelStore(settings)
     results: list[Classification] = []
     failures: list[Failure] = []
-    lost: WeightsError | None = None
+    lost: ModelError | None = None
     for path in paths or ask_for_paths():
         try:
             # Opened first: a bad photo is told of before any download starts.
             photo = load_photo(path, settings.limits)
             if lost is not None and paths:
                 raise lost  # nobody waits for the same dead server once more for each photo
-            make_ready(spec, settings)
+            make_ready(spec, store, settings)
             result = classify_photo(photo, spec, store, policy=Resize(resize))
             if not results and spec.is_embedded:
                 tell(scope(spec))
@@ -125,9 +125,9 @@ def classify_command(
         except VggDemoError as error:
             failures.append(Failure(path, type(error).__name__, str(error)))
             tell(f"{path}: {error}")
-            if isinstance(error, WeightsError):
+            if isinstance(error, ModelError):
                 if lost is None and not spec.is_embedded:
-                    tell(f"Without a download: --model {EMBEDDED_MODEL}")
+                    tell(f"What always answers: --model {EMBEDDED_MODEL}")
                 lost = error
     if as_json:
         # ASCII, because a file name may hold bytes that are no text.
@@ -239,11 +239,12 @@ def verify_command(receipt: str, photo: str, weights_dir: str | None) -> None:
     """
     settings = _settings(weights_dir)
     claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
+    store = ModelStore(settings)
     verification = verify_receipt(
         claimed,
         load_photo(photo, settings.limits),
-        ModelStore(settings),
-        make_ready=lambda spec: make_ready(spec, settings),
+        store,
+        make_ready=lambda spec: make_ready(spec, store, settings),
     )
     for finding in verification.findings:
         show(finding)

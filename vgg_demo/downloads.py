@@ -92,11 +92,12 @@ class Downloads:
 
         outcome = Download(Status.FAILED, error="The download ended unexpectedly. Try again.")
         try:
+            self._store.check_fits(spec)
             ensure_weights(spec, self._settings, show)
             self._check_stopping()
             self._set(spec, Download(Status.LOADING))
-            self._store.get(spec)
-            outcome = Download(Status.DONE)
+            with self._store.use(spec):
+                outcome = Download(Status.DONE)
         except VggDemoError as error:
             outcome = Download(Status.FAILED, error=str(error))
         finally:  # whatever happens, no visitor waits for ever

@@ -5,10 +5,11 @@ This module imports TensorFlow; import it inside the function that needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ def build_unfilled(spec: ModelSpec) -> keras.Model:
 
     def build() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
-            if spec.is_embedded:
+            if not spec.module:
                 return build_mini_vgg()
             application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
             return application(
@@ -90,7 +91,15 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
 
     Raises:
         WeightsCorruptError: If the file is damaged or is not this model's.
+        MemoryError: If there is not enough of it.
     """
+    try:
+        return _load_engine(spec, path)
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(error.message) from error
+
+
+def _load_engine(spec: ModelSpec, path: Path) -> Engine:
     model = build_unfilled(spec)
     if model.count_params() != spec.parameters:
         raise ValueError(
@@ -104,18 +113,43 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
 
 
 def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
-    """Copies the values of a file into a model, one variable at a time."""
+    """Copies the values of a file into a model, piece by piece."""
     layers = [layer for layer in model.layers if layer.weights]
     variables = [layer.trainable_weights + layer.non_trainable_weights for layer in layers]
     wanted = [[Wanted(tuple(own.shape), own.dtype) for own in owns] for owns in variables]
-    with closing(read_arrays(path, spec, wanted)) as arrays:
+    with closing(read_arrays(path, spec, wanted)) as pieces:
         for layer, owns in zip(layers, variables, strict=True):
             for variable in owns:
-                # `_initialize` is what Keras itself calls to give an uninitialised variable
-                # its first value; the public `assign` needs a value to be there already.
-                variable._initialize(tf.constant(next(arrays)))
+                _fill_variable(variable, pieces)
             if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
                 layer.finalize_state()
+
+
+def _fill_variable(variable: keras.Variable, pieces: Iterator[NDArray[Any]]) -> None:
+    # `_initialize` is what Keras itself calls to give an uninitialised variable its first
+    # value; the public `assign` needs a value to be there already.
+    piece = next(pieces)
+    if piece.shape == variable.shape:
+        variable._initialize(tf.constant(piece))
+        return
+    variable._initialize(tf.zeros(variable.shape, variable.dtype))
+    # Written in place. `variable[a:b].assign` reads the variable first, after which
+    # TensorFlow copies the whole of it for each assignment.
+    filled = 0
+    while True:
+        tf.raw_ops.ResourceStridedSliceAssign(
+            ref=variable.value.handle,
+            begin=[filled],
+            end=[filled + len(piece)],
+            strides=[1],
+            value=piece,
+        )
+        filled += len(piece)
+        if filled == variable.shape[0]:
+            break
+        piece = next(pieces)
+    # Assigning slices has switched on that each reading gets a copy of its own.
+    tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)
 
 
 def _rescale_efficientnet(model: keras.Model) -> None:

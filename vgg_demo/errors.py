@@ -9,12 +9,15 @@
     ├── FileUnreadableError         a path that cannot be opened
     ├── FileUnwritableError         a path that cannot be written
     ├── UnknownModelError           no model of that name
-    ├── WeightsError                a model's weights cannot be had
-    │   ├── WeightsMissingError     not on this machine, or not to be read
-    │   ├── WeightsDownloadError    the download failed or brought the wrong bytes
-    │   ├── WeightsCorruptError     the file on this machine is damaged
-    │   └── DiskFullError           no room for the download
-    └── ReceiptError                not a receipt that can be replayed
+    ├── ModelError                  a model cannot be loaded
+    │   ├── MemoryBudgetError       it does not fit into memory
+    │   └── WeightsError            its weights cannot be had
+    │       ├── WeightsMissingError     not on this machine, or not to be read
+    │       ├── WeightsDownloadError    the download failed or brought the wrong bytes
+    │       ├── WeightsCorruptError     the file on this machine is damaged
+    │       └── DiskFullError           no room for the download
+    ├── ReceiptError                not a receipt that can be replayed
+    └── SettingsError               a setting that says nothing sensible
 
 Each message says the limit, what came, and what to do next. Programming mistakes stay
 `ValueError` and `TypeError`.
@@ -72,7 +75,15 @@ class UnknownModelError(VggDemoError):
         super().__init__(f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models")
 
 
-class WeightsError(VggDemoError):
+class ModelError(VggDemoError):
+    """A model cannot be loaded."""
+
+
+class MemoryBudgetError(ModelError):
+    """A model does not fit into the memory that this program may use."""
+
+
+class WeightsError(ModelError):
     """A model's weights cannot be had."""
 
 
@@ -94,3 +105,7 @@ class DiskFullError(WeightsError):
 
 class ReceiptError(VggDemoError):
     """The file is not a receipt that can be replayed."""
+
+
+class SettingsError(VggDemoError):
+    """A setting says nothing sensible."""

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.registry import ModelSpec
 
+PIECE_BYTES = 16 * 2**20
+"""Largest piece of an array in memory; VGG16's largest array has 411 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -38,7 +41,10 @@ class Wanted:
 def read_arrays(
     path: Path, spec: ModelSpec, layers: Sequence[Sequence[Wanted]]
 ) -> Generator[NDArray[Any]]:
-    """Yields the arrays of a file one by one, so that never two are in memory.
+    """Yields the arrays of a file in their order, large ones in pieces.
+
+    The pieces follow each other along the first axis. An array of one piece has its own
+    shape, so a scalar is a scalar.
 
     Args:
         path: HDF5 file in Keras's legacy layout.
@@ -54,7 +60,7 @@ def read_arrays(
     try:
         with h5py.File(path, "r") as file:
             for group, name, wanted in _match(file, layers):
-                yield _read(group, name, wanted)
+                yield from _read(group, name, wanted)
     except MemoryError:
         raise
     except Exception as error:  # h5py meets odd files with nearly every class there is
@@ -83,7 +89,7 @@ def _match(
             yield group, name, wanted
 
 
-def _read(group: h5py.Group, name: str, wanted: Wanted) -> NDArray[Any]:
+def _read(group: h5py.Group, name: str, wanted: Wanted) -> Iterator[NDArray[Any]]:
     dataset = _member(group, name, h5py.Dataset)
     storage = dataset.id.get_create_plist()
     if dataset.is_virtual or storage.get_external_count():
@@ -95,7 +101,17 @@ def _read(group: h5py.Group, name: str, wanted: Wanted) -> NDArray[Any]:
         raise ValueError(f"{dataset.name!r} holds {dataset.dtype} instead of numbers")
     if dataset.shape != wanted.shape:
         raise ValueError(f"{dataset.name!r} has the shape {dataset.shape}, not {wanted.shape}")
-    values: NDArray[Any] = dataset.astype(wanted.dtype)[()]
+    stored = dataset.astype(wanted.dtype)
+    size_bytes = dataset.size * np.dtype(wanted.dtype).itemsize
+    if size_bytes <= PIECE_BYTES:
+        yield _checked(stored[()], dataset)
+        return
+    rows = max(1, PIECE_BYTES * len(dataset) // size_bytes)
+    for start in range(0, len(dataset), rows):
+        yield _checked(stored[start : start + rows], dataset)
+
+
+def _checked(values: NDArray[Any], dataset: h5py.Dataset) -> NDArray[Any]:
     # Minimum and maximum are NaN if a value is, and need no array of their own.
     if not (np.isfinite(values.min()) and np.isfinite(values.max())):
         raise ValueError(f"{dataset.name!r} holds values that are infinite or not a number")

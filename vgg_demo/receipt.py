@@ -85,7 +85,7 @@ def verify_receipt(
 
     Raises:
         ReceiptError: If it is not a receipt.
-        WeightsError: If the model's weights cannot be had.
+        ModelError: If the model cannot be loaded.
     """
     claimed = _read(receipt)
     if photo.sha256 != claimed.sha256:

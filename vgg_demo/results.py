@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.labels import load_labels
+from vgg_demo.labels import ClassLabel, load_labels
 from vgg_demo.registry import get_spec
 
 SCHEMA = 1
@@ -45,6 +45,23 @@ class Prediction:
     wnid: str
     label: str
     probability: float
+
+
+def rank(
+    probabilities: NDArray[np.float64], labels: Sequence[ClassLabel], top: int
+) -> tuple[Prediction, ...]:
+    """Returns the most probable classes, best first; ties in the order of the labels."""
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(
+        Prediction(
+            rank=place,
+            index=int(index),
+            wnid=labels[index].wnid,
+            label=labels[index].label,
+            probability=float(probabilities[index]),
+        )
+        for place, index in enumerate(best, start=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +115,7 @@ class Classification:
 
     def predictions(self, top: int = 5) -> tuple[Prediction, ...]:
         """Returns the most probable classes, best first; ties in the order of output."""
-        labels = load_labels(get_spec(self.model).labels)
-        best = np.argsort(-self.probabilities, kind="stable")[:top]
-        return tuple(
-            Prediction(
-                rank=rank,
-                index=int(index),
-                wnid=labels[index].wnid,
-                label=labels[index].label,
-                probability=float(self.probabilities[index]),
-            )
-            for rank, index in enumerate(best, start=1)
-        )
+        return rank(self.probabilities, load_labels(get_spec(self.model).labels), top)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Returns the result as plain JSON values."""

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vgg_demo import memory
+from vgg_demo.errors import SettingsError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+
+MEMORY_SHARE = 0.6
+"""Part of the allowed memory that is used; the rest is for photos and for the peaks of work."""
+
+
+def default_memory_bytes() -> int:
+    """Returns `MEMORY_SHARE` of what the process may use."""
+    return int(MEMORY_SHARE * memory.allowed_bytes())
 
 
 def keras_home() -> Path:
@@ -43,6 +53,7 @@ class Settings:
         stall_seconds: How long a download may stand still, or nearly so, before it
             counts as failed.
         limits: What a picture may be at most.
+        memory_bytes: What the process may hold, with the models in it.
     """
 
     weights_dir: Path | None = None
@@ -51,6 +62,7 @@ class Settings:
     answer_seconds: float = 5.0
     stall_seconds: float = 30.0
     limits: ImageLimits = DEFAULT_LIMITS
+    memory_bytes: int = field(default_factory=default_memory_bytes)
 
     @classmethod
     def from_environment(
@@ -60,8 +72,12 @@ class Settings:
 
         Args:
             environment: ``VGG_DEMO_WEIGHTS_DIR``, ``VGG_DEMO_OFFLINE`` (anything but
-                empty and 0 means yes) and Keras's own ``KERAS_HOME`` are read.
+                empty and 0 means yes), ``VGG_DEMO_MEMORY_MB`` (megabytes of a million bytes)
+                and Keras's own ``KERAS_HOME`` are read.
             weights_dir: Goes before ``VGG_DEMO_WEIGHTS_DIR``.
+
+        Raises:
+            SettingsError: If the memory is no number.
         """
         chosen = weights_dir or environment.get("VGG_DEMO_WEIGHTS_DIR", "")
         chosen_home = environment.get("KERAS_HOME", "")
@@ -69,4 +85,16 @@ class Settings:
             weights_dir=expand_user(chosen) if chosen else None,
             cache_dir=(Path(chosen_home) if chosen_home else keras_home()) / "models",
             offline=environment.get("VGG_DEMO_OFFLINE", "") not in ("", "0"),
+            memory_bytes=_read_memory(environment.get("VGG_DEMO_MEMORY_MB", "")),
         )
+
+
+def _read_memory(megabytes: str) -> int:
+    if not megabytes:
+        return default_memory_bytes()
+    if not (megabytes.isascii() and megabytes.isdecimal()):
+        raise SettingsError(
+            f"VGG_DEMO_MEMORY_MB is {megabytes[:60]!r}; it must be a whole number of megabytes, "
+            "such as 1600."
+        )
+    return 1_000_000 * int(megabytes)

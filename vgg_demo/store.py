@@ -1,14 +1,16 @@
-"""The models in memory, shared by everyone who asks."""
+"""The models in memory, shared by everyone who asks, within one budget."""
 
 from __future__ import annotations
 
-import gc
 import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vgg_demo.errors import WeightsCorruptError
+from vgg_demo import memory
+from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError
 from vgg_demo.fetch import OnProgress, ensure_weights
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import LocalWeights
@@ -16,48 +18,123 @@ from vgg_demo.settings import Settings
 from vgg_demo.weights import FileState, inspect_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vgg_demo.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """An engine and the weight file in it."""
+    """An engine and the weight file in it.
+
+    Attributes:
+        engine: Answers.
+        weights: The file.
+        size_bytes: Memory that loading it took, and at least that of its numbers.
+    """
 
     engine: Engine
     weights: LocalWeights
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """A loaded model's place in the store, and the threads that use it."""
+
+    model: LoadedModel
+    users: list[int]
 
 
 class ModelStore:
-    """Loads each model once and keeps one at a time, beside the small embedded one.
+    """Loads each model once and keeps as many as the memory budget has room for.
 
-    What it finds out about a weight file holds until the file changes: an unchanged file is
-    hashed once, and a damaged one is tried once. Every method may be called from any thread.
+    The budget is for the whole process: what it holds when the first model is asked for,
+    TensorFlow included, is set aside, and the models share the rest. Where a new one does
+    not fit beside the others, others go before it is loaded: first those that nobody uses,
+    then the least recently used, of which the last user is waited for. The small embedded
+    model always stays.
+
+    What the store finds out about a weight file holds until the file changes: an unchanged
+    file is hashed once, and a damaged one is tried once. Every method may be called from any
+    thread.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loaded: dict[str, LoadedModel] = {}
+        self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # least recently used first
+        self._changed = threading.Condition()
         self._wanted: dict[str, threading.Lock] = {}
         self._loading = threading.Lock()
+        self._room_bytes: int | None = None
+        self._sizes: dict[str, int] = {}
         self._inspected: dict[tuple[ModelSpec, FileState], LocalWeights] = {}
         self._damaged: dict[tuple[ModelSpec, FileState], str] = {}
 
-    def get(self, spec: ModelSpec, on_progress: OnProgress | None = None) -> LoadedModel:
-        """Returns a model, loading (and downloading) it if need be.
+    @contextmanager
+    def use(self, spec: ModelSpec, on_progress: OnProgress | None = None) -> Iterator[LoadedModel]:
+        """Lends a model, loading (and downloading) it if need be.
 
-        A model that is replaced lives on until its last user lets go of it.
+        It stays loaded at least until the block ends. Whoever asks for a loaded model waits
+        for nobody. One model is loaded at a time; a download keeps only those waiting who
+        ask for the same model.
 
         Raises:
             WeightsError: If the weights cannot be had.
+            MemoryBudgetError: If the budget has no room for the model, however few others
+                are loaded.
+            RuntimeError: If the block itself asks for a second model, and there is room for
+                one of them only.
         """
-        # Whoever asks for a loaded model waits for nobody. One model is loaded at a time; a
-        # download keeps only those waiting who ask for the same model.
-        if loaded := self._loaded.get(spec.name):
-            return loaded
+        shelf = self._take(spec) or self._fill(spec, on_progress)
+        try:
+            yield shelf.model
+        finally:
+            with self._changed:
+                shelf.users.remove(threading.get_ident())
+                self._changed.notify_all()
+
+    def is_loaded(self, spec: ModelSpec) -> bool:
+        """Whether the model can answer without being loaded first."""
+        return spec.name in self._shelves
+
+    def check_fits(self, spec: ModelSpec) -> None:
+        """Makes sure, before anything is downloaded, that a model can be loaded here.
+
+        Raises:
+            MemoryBudgetError: If the budget has no room for it, even alone.
+        """
+        room = self._room()
+        if not spec.is_embedded and self._size_bytes(spec) > room:
+            raise MemoryBudgetError(
+                f"{spec.keras_name} takes {self._size_bytes(spec) / 1e6:,.0f} MB of memory. This "
+                f"program may use {self._settings.memory_bytes / 1e6:,.0f} MB "
+                f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for models. "
+                "Choose a smaller model, or raise the limit where there is more memory."
+            )
+
+    def _room(self) -> int:
+        """Returns the bytes that all models together may take."""
+        if self._room_bytes is None:
+            import vgg_demo.engine  # noqa: F401  # TensorFlow is not a model
+
+            self._room_bytes = self._settings.memory_bytes - memory.used_bytes()
+        return self._room_bytes
+
+    def _take(self, spec: ModelSpec) -> _Shelf | None:
+        with self._changed:
+            shelf = self._shelves.get(spec.name)
+            if shelf is not None:
+                shelf.users.append(threading.get_ident())
+                self._shelves.move_to_end(spec.name)
+            return shelf
+
+    def _fill(self, spec: ModelSpec, on_progress: OnProgress | None) -> _Shelf:
         with self._wanted.setdefault(spec.name, threading.Lock()):
-            if loaded := self._loaded.get(spec.name):
-                return loaded
-            # Downloaded and known before anything is thrown out.
+            if shelf := self._take(spec):
+                return shelf
+            # Everything that can fail does so before any other model has to go.
+            self.check_fits(spec)
             path = ensure_weights(spec, self._settings, on_progress)
             file = (spec, FileState.of(path))
             if file in self._damaged:
@@ -65,28 +142,65 @@ class ModelStore:
             if file not in self._inspected:
                 self._inspected[file] = inspect_weights(path, spec)
             try:
-                return self._load(spec, path, self._inspected[file])
+                with self._loading:
+                    self._make_room(spec)
+                    model = self._load(spec, path, self._inspected[file])
             except WeightsCorruptError as error:
                 self._damaged[file] = str(error)
                 raise
-
-    def is_loaded(self, spec: ModelSpec) -> bool:
-        """Whether the model can answer without being loaded first."""
-        return spec.name in self._loaded
+            with self._changed:
+                shelf = self._shelves[spec.name] = _Shelf(model, [threading.get_ident()])
+                return shelf
 
     def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> LoadedModel:
-        with self._loading:
-            self._make_room(spec)
-            from vgg_demo.engine import load_engine
+        from vgg_demo.engine import load_engine
 
-            loaded = LoadedModel(load_engine(spec, path), weights)
-            self._loaded[spec.name] = loaded
-        return loaded
+        before = memory.used_bytes()
+        try:
+            engine = load_engine(spec, path)
+        except MemoryError as error:
+            memory.give_back()
+            raise MemoryBudgetError(
+                f"Loading {spec.keras_name} took more memory than there is. Choose a smaller "
+                "model, or close other programs on this machine."
+            ) from error
+        # Freed memory that was not handed back and is used again does not show as growth.
+        grown = memory.used_bytes() - before
+        self._sizes[spec.name] = max(grown, spec.weights.size_bytes)
+        return LoadedModel(engine, weights, self._sizes[spec.name])
+
+    def _size_bytes(self, spec: ModelSpec) -> int:
+        """What loading a model took, or before that the size of its numbers."""
+        return self._sizes.get(spec.name, spec.weights.size_bytes)
 
     def _make_room(self, spec: ModelSpec) -> None:
-        if spec.is_embedded:
-            return
-        for name, loaded in tuple(self._loaded.items()):
-            if not loaded.engine.spec.is_embedded:
-                del self._loaded[name]
-        gc.collect()  # a Keras model is full of reference cycles
+        """Lets go of models until a new one fits."""
+        if not spec.is_embedded:
+            self._evict_for(spec)  # in a call of its own: nothing here refers to what has gone
+            memory.give_back()
+
+    def _evict_for(self, spec: ModelSpec) -> None:
+        leaving: list[_Shelf] = []
+        with self._changed:
+            while (others := self._others()) and not self._has_room(spec, others.values()):
+                name, shelf = min(others.items(), key=lambda other: bool(other[1].users))
+                if threading.get_ident() in shelf.users:
+                    raise RuntimeError(
+                        f"{spec.name} was asked for in a block that uses {name}, and there is no "
+                        "room for both"
+                    )
+                # Gone at once, so that nobody else begins to use it meanwhile.
+                leaving.append(self._shelves.pop(name))
+            self._changed.wait_for(lambda: not any(shelf.users for shelf in leaving))
+
+    def _others(self) -> dict[str, _Shelf]:
+        """Returns what can go, the least recently used first."""
+        return {
+            name: shelf
+            for name, shelf in self._shelves.items()
+            if not shelf.model.engine.spec.is_embedded
+        }
+
+    def _has_room(self, spec: ModelSpec, others: Iterable[_Shelf]) -> bool:
+        taken = sum(shelf.model.size_bytes for shelf in others)
+        return taken + self._size_bytes(spec) <= self._room()

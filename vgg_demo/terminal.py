@@ -25,6 +25,7 @@ from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
 from vgg_demo.weights import find_weights
 
 
@@ -119,14 +120,16 @@ def fetch_weights(spec: ModelSpec, settings: Settings) -> Path:
         return ensure_weights(spec, settings, update)
 
 
-def make_ready(spec: ModelSpec, settings: Settings) -> None:
-    """Brings here what a model needs before it can be loaded: its weights, and TensorFlow.
+def make_ready(spec: ModelSpec, store: ModelStore, settings: Settings) -> None:
+    """Brings here what a model needs before it can be loaded: TensorFlow, and its weights.
 
     Raises:
+        MemoryBudgetError: If it could not be loaded anyway.
         WeightsError: If the weights cannot be had.
     """
-    fetch_weights(spec, settings)
     _import_engine()
+    store.check_fits(spec)
+    fetch_weights(spec, settings)
 
 
 def load_photo(path: str, limits: ImageLimits) -> Photo:

@@ -115,15 +115,24 @@ class Verdict:
 
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""
-    labels = load_labels(get_spec(result.model).labels)
-    group = roll_up(result.probabilities, labels)
-    indices = _members(labels)[group.wnid] if group else range(len(labels))
-    best = max(indices, key=lambda index: result.probabilities[index])
+    return judge(result.probabilities, load_labels(get_spec(result.model).labels))
+
+
+def judge(probabilities: NDArray[np.float64], labels: tuple[ClassLabel, ...]) -> Verdict:
+    """Judges probabilities.
+
+    Args:
+        probabilities: float64 (classes,), summing to 1.
+        labels: The classes in the same order.
+    """
+    group = roll_up(probabilities, labels)
+    indices = members(labels)[group.wnid] if group else range(len(labels))
+    best = max(indices, key=lambda index: probabilities[index])
     return Verdict(
         group=group,
         winner=labels[best],
-        probability=float(result.probabilities[best]),
-        certainty=judge_certainty(result.probabilities),
+        probability=float(probabilities[best]),
+        certainty=judge_certainty(probabilities),
     )
 
 
@@ -190,20 +199,18 @@ def roll_up(
         The node, or None if every one that reaches it covers more than `MAX_GROUP_SHARE`
         of the classes.
     """
-    members = _members(labels)
     candidates = [
         (-len(indices), float(probabilities[list(indices)].sum()), depth(wnid), wnid)
-        for wnid, indices in members.items()
-        if len(indices) <= MAX_GROUP_SHARE * len(labels) and wnid not in TECHNICAL_NODES
+        for wnid, indices in members(labels).items()
+        if says_something(wnid, len(indices), len(labels))
     ]
     reached = [candidate for candidate in candidates if candidate[1] >= threshold]
     if not reached:
         return None
     minus_size, probability, _, wnid = max(reached)
-    is_class = next((label for label in labels if label.wnid == wnid), None)
     return Group(
         wnid=wnid,
-        label=is_class.label if is_class else PLAIN_NAMES.get(wnid, lemma(wnid)),
+        label=plain_name(wnid, labels),
         definition=definition(wnid),
         probability=min(1.0, probability),
         classes=-minus_size,
@@ -226,11 +233,28 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def says_something(wnid: str, covered: int, classes: int) -> bool:
+    """Whether a WordNet node is worth naming: a word people use, over not too many classes.
+
+    Args:
+        wnid: The node.
+        covered: How many of the model's classes are kinds of it.
+        classes: How many the model has.
+    """
+    return covered <= MAX_GROUP_SHARE * classes and wnid not in TECHNICAL_NODES
+
+
+def plain_name(wnid: str, labels: tuple[ClassLabel, ...]) -> str:
+    """Returns what people call a WordNet node: the label of a class, or WordNet's own name."""
+    label = next((label.label for label in labels if label.wnid == wnid), None)
+    return label or PLAIN_NAMES.get(wnid, lemma(wnid))
+
+
 @cache
-def _members(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
-    """Maps each WordNet node to the indices of the classes under it."""
-    members: dict[str, list[int]] = {}
+def members(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
+    """Maps each WordNet node to the indices of the classes that are kinds of it."""
+    found: dict[str, list[int]] = {}
     for label in labels:
         for wnid in ancestors(label.wnid):
-            members.setdefault(wnid, []).append(label.index)
-    return {wnid: tuple(indices) for wnid, indices in members.items()}
+            found.setdefault(wnid, []).append(label.index)
+    return {wnid: tuple(indices) for wnid, indices in found.items()}

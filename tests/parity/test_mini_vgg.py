@@ -33,7 +33,8 @@ def test_accuracy_on_all_test_images(
     with tarfile.open(shared / "data" / "cifar10.tar.xz") as archive:
         test = [member for member in archive if member.name.startswith("test/")]
         archive.extractall(folder, members=test, filter="data")
-    engine = store.get(MINI_VGG).engine
+    with store.use(MINI_VGG) as model:
+        engine = model.engine
     right = total = 0
     for label in load_labels("cifar10"):
         paths = sorted((folder / "test" / label.label).glob("*.jpg"))

@@ -142,7 +142,8 @@ def test_real_weights_on_500_photos(name: str, shared: Path, shared_store: Model
     paths = sorted((shared / "data" / "imagenet-sample").glob("*.jpg"))
     batches = [prepare(decode(path.read_bytes()), spec, Resize.SQUASH) for path in paths]
     theirs = stock.predict(np.concatenate(batches), batch_size=32, verbose=0)
-    engine = shared_store.get(spec).engine
+    with shared_store.use(spec) as model:
+        engine = model.engine
     ours = np.stack([softmax(engine.logits(batch)[0]) for batch in batches])
     assert len(paths) == 500
     assert np.abs(ours - theirs).max() < 1e-5

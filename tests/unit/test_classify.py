@@ -114,12 +114,13 @@ def test_a_loaded_model_answers_while_another_is_fetched(
         return fetch(spec, *rest)
 
     store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
-    store.get(MINI_VGG)
+    with store.use(MINI_VGG):
+        pass
     monkeypatch.setattr(vgg_demo.store, "ensure_weights", slow)
 
     def ask_for_vgg16() -> None:
-        with pytest.raises(WeightsMissingError):
-            store.get(get_spec("vgg16"))
+        with pytest.raises(WeightsMissingError), store.use(get_spec("vgg16")):
+            pass
 
     thread = threading.Thread(target=ask_for_vgg16)
     thread.start()
@@ -127,15 +128,6 @@ def test_a_loaded_model_answers_while_another_is_fetched(
     assert classify(photos["cat"], MINI_VGG, store).predictions(1)[0].label == "cat"
     go_on.set()
     thread.join()
-
-
-def test_one_large_model_at_a_time_beside_the_embedded_one(shared_store: ModelStore) -> None:
-    v2, v3 = get_spec("mobilenet_v2"), get_spec("mobilenet_v3_small")
-    for spec in (MINI_VGG, v2, v3):
-        shared_store.get(spec)
-    assert shared_store.is_loaded(MINI_VGG)
-    assert shared_store.is_loaded(v3)
-    assert not shared_store.is_loaded(v2)
 
 
 def test_verdicts_on_the_examples(photos: dict[str, bytes], store: ModelStore) -> None:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from vgg_demo import legacy_h5
 from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.legacy_h5 import Wanted, read_arrays
 from vgg_demo.registry import get_spec
@@ -181,7 +182,23 @@ def test_no_hdf5_at_all(tmp_path: Path, content: bytes) -> None:
         read(path)
 
 
-def test_running_out_of_memory_is_no_damage(tmp_path: Path) -> None:
+def test_large_arrays_come_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy_h5, "PIECE_BYTES", 12)
+    *kernel, bias, number = read(path)
+    assert [piece.shape for piece in kernel] == [(1, 3), (1, 3)]
+    assert np.array_equal(np.concatenate(kernel), KERNEL)
+    assert bias.shape == (3,)
+    assert number == 7
+    with h5py.File(path, "a") as file:
+        file["conv/conv/kernel"][1, 2] = np.nan
+    with pytest.raises(WeightsCorruptError, match="not a number"):
+        read(path)
+
+
+def test_running_out_of_memory_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legacy_h5, "PIECE_BYTES", 1 << 60)
     path = tmp_path / "weights.h5"
     shape = (1 << 30, 1 << 20)
     with h5py.File(path, "w") as file:

@@ -1,190 +1,316 @@
-"""The store of loaded models, and the downloads that end in it, with a small real model."""
+"""The store of loaded models and its memory budget, with small real models."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
+import gc
 import os
+import random
 import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import vgg_demo.engine
 import vgg_demo.store
-from tests.weights_server import Server, serving
-from vgg_demo.downloads import Download, Downloads, Status
-from vgg_demo.errors import WeightsCorruptError
+from vgg_demo import memory
+from vgg_demo.engine import Engine
+from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
+from vgg_demo.weights import find_weights
 
-SMALL = get_spec("mobilenet_v3_small")
+MINI_VGG = get_spec("mini_vgg")
+SIZE = 4_000_000
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def server(small_weights: Path) -> Iterator[Server]:
-    with serving(small_weights.read_bytes()) as running:
-        yield running
+def named(name: str) -> ModelSpec:
+    """Returns Mini-VGG as a model among others: not embedded, so it may have to go."""
+    weights = replace(MINI_VGG.weights, name=f"{name}.h5", size_bytes=SIZE)
+    return replace(MINI_VGG, name=name, weights=weights)
+
+
+A, B, C = named("a"), named("b"), named("c")
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(cache_dir=tmp_path / "cache", stall_seconds=60)
+    """Room for two of the three models, whose files are here."""
+    for spec in (A, B, C):
+        shutil.copy(find_weights(MINI_VGG, Settings()), tmp_path / spec.weights.name)
+    return Settings(cache_dir=tmp_path, offline=True, memory_bytes=2 * SIZE)
 
 
 @pytest.fixture
-def downloads(settings: Settings) -> Downloads:
-    return Downloads(settings, ModelStore(settings))
+def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    """A store that takes the process for empty, so that room is counted in models."""
+    monkeypatch.setattr(memory, "used_bytes", lambda: 0)
+    return ModelStore(settings)
 
 
-def spec_for(server: Server, path: str) -> ModelSpec:
-    digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
-    weights = dataclasses.replace(SMALL.weights, url=server.url(path), hash=digest)
-    return dataclasses.replace(SMALL, weights=weights)
+def load(store: ModelStore, *specs: ModelSpec) -> None:
+    for spec in specs:
+        with store.use(spec):
+            pass
 
 
-def wait_for_downloads() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith("download-"):
-            thread.join(60)
+def loaded(store: ModelStore) -> str:
+    return "".join(spec.name for spec in (A, B, C) if store.is_loaded(spec))
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, Callable], None]:
+    """Has a function called with the same arguments before a function of a module is."""
+
+    def wrap(module: ModuleType, name: str, before: Callable) -> None:
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: before(*given) or function(*given))
+
+    return wrap
+
+
+def test_the_least_recently_used_goes(store: ModelStore) -> None:
+    load(store, A, B, A, C)
+    assert loaded(store) == "ac"
+
+
+def test_it_goes_before_the_new_one_is_built(store: ModelStore, watch) -> None:
+    load(store, A, B)
+    with store.use(A) as model:
+        gone = weakref.ref(model.engine.model)
+        del model
+    load(store, B)
+    seen = []
+    watch(vgg_demo.engine, "load_engine", lambda *_: seen.append((loaded(store), gone())))
+    load(store, C)
+    assert seen == [("b", None)]
+
+
+def test_the_embedded_one_always_answers_and_stays(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "used_bytes", lambda: 0)
+    store = ModelStore(replace(settings, memory_bytes=SIZE))
+    load(store, MINI_VGG, A, B)
+    assert loaded(store) == "b"
+    assert store.is_loaded(MINI_VGG)
+    nothing = ModelStore(replace(settings, memory_bytes=0))
+    load(nothing, MINI_VGG)
+
+
+def test_what_can_never_fit_is_refused_with_the_numbers(store: ModelStore) -> None:
+    load(store, A, B)
+    large = replace(C, weights=replace(C.weights, size_bytes=3 * SIZE))
+    words = r"Mini-VGG takes 12 MB .* may use 8 MB \(VGG_DEMO_MEMORY_MB\), of which 8 MB are for"
+    with pytest.raises(MemoryBudgetError, match=words), store.use(large):
+        pass
+    assert loaded(store) == "ab"
+
+
+def test_the_program_itself_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1)
+    store = ModelStore(settings)
+    with pytest.raises(MemoryBudgetError, match=r"8 MB .*, of which 4 MB are"), store.use(A):
+        pass
+
+
+def test_sizes_are_corrected_by_what_loading_took(
+    store: ModelStore, watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [0]
+
+    def grow(spec: ModelSpec, _: Path) -> None:
+        held[0] += SIZE if spec is not B else 3 * SIZE // 2
+
+    monkeypatch.setattr(memory, "used_bytes", lambda: held[0])
+    watch(vgg_demo.engine, "load_engine", grow)
+    load(store, A, B)  # loaded beside A, as its file is small; then known to be too large
+    assert loaded(store) == "ab"
+    load(store, C)
+    assert loaded(store) == "c"
+    load(store, B)
+    assert loaded(store) == "b"
+
+
+def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
+    load(store, B)
+    in_use, go_on = threading.Event(), threading.Event()
+    answers = []
+
+    def use_both_slowly() -> None:
+        with store.use(A) as model:
+            in_use.set()
+            assert go_on.wait(60)
+            answers.append(model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape)
+
+    user = threading.Thread(target=use_both_slowly)
+    user.start()
+    assert in_use.wait(60)
+    load(store, C)  # B goes, which nobody uses, though A was there before
+    assert loaded(store) == "ac"
+    with store.use(C):
+        other = threading.Thread(target=load, args=(store, B))
+        other.start()
+        wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
+        assert store.use(C).__enter__().engine.spec is C  # nobody else waits
+        go_on.set()
+        other.join(60)
+    assert answers == [(1, 10)]
+    assert loaded(store) == "bc"
+    user.join()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("waited in vain")
+
+
+def test_a_block_that_would_wait_for_itself(store: ModelStore) -> None:
+    with store.use(A), store.use(B), pytest.raises(RuntimeError, match="no room for both"):
+        load(store, C)
+    load(store, C)
+
+
+def test_without_memory_for_loading(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Engine:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vgg_demo.engine, "load_engine", fail)
+        with pytest.raises(MemoryBudgetError, match="Loading Mini-VGG took more memory"):
+            load(store, A)
+    assert loaded(store) == ""
+    load(store, A)
+
+
+def test_many_visitors_with_different_models(store: ModelStore, watch) -> None:
+    """Each gets right answers, and the models never take more than their room."""
+    alive: weakref.WeakSet[Engine] = weakref.WeakSet()
+    too_many = []
+
+    def count(*_: object) -> None:
+        gc.collect()
+        if len(alive) > 1:
+            too_many.append(len(alive))
+
+    watch(vgg_demo.engine, "load_engine", count)
+    batch = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
+    with store.use(MINI_VGG) as model:
+        expected = model.engine.logits(batch)
+    wrong = []
+
+    def visit(seed: int) -> None:
+        for spec in random.Random(seed).choices((A, B, C), k=6):  # noqa: S311
+            with store.use(spec) as model:
+                alive.add(model.engine)
+                if model.engine.spec is not spec:
+                    wrong.append(spec.name)
+                if not np.array_equal(model.engine.logits(batch), expected):
+                    wrong.append(spec.name)
+            del model
+
+    visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(120)
+    assert wrong == too_many == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_goes_back(vgg16_dir: Path) -> None:
+    """In a process of its own: VGG16's 553 MB come, and go when Mini-VGG's double comes."""
+    program = """
+from pathlib import Path
+import sys
+from tests.unit.test_store import A, load
+from vgg_demo import memory
+from vgg_demo.registry import get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+import vgg_demo.engine
+
+vgg16 = get_spec("vgg16")
+room = vgg16.weights.size_bytes + 100_000_000
+settings = Settings(weights_dir=Path(sys.argv[1]), memory_bytes=memory.used_bytes() + room)
+store = ModelStore(settings)
+before = memory.used_bytes()
+load(store, vgg16)
+during = memory.used_bytes()
+store._sizes["a"] = room
+load(store, A)
+print(before, during, memory.used_bytes())
+"""
+    shutil.copy(find_weights(MINI_VGG, Settings()), vgg16_dir / A.weights.name)
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(vgg16_dir)],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    before, during, after = map(int, answer.stdout.split())
+    assert during - before > 500e6
+    assert during - after > 500e6
+
+
+@pytest.fixture
+def work(watch) -> list[str]:
     """What the store has done so far: files hashed, files loaded."""
     done: list[str] = []
-
-    def note(module: ModuleType, name: str) -> None:
-        function = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given: done.append(name) or function(*given))
-
-    note(vgg_demo.store, "inspect_weights")
-    note(vgg_demo.engine, "load_engine")
+    watch(vgg_demo.store, "inspect_weights", lambda *_: done.append("inspect"))
+    watch(vgg_demo.engine, "load_engine", lambda *_: done.append("load"))
     return done
 
 
 def test_a_damaged_file_costs_nothing_until_it_changes(
-    settings: Settings, small_weights: Path, work: list[str]
+    settings: Settings, store: ModelStore, work: list[str]
 ) -> None:
-    path = settings.cache_dir / SMALL.weights.name
-    path.parent.mkdir()
-    path.write_bytes(small_weights.read_bytes()[:-1000])
-    store = ModelStore(settings)
+    path = settings.cache_dir / A.weights.name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
     messages = []
     for _ in range(3):
         with pytest.raises(WeightsCorruptError, match="Delete it") as caught:
-            store.get(SMALL)
+            load(store, A)
         messages.append(str(caught.value))
-    assert work == ["inspect_weights", "load_engine"]
+    assert work == ["inspect", "load"]
     assert len(set(messages)) == 1
-    shutil.copy(small_weights, path)
-    assert store.get(SMALL).engine.spec is SMALL
+    path.write_bytes(whole)
+    load(store, A)
 
 
-def place(weights: Path, settings: Settings) -> Path:
-    """Puts a weight file where the program looks for it."""
-    path = settings.cache_dir / SMALL.weights.name
-    path.parent.mkdir()
-    shutil.copy(weights, path)
-    return path
-
-
-def test_an_unchanged_file_is_hashed_once(
-    settings: Settings, small_weights: Path, work: list[str]
-) -> None:
-    place(small_weights, settings)
-    store = ModelStore(settings)
-    before = store.get(SMALL).weights
-    forget(store, SMALL)
-    assert store.get(SMALL).weights is before
-    assert work == ["inspect_weights", "load_engine", "load_engine"]
+def test_an_unchanged_file_is_hashed_once(store: ModelStore, work: list[str]) -> None:
+    load(store, A, B, C, A)
+    assert sorted(work) == ["inspect"] * 3 + ["load"] * 4
 
 
 def test_a_file_with_the_old_time_and_size_is_noticed(
-    settings: Settings, small_weights: Path
+    settings: Settings, store: ModelStore
 ) -> None:
-    path = place(small_weights, settings)
-    store = ModelStore(settings)
-    before = store.get(SMALL).weights
-    forget(store, SMALL)
+    path = settings.cache_dir / A.weights.name
+    with store.use(A) as model:
+        before = model.weights.sha256
+    load(store, B, C)
     state = path.stat()
-    content = bytearray(small_weights.read_bytes())
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert store.get(SMALL).weights.sha256 != before.sha256
+    with store.use(A) as model:
+        assert model.weights.sha256 != before
 
 
-def forget(store: ModelStore, spec: ModelSpec) -> None:
-    """Lets another model push one out."""
-    store._make_room(get_spec("vgg16"))
-    assert not store.is_loaded(spec)
-
-
-def test_a_download_ends_ready_to_answer(
-    server: Server, downloads: Downloads, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = spec_for(server, "slow")
-    store = ModelStore(settings)
-    downloads = Downloads(settings, store)
-    seen: list[Download] = []
-    load = vgg_demo.engine.load_engine
-
-    def watched(*arguments):
-        seen.append(downloads.get(spec))
-        return load(*arguments)
-
-    monkeypatch.setattr(vgg_demo.engine, "load_engine", watched)
-    assert downloads.get(spec) is None
-    downloads.start(spec)
-    downloads.start(spec)
-    assert downloads.get(spec).status is Status.RUNNING
-    assert not store.is_loaded(spec)
-    server.go_on.set()
-    wait_for_downloads()
-    assert [download.status for download in seen] == [Status.LOADING]
-    assert seen[0].is_under_way
-    assert downloads.get(spec) == Download(Status.DONE)
-    assert store.is_loaded(spec)
-    assert store.get(spec).weights.verified
-    assert server.bodies_sent == 1
-
-
-def test_a_download_that_cannot_be_loaded_has_failed(server: Server, downloads: Downloads) -> None:
-    server.content = server.content[:-1000]
-    spec = spec_for(server, "whole")
-    downloads.start(spec)
-    wait_for_downloads()
-    assert downloads.get(spec).status is Status.FAILED
-    assert "damaged" in downloads.get(spec).error
-
-
-def test_failed_download_says_why_and_can_be_tried_again(
-    server: Server, downloads: Downloads
-) -> None:
-    downloads.start(spec_for(server, "missing"))
-    wait_for_downloads()
-    assert downloads.get(SMALL).status is Status.FAILED
-    assert "404" in downloads.get(SMALL).error
-    downloads.start(spec_for(server, "whole"))
-    wait_for_downloads()
-    assert downloads.get(SMALL).status is Status.DONE
-
-
-def test_stopping_the_server_leaves_no_half_file(
-    server: Server, downloads: Downloads, settings: Settings
-) -> None:
-    spec = spec_for(server, "slow")
-    downloads.start(spec)
-    assert server.half_sent.wait(20)
-    stopping = threading.Thread(target=downloads.stop)
-    stopping.start()
-    server.go_on.set()  # the next piece arrives; what came after it is not waited for
-    stopping.join(60)
-    wait_for_downloads()
-    assert downloads.get(spec).status is Status.FAILED
-    assert list(settings.cache_dir.iterdir()) == []
+def test_a_file_that_is_gone(settings: Settings, store: ModelStore) -> None:
+    (settings.cache_dir / A.weights.name).unlink()
+    with pytest.raises(WeightsMissingError, match="VGG_DEMO_OFFLINE"):
+        load(store, A)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vgg_demo import charts
 from vgg_demo.annotate import annotate, to_png
-from vgg_demo.errors import ImageError, VggDemoError, WeightsError
+from vgg_demo.errors import ImageError, ModelError, VggDemoError
 from vgg_demo.labels import load_labels
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
@@ -106,7 +106,7 @@ def answer(
             show_time=True,
         ):
             return shared.get_result(photo.sha256, photo.file, spec, policy, opened)
-    except WeightsError as error:
+    except ModelError as error:
         stands_in = "" if spec.is_embedded else " Until then the small built-in Mini-VGG answers."
         st.error(
             shared.escape(error) + stands_in,

@@ -171,6 +171,7 @@ def warm_up() -> None:
 
 def _load(spec: ModelSpec, store: ModelStore) -> None:
     try:
-        store.get(spec)
+        with store.use(spec):
+            pass
     except VggDemoError as error:  # the page will say so to whoever asks for this model
         logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)

@@ -1,0 +1,107 @@
+"""Peak memory of loading and comparing models, beside stock Keras's.
+
+    python -m benchmarks.memory
+
+Every line is measured in a process of its own. Linux only: the peak is the kernel's
+``VmHWM``. Prints the table of ``benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.weight_files import provide
+from vgg_demo.registry import get_spec
+from vgg_demo.settings import MEMORY_SHARE, Settings
+
+FREE_HOST_BYTES = 2_700_000_000  # Streamlit Community Cloud
+VGG16 = "vgg16"
+CLASSICS = ("vgg16", "vgg19", "resnet50", "inception_v3", "xception")
+
+
+def peak_megabytes() -> float:
+    """Returns the most memory that this process ever held."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
+
+
+def import_tensorflow(_: Path) -> float:
+    import tensorflow  # noqa: F401
+
+    return peak_megabytes()
+
+
+def keras_vgg16(folder: Path) -> float:
+    return keras_one_after_another(folder, (VGG16,))
+
+
+def keras_classics(folder: Path) -> float:
+    return keras_one_after_another(folder, CLASSICS)
+
+
+def keras_one_after_another(folder: Path, names: tuple[str, ...]) -> float:
+    """Loads each model as Keras's documentation does, and lets go of it."""
+    import keras
+
+    for name in names:
+        spec = get_spec(name)
+        build = getattr(keras.applications, spec.keras_name)
+        model = build(weights=str(folder / spec.weights.name))
+        model.predict(np.zeros((1, spec.input_size, spec.input_size, 3)), verbose=0)
+        del model
+        keras.backend.clear_session()
+    return peak_megabytes()
+
+
+def ours_vgg16(folder: Path) -> float:
+    return ours_one_after_another(folder, (VGG16,), FREE_HOST_BYTES)
+
+
+def ours_classics(folder: Path) -> float:
+    return ours_one_after_another(folder, CLASSICS, FREE_HOST_BYTES)
+
+
+def ours_one_after_another(folder: Path, names: tuple[str, ...], host_bytes: int) -> float:
+    from vgg_demo.classify import classify
+    from vgg_demo.examples import load_examples
+    from vgg_demo.store import ModelStore
+
+    budget = int(MEMORY_SHARE * host_bytes)
+    store = ModelStore(Settings(weights_dir=folder, offline=True, memory_bytes=budget))
+    photo = load_examples()[0].read()
+    for name in names:
+        classify(photo, get_spec(name), store)
+    return peak_megabytes()
+
+
+MEASURES: tuple[tuple[str, Callable[[Path], float]], ...] = (
+    ("TensorFlow imported, no model", import_tensorflow),
+    ("VGG16, stock Keras", keras_vgg16),
+    ("VGG16, VGG Demo", ours_vgg16),
+    ("the five classics one after another, stock Keras", keras_classics),
+    ("the five classics one after another, VGG Demo", ours_classics),
+)
+
+
+def main() -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random = provide([get_spec(model) for model in CLASSICS], folder, Settings())
+        print("| | peak, MB |\n|---|---|")
+        for title, measure in MEASURES:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+                print(f"| {title} | {executor.submit(measure, folder).result():,.0f} |", flush=True)
+        print(f"\nRandom values in the files of: {', '.join(random) or 'none'}.")
+
+
+if __name__ == "__main__":
+    main()
