@@ -11,13 +11,11 @@ from hypothesis.extra import numpy as hnp
 from vgg_demo.classify import softmax
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.registry import get_spec
-from vgg_demo.results import Classification, LocalWeights, Seconds
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
-    Verdict,
-    give_verdict,
     headline,
+    judge,
     judge_certainty,
     one_line,
     roll_up,
@@ -83,21 +81,6 @@ def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -
         assert group.probability >= GROUP_THRESHOLD
 
 
-def judge(probabilities: np.ndarray) -> Verdict:
-    return give_verdict(
-        Classification(
-            file="",
-            sha256="",
-            model="vgg16",
-            weights=LocalWeights("", "", verified=False),
-            precision="float32",
-            resize="crop",
-            probabilities=probabilities,
-            seconds=Seconds(0, 0, 0),
-        )
-    )
-
-
 @pytest.mark.parametrize(
     ("shares", "words"),
     [
@@ -115,7 +98,7 @@ def judge(probabilities: np.ndarray) -> Verdict:
     ids=["class", "group", "unsure which", "unsure"],
 )
 def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
-    verdict = judge(spread(**shares))
+    verdict = judge(spread(**shares), IMAGENET)
     assert one_line(verdict) == words
     first, second = headline(verdict)
     assert words.startswith(first)
@@ -130,7 +113,7 @@ def test_only_the_small_model_has_a_scope_to_tell() -> None:
 @given(logits)
 def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
     probabilities = softmax(scores)
-    verdict = judge(probabilities)
+    verdict = judge(probabilities, IMAGENET)
     if verdict.group is None:
         assert verdict.probability == probabilities.max()
     else:

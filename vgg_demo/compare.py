@@ -1,0 +1,211 @@
+"""One photo, several models: their answers, what each costs, and where they agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vgg_demo.agreement import average, distances, find_consensus
+from vgg_demo.classify import classify_photo
+from vgg_demo.errors import VggDemoError
+from vgg_demo.photo import Photo
+from vgg_demo.preprocess import Resize, prepare
+from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.results import SCHEMA, Classification
+from vgg_demo.store import ModelStore
+from vgg_demo.verdict import give_verdict, one_line
+
+DEFAULT_REPEAT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one model makes of the photo, and what that costs on this machine.
+
+    Attributes:
+        result: What it makes of it.
+        runs: Seconds of several runs of the loaded network on the prepared photo, one after
+            the other.
+        memory_bytes: Memory that the loaded model takes.
+    """
+
+    result: Classification
+    runs: tuple[float, ...]
+    memory_bytes: int
+
+    @property
+    def spec(self) -> ModelSpec:
+        return get_spec(self.result.model)
+
+    @property
+    def median_seconds(self) -> float:
+        return float(np.median(self.runs))
+
+    @property
+    def p95_seconds(self) -> float:
+        """The time that 19 of 20 runs keep to, interpolated between runs."""
+        return float(np.percentile(self.runs, 95))
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A model that could not answer.
+
+    Attributes:
+        model: Its name.
+        error: Name of the error's class.
+        message: What went wrong and what to do.
+    """
+
+    model: str
+    error: str
+    message: str
+
+
+def compare(
+    photo: Photo,
+    specs: Sequence[ModelSpec],
+    store: ModelStore,
+    *,
+    policy: Resize = Resize.CROP,
+    repeat: int = DEFAULT_REPEAT,
+) -> Iterator[Answer | NoAnswer]:
+    """Asks one model after the other; yields each answer as soon as it is there.
+
+    A model that cannot be loaded does not keep the others from answering. Whoever has seen
+    enough stops iterating; nothing is loaded beyond that.
+
+    Args:
+        photo: The photo.
+        specs: The models.
+        store: Where the models are, or will be loaded into.
+        policy: How the photo is made square.
+        repeat: How often each network is run to measure it, at least once.
+    """
+    for spec in specs:
+        try:
+            yield ask(photo, spec, store, policy=policy, repeat=repeat)
+        except VggDemoError as error:
+            yield NoAnswer(spec.name, type(error).__name__, str(error))
+
+
+def ask(
+    photo: Photo,
+    spec: ModelSpec,
+    store: ModelStore,
+    *,
+    policy: Resize = Resize.CROP,
+    repeat: int = DEFAULT_REPEAT,
+) -> Answer:
+    """Asks one model and measures it.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
+        ValueError: If it is to be run less than once.
+    """
+    if repeat < 1:
+        raise ValueError(f"repeat is {repeat}; it must be 1 or more")
+    batch = prepare(photo.image, spec, policy)
+    # In one block, so that no other model takes its place between the answer and the runs.
+    with store.use(spec) as model:
+        result = classify_photo(photo, spec, store, policy=policy)
+        runs = []
+        for _ in range(repeat):
+            started = time.perf_counter()
+            model.engine.logits(batch)
+            runs.append(time.perf_counter() - started)
+        return Answer(result, tuple(runs), model.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What several models make of one photo.
+
+    Attributes:
+        answers: In the order in which the models were asked.
+        failures: The models that could not answer.
+    """
+
+    answers: tuple[Answer, ...]
+    failures: tuple[NoAnswer, ...] = ()
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Answer | NoAnswer]) -> Comparison:
+        """Sorts what `compare` yields."""
+        return cls(
+            answers=tuple(outcome for outcome in outcomes if isinstance(outcome, Answer)),
+            failures=tuple(outcome for outcome in outcomes if isinstance(outcome, NoAnswer)),
+        )
+
+    @property
+    def results(self) -> tuple[Classification, ...]:
+        return tuple(answer.result for answer in self.answers)
+
+    def to_dict(self, top: int = 5) -> dict[str, Any]:
+        """Returns the comparison as plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "answers": [_answer_to_dict(answer, top) for answer in self.answers],
+            "agreement": self._agreement_to_dict(top),
+            "errors": [asdict(failure) for failure in self.failures],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns a flat row for each model that answered, for tables and CSV."""
+        return [_answer_to_row(answer) for answer in self.answers]
+
+    def _agreement_to_dict(self, top: int) -> dict[str, Any]:
+        ensemble = average(self.results)
+        return {
+            "consensus": [asdict(found) for found in find_consensus(self.results)],
+            "distances": {
+                "models": [result.model for result in self.results],
+                "jensen_shannon": distances(self.results).tolist(),
+            },
+            "ensemble": ensemble
+            and {
+                "models": list(ensemble.models),
+                "predictions": [asdict(found) for found in ensemble.predictions(top)],
+            },
+        }
+
+
+def _answer_to_dict(answer: Answer, top: int) -> dict[str, Any]:
+    spec = answer.spec
+    return answer.result.to_dict(top) | {
+        "verdict": one_line(give_verdict(answer.result)),
+        "runs": {
+            "seconds": list(answer.runs),
+            "median": answer.median_seconds,
+            "p95": answer.p95_seconds,
+        },
+        "memory_bytes": answer.memory_bytes,
+        "parameters": spec.parameters,
+        "size_bytes": spec.weights.size_bytes,
+        "accuracy": spec.accuracy and asdict(spec.accuracy),
+    }
+
+
+def _answer_to_row(answer: Answer) -> dict[str, Any]:
+    spec, (first,) = answer.spec, answer.result.predictions(1)
+    accuracy = spec.accuracy
+    return {
+        "model": spec.name,
+        "label": first.label,
+        "wnid": first.wnid,
+        "probability": first.probability,
+        "sure": give_verdict(answer.result).is_sure,
+        "median_ms": 1000 * answer.median_seconds,
+        "p95_ms": 1000 * answer.p95_seconds,
+        "memory_mb": answer.memory_bytes / 1e6,
+        "parameters": spec.parameters,
+        "size_mb": spec.weights.size_bytes / 1e6,
+        "top1": accuracy.top1 if accuracy else None,
+        "top5": accuracy.top5 if accuracy else None,
+        "test_set": accuracy.test_set if accuracy else None,
+        "verified": answer.result.weights.verified,
+    }
