@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vgg_demo.agreement import average, distances, find_consensus
+from vgg_demo.agreement import Consensus, Ensemble, average, distances, find_consensus
 from vgg_demo.classify import classify_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
@@ -73,6 +74,7 @@ def compare(
     *,
     policy: Resize = Resize.CROP,
     repeat: int = DEFAULT_REPEAT,
+    make_ready: Callable[[ModelSpec], object] | None = None,
 ) -> Iterator[Answer | NoAnswer]:
     """Asks one model after the other; yields each answer as soon as it is there.
 
@@ -85,9 +87,13 @@ def compare(
         store: Where the models are, or will be loaded into.
         policy: How the photo is made square.
         repeat: How often each network is run to measure it, at least once.
+        make_ready: Called with each model before it is asked; a door can download there and
+            show how far it is.
     """
     for spec in specs:
         try:
+            if make_ready is not None:
+                make_ready(spec)
             yield ask(photo, spec, store, policy=policy, repeat=repeat)
         except VggDemoError as error:
             yield NoAnswer(spec.name, type(error).__name__, str(error))
@@ -145,6 +151,18 @@ class Comparison:
     def results(self) -> tuple[Classification, ...]:
         return tuple(answer.result for answer in self.answers)
 
+    def consensus(self) -> tuple[Consensus, ...]:
+        """Returns what the models agree on."""
+        return find_consensus(self.results)
+
+    def ensemble(self) -> Ensemble | None:
+        """Returns the mean answer, if two models or more know the same things."""
+        return average(self.results)
+
+    def distances(self) -> NDArray[np.float64]:
+        """Returns how far apart the models are, float64 (answers, answers) in [0, 1]."""
+        return distances(self.results)
+
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Returns the comparison as plain JSON values."""
         return {
@@ -159,12 +177,12 @@ class Comparison:
         return [_answer_to_row(answer) for answer in self.answers]
 
     def _agreement_to_dict(self, top: int) -> dict[str, Any]:
-        ensemble = average(self.results)
+        ensemble = self.ensemble()
         return {
-            "consensus": [asdict(found) for found in find_consensus(self.results)],
+            "consensus": [asdict(found) for found in self.consensus()],
             "distances": {
                 "models": [result.model for result in self.results],
-                "jensen_shannon": distances(self.results).tolist(),
+                "jensen_shannon": self.distances().tolist(),
             },
             "ensemble": ensemble
             and {

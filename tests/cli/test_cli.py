@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -197,7 +198,7 @@ def test_a_server_that_fails_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append(1)
         raise WeightsDownloadError("The server is gone.")
 
-    monkeypatch.setattr("vgg_demo.cli.make_ready", fail)
+    monkeypatch.setattr("vgg_demo.cli.classify.make_ready", fail)
     result = run("classify", CAT, "none.jpg", DOG, "--json")
     errors = [error["error"] for error in json.loads(result.stdout)["errors"]]
     assert errors == ["WeightsDownloadError", "FileUnreadableError", "WeightsDownloadError"]
@@ -212,8 +213,30 @@ def test_models_lists_all() -> None:
     assert len(lines) == 1 + len(MODELS)
     assert lines[1].split()[0] == "mini_vgg"
     assert lines[1].split()[5] == "yes"
-    assert lines[1].endswith("% CIFAR-10 test")
+    assert lines[1].endswith("% CIFAR-10")
     assert max(map(len, lines)) < 80
+
+
+def test_models_as_json(vgg16_dir: Path) -> None:
+    result = run("models", "--json", "--verify", "--weights-dir", str(vgg16_dir))
+    models = {model["name"]: model for model in json.loads(result.stdout)["models"]}
+    assert list(models) == list(MODELS)
+    assert models["mini_vgg"]["verified"] is True
+    assert models["vgg16"]["verified"] is False
+    assert models["vgg16"]["path"] == str(vgg16_dir / get_spec("vgg16").weights.name)
+    assert models["vgg19"]["path"] is models["vgg19"]["verified"] is None
+    assert models["vgg19"]["accuracy"]["top1"] == 71.3
+    unverified = json.loads(run("models", "--json", "--weights-dir", str(vgg16_dir)).stdout)
+    assert {model["verified"] for model in unverified["models"]} == {None}
+
+
+def test_models_can_be_verified(vgg16_dir: Path) -> None:
+    lines = run("models", "--verify", "--weights-dir", str(vgg16_dir)).stdout.splitlines()[1:]
+    here = {line.split()[0]: line.split()[5] for line in lines}
+    assert {name: word for name, word in here.items() if word != "no"} == {
+        "mini_vgg": "verified",
+        "vgg16": "unverified",
+    }
 
 
 def test_models_knows_what_is_here(vgg16_dir: Path) -> None:
@@ -254,6 +277,73 @@ def test_a_home_that_is_nobodys() -> None:
     result = run("models", "--weights-dir", "~nobody-of-that-name/weights")
     assert result.exit_code == 1
     assert "Cannot look into the weights folder ~nobody-of-that-name/weights" in result.stderr
+
+
+def test_compare(shared: Path) -> None:
+    result = run("compare", CAT, "--weights-dir", str(shared / "weights"), "--repeat", "1")
+    assert result.exit_code == 0
+    head, *answers, everybody, most, mean = result.stdout.splitlines()
+    assert head.split() == ["model", "time", "memory", "top-1", "answer"]
+    assert [line.split()[0] for line in answers] == [
+        "mini_vgg", "mobilenet_v2", "mobilenet_v3_small",
+    ]  # fmt: skip
+    assert "% CIFAR-10" in answers[0]
+    assert "71.3% ImageNet" in answers[1]
+    assert answers[1].endswith("A domestic cat, 96%; most likely an Egyptian cat, 65%")
+    assert everybody == "all 3 say: a cat"
+    assert most == "2 of 3 say: an Egyptian cat"
+    assert mean.startswith("mean of 2: A domestic cat, ")
+
+
+def test_compare_goes_on_without_a_model() -> None:
+    result = run("compare", CAT, "--models", "vgg16,mini_vgg,MINI_VGG", "--json", "--top", "2")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("vgg16: The weights of VGG16 are not on this machine")
+    document = json.loads(result.stdout)
+    (answer,) = document["answers"]
+    assert answer["file"] == CAT
+    assert len(answer["predictions"]) == 2
+    assert len(answer["runs"]["seconds"]) == 5
+    assert [error["model"] for error in document["errors"]] == ["vgg16"]
+
+
+def test_compare_as_csv() -> None:
+    result = run("compare", CAT, "--models", "mini_vgg", "--csv")
+    (row,) = csv.DictReader(result.stdout.splitlines())
+    assert (row["model"], row["label"], row["sure"]) == ("mini_vgg", "cat", "True")
+    assert 0 < float(row["median_ms"]) <= float(row["p95_ms"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--models", "mini_vgg", "--json", "--csv"], "one of --json and --csv"),
+        (["--models", " , "], "names no model"),
+        (["--models", "mini_vgg,vgg61"], "Did you mean vgg19 or vgg16"),
+        (["--repeat", "0"], "0 is not in the range"),
+    ],
+)
+def test_compare_used_wrongly(arguments: list[str], words: str) -> None:
+    result = run("compare", CAT, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_compare_a_bad_photo(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("I am not a photo")
+    result = run("compare", str(tmp_path / "text.jpg"), "--models", "mini_vgg")
+    assert result.exit_code == 1
+    assert "not a picture" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_budget_that_is_too_small(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
+    monkeypatch.setenv("VGG_DEMO_MEMORY_MB", "50")
+    arguments = ["--model", "mobilenet_v2", "--weights-dir", str(shared / "weights")]
+    result = run("classify", CAT, *arguments)
+    assert result.exit_code == 1
+    assert "MobileNetV2 takes 14 MB of memory. This program may use 50 MB" in result.stderr
+    assert "What always answers: --model mini_vgg" in result.stderr
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""`classify`: what is on photos."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from vgg_demo.annotate import annotate, to_png
+from vgg_demo.classify import classify_photo
+from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
+from vgg_demo.cli.terminal import ask_for_paths, load_photo, make_ready, show, tell
+from vgg_demo.errors import FileUnwritableError, ModelError, VggDemoError
+from vgg_demo.photo import Photo
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
+from vgg_demo.results import Classification, Failure, to_document
+from vgg_demo.store import ModelStore
+from vgg_demo.verdict import give_verdict, one_line, scope
+
+
+@click.command("classify", epilog="Example: python -m vgg_demo classify cat.jpg dog.jpg --top 3")
+@click.argument("paths", nargs=-1, metavar="[PATHS]...")
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="NAME",
+    help="Which model answers; `models` lists all.",
+)
+@top_option
+@resize_option
+@weights_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--annotate",
+    "annotate_into",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save each photo there as PNG with the first answer written on it.",
+)
+def classify_command(
+    paths: tuple[str, ...],
+    model: str,
+    top: int,
+    resize: str,
+    weights_dir: str | None,
+    as_json: bool,
+    annotate_into: Path | None,
+) -> None:
+    """Says what is on photos.
+
+    With no PATHS, asks for one path after the other until EXIT or the end of input.
+    """
+    spec, settings = get_spec(model), read_settings(weights_dir)
+    save = _saver(annotate_into) if annotate_into is not None else None
+    store = ModelStore(settings)
+    results: list[Classification] = []
+    failures: list[Failure] = []
+    lost: ModelError | None = None
+    for path in paths or ask_for_paths():
+        try:
+            # Opened first: a bad photo is told of before any download starts.
+            photo = load_photo(path, settings.limits)
+            if lost is not None and paths:
+                raise lost  # nobody waits for the same dead server once more for each photo
+            make_ready(spec, store, settings)
+            result = classify_photo(photo, spec, store, policy=Resize(resize))
+            if not results and spec.is_embedded:
+                tell(scope(spec))
+            results.append(result)
+            if not as_json:
+                _show_result(result, top)
+            if save is not None:
+                save(photo, result)
+        except VggDemoError as error:
+            failures.append(Failure(path, type(error).__name__, str(error)))
+            tell(f"{path}: {error}")
+            if isinstance(error, ModelError):
+                if lost is None and not spec.is_embedded:
+                    tell(f"What always answers: --model {EMBEDDED_MODEL}")
+                lost = error
+    if as_json:
+        # ASCII, because a file name may hold bytes that are no text.
+        click.echo(json.dumps(to_document(results, failures, top), indent=2))
+    sys.exit(1 if failures else 0)
+
+
+def _saver(folder: Path) -> Callable[[Photo, Classification], None]:
+    """Returns a function that saves a photo with its answer, each under a name of its own.
+
+    Raises:
+        FileUnwritableError: If nothing can be saved in the folder.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    taken: set[str] = set()
+
+    def save(photo: Photo, result: Classification) -> None:
+        stem = name = Path(photo.file).stem
+        number = 1
+        while name.casefold() in taken:  # some disks take "Cat" and "cat" for one name
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        target = folder / f"{name}.{result.model}.png"
+        with _writing(target):
+            target.write_bytes(to_png(annotate(photo.image, result)))
+        tell(f"Saved {target}")
+
+    return save
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileUnwritableError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose another folder."
+        ) from error
+
+
+def _show_result(result: Classification, top: int) -> None:
+    unverified = "" if result.weights.verified else ", unverified weights"
+    milliseconds = 1000 * result.seconds.inference
+    show(f"{result.file}  ({result.model}{unverified}, {milliseconds:.0f} ms)")
+    show(f"  {one_line(give_verdict(result))}")
+    for prediction in result.predictions(top):
+        show(f"  {prediction.probability:>7.2%}  {prediction.label}  [{prediction.wnid}]")

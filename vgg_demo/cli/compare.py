@@ -1,0 +1,131 @@
+"""`compare`: what several models make of one photo."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import click
+
+from vgg_demo.cli.options import (
+    megabytes,
+    read_settings,
+    resize_option,
+    top_option,
+    weights_dir_option,
+)
+from vgg_demo.cli.terminal import load_photo, make_ready, show, tell
+from vgg_demo.compare import DEFAULT_REPEAT, Answer, Comparison, NoAnswer, compare
+from vgg_demo.labels import with_article
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.verdict import give_verdict, one_line
+from vgg_demo.weights import find_weights
+
+
+@click.command(
+    "compare", epilog="Example: python -m vgg_demo compare cat.jpg --models vgg16,resnet50"
+)
+@click.argument("photo")
+@click.option(
+    "--models",
+    metavar="NAMES",
+    help="Which models, with commas between them; without it, all on this machine.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=DEFAULT_REPEAT,
+    show_default=True,
+    help="How often each network is run to measure it.",
+)
+@top_option
+@resize_option
+@weights_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a row for each model.")
+def compare_command(
+    photo: str,
+    models: str | None,
+    repeat: int,
+    top: int,
+    resize: str,
+    weights_dir: str | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Lets several models answer PHOTO, and measures them on this machine.
+
+    The time is the median of some runs of the loaded network, without the photo's decoding
+    and preparing; "top-1" is the published share of test images whose first answer is right.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("Choose one of --json and --csv.")
+    settings = read_settings(weights_dir)
+    specs = _choose(models, settings)
+    opened, store = load_photo(photo, settings.limits), ModelStore(settings)
+    outcomes: list[Answer | NoAnswer] = []
+    for outcome in compare(
+        opened,
+        specs,
+        store,
+        policy=Resize(resize),
+        repeat=repeat,
+        make_ready=lambda spec: make_ready(spec, store, settings),
+    ):
+        if isinstance(outcome, NoAnswer):
+            tell(f"{outcome.model}: {outcome.message}")
+        elif not (as_json or as_csv):
+            if not any(isinstance(earlier, Answer) for earlier in outcomes):
+                show(f"{'model':<19}{'time':>10}{'memory':>9}  {'top-1':<16}answer")
+            _show_answer(outcome)
+        outcomes.append(outcome)
+    comparison = Comparison.of(outcomes)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(top), indent=2))
+    elif as_csv:
+        _show_csv(comparison)
+    else:
+        _show_agreement(comparison)
+    sys.exit(1 if comparison.failures else 0)
+
+
+def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
+    if models is None:
+        return [spec for spec in MODELS.values() if find_weights(spec, settings)]
+    names = [name for name in models.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError("--models names no model.")
+    return list(dict.fromkeys(get_spec(name) for name in names))
+
+
+def _show_answer(answer: Answer) -> None:
+    accuracy = answer.spec.accuracy
+    published = f"{accuracy.top1:.1f}% {accuracy.test_set.split()[0]}" if accuracy else "unknown"
+    show(
+        f"{answer.result.model:<19}{1000 * answer.median_seconds:>7.1f} ms"
+        f"{megabytes(answer.memory_bytes):>9}  {published:<16}"
+        f"{one_line(give_verdict(answer.result))}"
+    )
+
+
+def _show_agreement(comparison: Comparison) -> None:
+    count = len(comparison.answers)
+    for found in comparison.consensus():
+        who = f"all {count}" if len(found.models) == count else f"{len(found.models)} of {count}"
+        show(f"{who} say: {with_article(found.label)}")
+    if count > 1 and not comparison.consensus():
+        show("They agree on nothing.")
+    if ensemble := comparison.ensemble():
+        show(f"mean of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
+
+
+def _show_csv(comparison: Comparison) -> None:
+    rows = comparison.rows()
+    if rows:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

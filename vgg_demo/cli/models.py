@@ -1,0 +1,67 @@
+"""`models`: what there is, and what is on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
+from vgg_demo.cli.terminal import show
+from vgg_demo.registry import MODELS, ModelSpec
+from vgg_demo.results import SCHEMA
+from vgg_demo.settings import Settings
+from vgg_demo.weights import find_weights, inspect_weights
+
+
+@click.command("models", epilog="Example: python -m vgg_demo models")
+@weights_dir_option
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare the files here with their published hashes; takes seconds for each gigabyte.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None:
+    """Lists the models and which are on this machine.
+
+    "top-1" is the published share of test images whose first answer is right.
+    """
+    settings = read_settings(weights_dir)
+    records = [_record(spec, settings, verify) for spec in MODELS.values()]
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, "models": records}, indent=2))
+        return
+    show(f"{'name':<19}{'input':>6}{'parameters':>12}{'size':>10}  {'here':<11}top-1")
+    for record in records:
+        show(_line(record))
+
+
+def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]:
+    """Returns a model as plain JSON values; "verified" is null where nothing was compared."""
+    path = find_weights(spec, settings)
+    return {
+        "name": spec.name,
+        "keras_name": spec.keras_name,
+        "labels": spec.labels,
+        "input_size": spec.input_size,
+        "preprocessing": spec.preprocessing,
+        "parameters": spec.parameters,
+        "size_bytes": spec.weights.size_bytes,
+        "accuracy": spec.accuracy and asdict(spec.accuracy),
+        "path": path and str(path),
+        "verified": inspect_weights(path, spec).verified if path and verify else None,
+    }
+
+
+def _line(record: dict[str, Any]) -> str:
+    accuracy = "no published figure"
+    if published := record["accuracy"]:
+        accuracy = f"{published['top1']:.1f}% {published['test_set'].split()[0]}"
+    here = {None: "yes", True: "verified", False: "unverified"}[record["verified"]]
+    return (
+        f"{record['name']:<19}{record['input_size']:>6}{record['parameters']:>12,}"
+        f"{megabytes(record['size_bytes']):>10}  {here if record['path'] else 'no':<11}{accuracy}"
+    )

@@ -1,0 +1,50 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from vgg_demo.preprocess import Resize
+from vgg_demo.settings import Settings
+from vgg_demo.weights import check_weights_dir
+
+weights_dir_option = click.option(
+    "--weights-dir",
+    metavar="DIR",
+    help="Folder searched first for weight files (else VGG_DEMO_WEIGHTS_DIR).",
+)
+
+resize_option = click.option(
+    "--resize",
+    type=click.Choice([policy.value for policy in Resize]),
+    default=Resize.CROP.value,
+    show_default=True,
+    help="How the photo is made square: the centre cut out, all of it pressed in, or grey "
+    "bars added.",
+)
+
+top_option = click.option(
+    "--top",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="How many answers to show.",
+)
+
+
+def read_settings(weights_dir: str | None) -> Settings:
+    """Reads the settings of this run.
+
+    Raises:
+        SettingsError: If one says nothing sensible.
+        WeightsMissingError: If the folder of weights cannot be looked into.
+    """
+    settings = Settings.from_environment(os.environ, weights_dir)
+    check_weights_dir(settings)
+    return settings
+
+
+def megabytes(size_bytes: float) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
