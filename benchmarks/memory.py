@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.weight_files import provide
-from vgg_demo.registry import get_spec
+from vgg_demo.registry import MODEL_SETS, get_spec
 from vgg_demo.settings import MEMORY_SHARE, Settings
 
 FREE_HOST_BYTES = 2_700_000_000  # Streamlit Community Cloud
 VGG16 = "vgg16"
-CLASSICS = ("vgg16", "vgg19", "resnet50", "inception_v3", "xception")
+CLASSICS = MODEL_SETS["Five classics"]
 
 
 def peak_megabytes() -> float:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from vgg_demo.compare import Answer, imagenet_top1, pareto_front
 from vgg_demo.labels import ClassLabel
 from vgg_demo.results import Prediction
 
 BAR_HEIGHT = 34  # pixels for each bar and its gap
+NAME_WIDTH = 130  # pixels for the names beside bars, where several charts are to be alike
+
+CLASS_COLORS = (
+    "#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#e15759", "#76b7b2", "#edc948", "#9c755f",
+    "#ff9da7", "#86bcb6", "#a0cbe8", "#d4a6c8", "#8cd17d", "#d37295", "#499894", "#b6992d",
+)  # fmt: skip
+"""Tableau's palettes of ten and twenty colours, in an order that keeps neighbours apart."""
+
+OTHER_COLOR = "#8a8f98"
 
 
 def predictions_frame(
@@ -30,13 +43,18 @@ def predictions_frame(
     )
 
 
-def top_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+def top_chart(
+    frame: pd.DataFrame, text_color: str, class_colors: Mapping[str, str] | None = None
+) -> alt.LayerChart:
     """Draws predictions as horizontal bars on an axis from 0 to 100 %, best first.
 
     Args:
         frame: From `predictions_frame`.
         text_color: Of the names and numbers, as CSS.
+        class_colors: A colour for each WordNet ID, for charts side by side, whose bars then
+            begin at the same place; without it the best stands out.
     """
+    width = {} if class_colors is None else {"minExtent": NAME_WIDTH, "maxExtent": NAME_WIDTH}
     base = alt.Chart(frame).encode(
         x=alt.X(
             "probability:Q",
@@ -54,9 +72,15 @@ def top_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
         ],
     )
     bars = base.mark_bar(height=20, cornerRadiusEnd=4).encode(
-        y=_rows(frame["rank"], frame["label"], text_color, labelLimit=180),
-        opacity=alt.condition("datum.rank == 1", alt.value(1.0), alt.value(0.55)),
+        y=_rows(frame["rank"], frame["label"], text_color, labelLimit=180, **width)
     )
+    if class_colors is None:
+        is_best = alt.condition("datum.rank == 1", alt.value(1.0), alt.value(0.55))
+        bars = bars.encode(opacity=is_best)
+    else:
+        colors = [class_colors[wnid] for wnid in frame["wnid"]]
+        scale = alt.Scale(domain=frame["wnid"].tolist(), range=colors)
+        bars = bars.encode(color=alt.Color("wnid:N", scale=scale, legend=None))
     # The numbers stand in a column of their own: the labels of an axis on the right.
     percents = [f"{p:.1%}" for p in frame["probability"]]
     ends = base.mark_point(opacity=0).encode(
@@ -67,6 +91,124 @@ def top_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
         .resolve_axis(y="independent")
         .properties(height=BAR_HEIGHT * len(frame))
         .configure_view(stroke=None)
+    )
+    return chart
+
+
+def color_classes(predictions: Iterable[Prediction]) -> dict[str, str]:
+    """Gives each class a colour of its own, in the order of its first appearance.
+
+    Returns:
+        A colour for each WordNet ID; once `CLASS_COLORS` are used up, grey.
+    """
+    wnids = dict.fromkeys(prediction.wnid for prediction in predictions)
+    return dict(zip(wnids, chain(CLASS_COLORS, repeat(OTHER_COLOR)), strict=False))
+
+
+def distance_chart(
+    names: Sequence[str], matrix: NDArray[np.float64], text_color: str
+) -> alt.LayerChart:
+    """Draws distances in [0, 1] between models as a heat map with the numbers in it.
+
+    Args:
+        names: Of the models, as people know them.
+        matrix: float64 (models, models).
+        text_color: Of the names, as CSS.
+    """
+    frame = pd.DataFrame(
+        {"one": one, "other": other, "distance": matrix[i, j]}
+        for i, one in enumerate(names)
+        for j, other in enumerate(names)
+    )
+    order = list(names)
+    axis = alt.Axis(
+        labelLimit=140, labelColor=text_color, labelOverlap=False, ticks=False, domain=False
+    )
+    slanted = alt.Axis(**axis.to_dict(), labelAngle=-40)
+    base = alt.Chart(frame).encode(
+        x=alt.X("other:N", sort=order, title=None, axis=slanted),
+        y=alt.Y("one:N", sort=order, title=None, axis=axis),
+        tooltip=[
+            alt.Tooltip("one:N", title="Model"),
+            alt.Tooltip("other:N", title="and"),
+            alt.Tooltip("distance:Q", title="Distance", format=".3f"),
+        ],
+    )
+    cells = base.mark_rect().encode(
+        color=alt.Color("distance:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None)
+    )
+    numbers = base.mark_text(fontSize=12).encode(
+        text=alt.Text("distance:Q", format=".2f"),
+        color=alt.condition("datum.distance > 0.55", alt.value("white"), alt.value("#0d131c")),
+    )
+    chart: alt.LayerChart = (cells + numbers).properties(height=90 + 44 * len(names))
+    return chart
+
+
+def cost_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    """Returns time, accuracy and memory of the models with a published ImageNet accuracy."""
+    return pd.DataFrame(
+        [
+            {
+                "model": answer.spec.keras_name,
+                "top1": imagenet_top1(answer.spec),
+                "median_ms": 1000 * answer.median_seconds,
+                "p95_ms": 1000 * answer.p95_seconds,
+                "memory_mb": answer.memory_bytes / 1e6,
+                "on_front": answer.result.model in pareto_front(answers),
+            }
+            for answer in answers
+            if imagenet_top1(answer.spec) is not None
+        ]
+    )
+
+
+def cost_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+    """Draws accuracy against time, with whiskers, sizes by memory, and the Pareto front.
+
+    Args:
+        frame: From `cost_frame`.
+        text_color: Of names, numbers and titles, as CSS.
+    """
+    x = alt.X(
+        "median_ms:Q",
+        title="Milliseconds for a photo",
+        scale=alt.Scale(domain=[0, 1.1 * float(frame["p95_ms"].max())], nice=True),
+        axis=alt.Axis(labelColor=text_color, titleColor=text_color, tickCount=6),
+    )
+    y = alt.Y(
+        "top1:Q",
+        title="Published top-1 accuracy, %",
+        scale=alt.Scale(zero=False, padding=24),
+        axis=alt.Axis(labelColor=text_color, titleColor=text_color, tickCount=6),
+    )
+    base = alt.Chart(frame).encode(x=x, y=y)
+    front = (
+        base.transform_filter("datum.on_front")
+        .mark_line(strokeDash=[5, 4], opacity=0.7)
+        .encode(order="median_ms:Q")
+    )
+    whiskers = base.mark_rule(strokeWidth=2, opacity=0.6, color=text_color).encode(x2="p95_ms:Q")
+    points = base.mark_circle(opacity=0.85).encode(
+        size=alt.Size(
+            "memory_mb:Q",
+            title="Memory, MB",
+            scale=alt.Scale(range=[80, 900]),
+            legend=alt.Legend(tickCount=3, labelColor=text_color, titleColor=text_color),
+        ),
+        tooltip=[
+            alt.Tooltip("model:N", title="Model"),
+            alt.Tooltip("top1:Q", title="Top-1, %", format=".1f"),
+            alt.Tooltip("median_ms:Q", title="Median, ms", format=".1f"),
+            alt.Tooltip("p95_ms:Q", title="95th percentile, ms", format=".1f"),
+            alt.Tooltip("memory_mb:Q", title="Memory, MB", format=",.0f"),
+        ],
+    )
+    names = base.mark_text(dy=-20, fontSize=13, color=text_color).encode(text="model:N")
+    chart: alt.LayerChart = (
+        alt.layer(front, whiskers, points, names)
+        .properties(height=380)
+        .configure_legend(orient="bottom")
     )
     return chart
 

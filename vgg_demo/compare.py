@@ -127,6 +127,31 @@ def ask(
         return Answer(result, tuple(runs), model.size_bytes)
 
 
+def pareto_front(answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Finds the models that are worth their time.
+
+    A model is on the front if no other is at least as accurate, by the published top-1
+    accuracy on ImageNet, and faster here. Models without such a figure are left out.
+
+    Returns:
+        Names of the models, the fastest first.
+    """
+    front: list[str] = []
+    best = -1.0
+    ranked = sorted(answers, key=lambda answer: answer.median_seconds)
+    for answer in ranked:
+        top1 = imagenet_top1(answer.spec)
+        if top1 is not None and top1 > best:
+            front.append(answer.result.model)
+            best = top1
+    return tuple(front)
+
+
+def imagenet_top1(spec: ModelSpec) -> float | None:
+    """Returns a model's published top-1 accuracy on ImageNet in percent, if there is one."""
+    return spec.accuracy.top1 if spec.accuracy and spec.labels == "imagenet" else None
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What several models make of one photo.

@@ -183,6 +183,28 @@ def _published_accuracy(row: Mapping[str, str]) -> Accuracy | None:
 MODELS: Mapping[str, ModelSpec] = _read_models()
 """Every model by name: the embedded one first, then Keras's in alphabetical order."""
 
+MODEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Five classics": ("vgg16", "vgg19", "resnet50", "inception_v3", "xception"),
+        "Small and fast": (
+            "mobilenet_v3_small",
+            "mobilenet_v2",
+            "mobilenet",
+            "nasnet_mobile",
+            "efficientnet_b0",
+        ),
+        "Newest": (
+            "efficientnet_v2_b0",
+            "efficientnet_v2_s",
+            "convnext_tiny",
+            "convnext_small",
+            "convnext_base",
+        ),
+    }
+)
+"""Models that are interesting to compare: those of the classic tutorials; those of the fewest
+parameters; some of the two families whose papers are the youngest (2021 and 2022)."""
+
 
 def get_spec(name: str) -> ModelSpec:
     """Returns the spec of a model.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,21 +63,36 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a person starts it, offline; gives its address."""
+    """The app as a person starts it, offline, with nothing but Mini-VGG; gives its address."""
+    with running_app(tmp_path_factory) as url:
+        yield url
+
+
+@pytest.fixture
+def waiting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with a network in which nobody answers, so that each download takes seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silence:
+        proxy = f"http://127.0.0.1:{silence.getsockname()[1]}"
+        with running_app(tmp_path_factory, VGG_DEMO_OFFLINE="0", HTTPS_PROXY=proxy) as url:
+            yield url
+
+
+@contextmanager
+def running_app(folders: pytest.TempPathFactory, **variables: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
+    log = folders.mktemp("server") / "log.txt"
     environment = os.environ | {
         "VGG_DEMO_OFFLINE": "1",
-        "KERAS_HOME": str(tmp_path_factory.mktemp("keras")),
+        "KERAS_HOME": str(folders.mktemp("keras")),
     }
     environment.pop("VGG_DEMO_WEIGHTS_DIR", None)
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     options = ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
     with log.open("w") as output:
         process = subprocess.Popen(
-            command + options, cwd=ROOT, env=environment, stdout=output, stderr=output
+            command + options, cwd=ROOT, env=environment | variables, stdout=output, stderr=output
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -116,7 +133,9 @@ def page(
     page.set_default_timeout(TIMEOUT)
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # On a page below the root, Streamlit looks for its server there first.
+        is_search = re.search(r"/compare/_stcore/(health|host-config)", str(message.location))
+        if message.type == "error" and not is_search:
             console.append(f"{message.text} {message.location}")
 
     page.on("console", note)

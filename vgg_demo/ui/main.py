@@ -19,6 +19,12 @@ page = st.navigation(
             default=True,
         ),
         st.Page(
+            "compare.py",
+            title="Compare",
+            icon=":material/compare:",
+            help="Let several networks answer the same photo: where they agree, what each costs.",
+        ),
+        st.Page(
             "about.py",
             title="About",
             icon=":material/menu_book:",

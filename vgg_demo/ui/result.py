@@ -21,20 +21,8 @@ from vgg_demo.results import Classification, Prediction, percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.photo_input import ChosenPhoto, remove_photo
+from vgg_demo.ui.words import PREPROCESSING_WORDS, RESIZE_WORDS, unverified_words
 from vgg_demo.verdict import Verdict, give_verdict, headline, one_line, scope
-
-RESIZE_WORDS = {
-    Resize.CROP: "the centre is cut out; the edges are lost",
-    Resize.SQUASH: "everything is pressed into the square; shapes are distorted",
-    Resize.PAD: "the whole photo with grey bars; things get smaller",
-}
-
-PREPROCESSING_WORDS = {
-    "caffe": "blue, green, red, each minus ImageNet's mean",
-    "tf": "scaled to −1 … 1",
-    "torch": "scaled by ImageNet's mean and deviation",
-    "none": "as they are; the network scales them itself",
-}
 
 
 def show_result(
@@ -70,6 +58,9 @@ def show_result(
         verdict = show_verdict(result)
         show_predictions(result, top)
         take_away(photo, opened, result, top)
+        st.page_link(
+            "compare.py", label="See what other networks make of it", icon=":material/compare:"
+        )
         show_details(photo, opened, result)
     with spoken:
         say(one_line(verdict))
@@ -243,9 +234,3 @@ def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classi
             f"- **Weights:** `{result.weights.file}`, {verified}\n"
             f"- **Precision:** {result.precision}"
         )
-
-
-def unverified_words(spec: ModelSpec) -> str:
-    if not spec.weights.hash:
-        return "Keras publishes no hash of this file, so it cannot be checked"
-    return "not the published file; its hash differs"

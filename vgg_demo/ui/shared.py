@@ -13,6 +13,7 @@ import streamlit as st
 from PIL import Image
 
 from vgg_demo.classify import classify_photo
+from vgg_demo.compare import Answer, ask
 from vgg_demo.downloads import Downloads
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
@@ -97,6 +98,32 @@ def _classify_once(
 ) -> Classification:
     nameless = replace(_opened(), file="")  # what is kept for all holds nobody's file name
     return classify_photo(nameless, get_spec(model), get_store(), policy=Resize(resize))
+
+
+def get_answer(
+    sha256: str, file: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
+) -> Answer:
+    """Classifies a photo and measures the model, once for each photo and setting.
+
+    As `get_result`, with the costs.
+
+    Raises:
+        VggDemoError: Errors are not cached; the next call tries again.
+    """
+    answer = _ask_once(sha256, spec.name, policy.value, _opened=opened)
+    return replace(answer, result=replace(answer.result, file=file))
+
+
+@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
+def _ask_once(
+    sha256: str,  # noqa: ARG001
+    model: str,
+    resize: str,
+    *,
+    _opened: OpenPhoto,
+) -> Answer:
+    nameless = replace(_opened(), file="")
+    return ask(nameless, get_spec(model), get_store(), policy=Resize(resize))
 
 
 # Photos are for the session that brought them; results, which hold none, for all.

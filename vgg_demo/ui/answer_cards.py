@@ -1,0 +1,189 @@
+"""One card for each model that is asked."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from vgg_demo import charts
+from vgg_demo.compare import Answer, NoAnswer
+from vgg_demo.downloads import Status
+from vgg_demo.errors import VggDemoError, WeightsMissingError
+from vgg_demo.labels import load_labels
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import ModelSpec
+from vgg_demo.results import Prediction
+from vgg_demo.ui import shared
+from vgg_demo.ui.model_choice import progress_words
+from vgg_demo.ui.photo_input import ChosenPhoto
+from vgg_demo.ui.result import chart_words
+from vgg_demo.ui.words import PREPROCESSING_WORDS, unverified_words
+from vgg_demo.verdict import give_verdict, headline, scope
+from vgg_demo.weights import how_to_place
+
+
+def show_cards(
+    photo: ChosenPhoto,
+    specs: list[ModelSpec],
+    policy: Resize,
+    top: int,
+    opened: shared.OpenPhoto,
+    progress: DeltaGenerator,
+) -> tuple[list[Answer | NoAnswer], bool]:
+    """Asks one model after the other and fills its card as soon as it has answered.
+
+    What is on this machine is asked first; what is not is downloaded, one after the other,
+    while the page looks now and then how far it is.
+
+    Args:
+        photo: The photo.
+        specs: The models.
+        policy: How the photo is made square.
+        top: How many answers each card shows.
+        opened: Opens the photo.
+        progress: Where it is told how many are done.
+
+    Returns:
+        What came of each model that was asked, and whether others are still waited for.
+    """
+    with st.grid(3, min_column_width=300, gap="small"):
+        cards = {spec: st.container(border=True, height="stretch") for spec in specs}
+    places: dict[ModelSpec, DeltaGenerator] = {}
+    for spec, card in cards.items():
+        with card:
+            st.markdown(f"#### {spec.keras_name}")
+            places[spec] = st.empty()
+            places[spec].caption("Waiting …")
+    outcomes: dict[ModelSpec, Answer | NoAnswer] = {}
+    seen: list[Prediction] = []
+    waited_for: ModelSpec | None = None
+    for spec in sorted(specs, key=lambda spec: not shared.is_here(spec)):
+        progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} are done.")
+        with places[spec].container():
+            if waited_for is not None:
+                st.caption(f"Comes after {waited_for.keras_name} …")
+            elif is_on_its_way(spec):
+                waited_for = spec
+                show_download(spec)
+            else:
+                outcomes[spec] = outcome = get_outcome(photo, spec, policy, opened)
+                show_outcome(outcome, spec, top, seen)
+    if waited_for is None:
+        progress.empty()
+    return [outcomes[spec] for spec in specs if spec in outcomes], waited_for is not None
+
+
+def is_on_its_way(spec: ModelSpec) -> bool:
+    """Whether a model is being downloaded; begins with it if it may."""
+    downloads = shared.get_downloads()
+    download = downloads.get(spec)
+    if download is not None and download.is_under_way:
+        return True
+    has_failed = download is not None and download.status is Status.FAILED
+    if shared.is_here(spec) or shared.get_settings().offline or has_failed:
+        return False
+    downloads.start(spec)
+    return True
+
+
+@st.fragment(run_every=1.0)
+def show_download(spec: ModelSpec) -> None:
+    download = shared.get_downloads().get(spec)
+    if download is None or not download.is_under_way:
+        st.rerun(scope="app")
+    st.progress(*progress_words(download))
+
+
+def get_outcome(
+    photo: ChosenPhoto, spec: ModelSpec, policy: Resize, opened: shared.OpenPhoto
+) -> Answer | NoAnswer:
+    """Asks a model; what keeps it from answering is an outcome too."""
+    download = shared.get_downloads().get(spec)
+    if not shared.is_here(spec) and download is not None and download.status is Status.FAILED:
+        return NoAnswer(spec.name, "WeightsDownloadError", download.error)
+    try:
+        loaded = shared.get_store().is_loaded(spec)
+        with st.spinner("Looking …" if loaded else "Loading …", show_time=True):
+            return shared.get_answer(photo.sha256, photo.file, spec, policy, opened)
+    except VggDemoError as error:
+        return NoAnswer(spec.name, type(error).__name__, str(error))
+
+
+def show_outcome(
+    outcome: Answer | NoAnswer, spec: ModelSpec, top: int, seen: list[Prediction]
+) -> None:
+    """Fills a card; adds what it shows to what was seen, so that colours stay the same."""
+    if isinstance(outcome, Answer):
+        predictions = outcome.result.predictions(top)
+        seen.extend(predictions)
+        show_answer(outcome, predictions, charts.color_classes(seen))
+    else:
+        show_failure(outcome, spec)
+
+
+def show_failure(failure: NoAnswer, spec: ModelSpec) -> None:
+    if failure.error == WeightsMissingError.__name__ and shared.get_settings().offline:
+        st.markdown(":material/cloud_off: Not on this machine, and downloading is switched off.")
+        with st.popover("How to add it", type="tertiary"):
+            st.markdown(shared.escape(how_to_place(spec, shared.get_settings())))
+        return
+    st.error(shared.escape(failure.message), icon=":material/error:")
+    download = shared.get_downloads().get(spec)
+    if download is not None and download.status is Status.FAILED:
+        st.button(
+            "Try again",
+            key=f"again-{spec.name}",
+            icon=":material/download:",
+            on_click=shared.get_downloads().start,
+            args=(spec,),
+        )
+
+
+def show_answer(
+    answer: Answer, predictions: tuple[Prediction, ...], class_colors: dict[str, str]
+) -> None:
+    spec, result = answer.spec, answer.result
+    verdict = give_verdict(result)
+    first, second = headline(verdict)
+    st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
+    with st.container(horizontal=True, gap="small"):
+        if not verdict.is_sure:
+            label = "Unsure which one" if verdict.group else "Unsure"
+            st.badge(label, icon=":material/help:", color="orange")
+        if not result.weights.verified:
+            st.badge(
+                "Unverified weights",
+                icon=":material/gpp_maybe:",
+                color="orange",
+                help=f"{result.weights.file}: {unverified_words(spec)}.",
+            )
+    frame = charts.predictions_frame(predictions, load_labels(spec.labels))
+    st.altair_chart(
+        charts.top_chart(frame, shared.text_color(), class_colors), alt=chart_words(predictions)
+    )
+    accuracy = spec.accuracy
+    published = (
+        f"{accuracy.top1:.1f} %"
+        + (f" first, {accuracy.top5:.1f} % among five" if accuracy.top5 else "")
+        + f" ([{accuracy.test_set}]({accuracy.source}))"
+        if accuracy and accuracy.source.startswith("http")
+        else f"{accuracy.top1:.1f} % ({accuracy.test_set})"
+        if accuracy
+        else "no published figure at hand"
+    )
+    st.markdown(
+        f"**{1000 * answer.median_seconds:.0f} ms** a photo · "
+        f"{answer.memory_bytes / 1e6:,.0f} MB in memory"
+    )
+    with st.expander("More about this network"):
+        st.markdown(
+            f"- **Right:** {published}\n"
+            f"- **Parameters:** {spec.parameters:,} in a file of "
+            f"{spec.weights.size_bytes / 1e6:,.0f} MB\n"
+            f"- **Input:** {spec.input_size} × {spec.input_size} pixels, "
+            f"{PREPROCESSING_WORDS[spec.preprocessing]}\n"
+            f"- **Time:** median of {len(answer.runs)} runs of the loaded network; 19 of 20 take "
+            f"at most {1000 * answer.p95_seconds:.0f} ms"
+        )
+        if spec.is_embedded:
+            st.caption(scope(spec))

@@ -1,0 +1,78 @@
+"""What each model costs on this machine, against what it is known to achieve."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from vgg_demo import charts
+from vgg_demo.compare import Comparison, imagenet_top1, pareto_front
+from vgg_demo.registry import get_spec
+from vgg_demo.ui import shared
+from vgg_demo.ui.photo_input import ChosenPhoto
+
+
+def show_costs(comparison: Comparison, photo: ChosenPhoto) -> None:
+    """Shows time against accuracy as a chart and a table, and offers the table as CSV."""
+    if not comparison.answers:
+        return
+    st.subheader("What it costs here", anchor=False)
+    frame = charts.cost_frame(comparison.answers)
+    if len(frame) > 1:
+        front = pareto_front(comparison.answers)
+        names = ", ".join(get_spec(name).keras_name for name in front)
+        others = " For any other, one of these is at least as accurate, and faster."
+        st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
+        st.caption(
+            "Each network's published accuracy against the time that it takes here: the median "
+            "of some runs, and the line to what 19 of 20 runs keep to. The larger the point, the "
+            "more memory."
+        )
+        st.altair_chart(
+            charts.cost_chart(frame, shared.text_color()),
+            alt="Published accuracy against measured time, as in the table below",
+        )
+    without = [answer.spec for answer in comparison.answers if imagenet_top1(answer.spec) is None]
+    if without:
+        names = ", ".join(spec.keras_name for spec in without)
+        st.caption(f"Not in the chart, for want of a published ImageNet accuracy: {names}.")
+    rows = pd.DataFrame(comparison.rows())
+    table = rows.assign(
+        model=[answer.spec.keras_name for answer in comparison.answers],
+        top1=pd.Series([imagenet_top1(answer.spec) for answer in comparison.answers], dtype=float),
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_order=[
+            "model", "label", "probability", "median_ms", "p95_ms", "memory_mb", "parameters",
+            "size_mb", "top1",
+        ],
+        column_config={
+            "model": "Network",
+            "label": "First answer",
+            "probability": st.column_config.ProgressColumn(
+                "Probability", format="percent", min_value=0, max_value=1
+            ),
+            "median_ms": st.column_config.ProgressColumn(
+                "Median, ms", format="%.1f", min_value=0, max_value=float(rows["median_ms"].max())
+            ),
+            "p95_ms": st.column_config.NumberColumn("95th percentile, ms", format="%.1f"),
+            "memory_mb": st.column_config.ProgressColumn(
+                "Memory, MB", format="%.0f", min_value=0, max_value=float(rows["memory_mb"].max())
+            ),
+            "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
+            "size_mb": st.column_config.NumberColumn("File, MB", format="%.0f"),
+            "top1": st.column_config.NumberColumn("Top-1 on ImageNet, %", format="%.1f"),
+        },
+        alt="What each network answers and costs",
+    )  # fmt: skip
+    st.download_button(
+        "Table as CSV",
+        rows.to_csv(index=False),
+        file_name=f"{photo.file.rsplit('.', 1)[0]}.comparison.csv",
+        mime="text/csv",
+        icon=":material/table:",
+        on_click="ignore",
+    )

@@ -1,0 +1,102 @@
+"""Which models are compared: sets at hand, and pills to change them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from vgg_demo.errors import UnknownModelError
+from vgg_demo.registry import MODEL_SETS, MODELS, ModelSpec, get_spec
+from vgg_demo.ui import shared
+
+HERE = "On this machine"
+ALL = "All"
+PREFERRED = 5  # models of those on this machine that are chosen to begin with
+
+
+def choose_models() -> list[ModelSpec]:
+    """Offers sets of models, and the models of the chosen set as pills.
+
+    The URL holds the names as on the command line, with commas between them.
+
+    Returns:
+        The chosen models in the order of the pills.
+    """
+    here = [name for name in MODELS if shared.is_here(MODELS[name])]
+    if "models" not in st.session_state:
+        st.session_state["models"] = named_in_url() or here[:PREFERRED]
+    st.segmented_control(
+        "Networks to compare",
+        [HERE, *MODEL_SETS, ALL],
+        default=HERE,
+        required=True,
+        key="model_set",
+        on_change=take_set,
+        args=(here,),
+        wrap=True,
+    )
+    chosen: list[str] = st.session_state["models"]
+    offered = members(st.session_state["model_set"], here)
+    shown = [*offered, *(name for name in chosen if name not in offered)]
+    shown.sort(key=lambda name: name not in here)
+
+    def describe(name: str) -> str:
+        size = "" if name in here else f" · {MODELS[name].weights.size_bytes / 1e6:,.0f} MB"
+        return MODELS[name].keras_name + size
+
+    # A widget of its own for each set: its options are others.
+    key = f"pills-{st.session_state['model_set']}"
+    if key not in st.session_state:
+        st.session_state[key] = chosen
+    st.pills(
+        "Networks",
+        shown,
+        selection_mode="multi",
+        format_func=describe,
+        key=key,
+        on_change=take_pills,
+        args=(key,),
+        label_visibility="collapsed",
+        wrap=True,
+    )
+    if any(name not in here for name in shown):
+        st.caption("A size means that the network is not on this machine and is downloaded first.")
+    return [MODELS[name] for name in shown if name in st.session_state["models"]]
+
+
+def members(name: str, here: list[str]) -> tuple[str, ...]:
+    """Returns the names of the models of a set."""
+    if name == HERE:
+        return tuple(here)
+    return tuple(MODELS) if name == ALL else MODEL_SETS[name]
+
+
+def take_set(here: list[str]) -> None:
+    """Chooses the models of the set, but never all: that would be 15 GB."""
+    name = st.session_state["model_set"]
+    if name == HERE:
+        choose(here[:PREFERRED])
+    elif name != ALL:
+        choose(list(members(name, here)))
+    st.session_state.pop(f"pills-{name}", None)
+
+
+def take_pills(key: str) -> None:
+    choose(st.session_state[key])
+
+
+def choose(names: list[str]) -> None:
+    st.session_state["models"] = names
+    st.session_state["comparing"] = False
+    st.query_params["models"] = ",".join(names)
+
+
+def named_in_url() -> list[str]:
+    names = st.query_params.get("models", "").split(",")
+    try:
+        return [get_spec(name).name for name in names if name.strip()]
+    except UnknownModelError as error:
+        st.warning(
+            f"The address asks for a model that does not exist, “{shared.escape(error.name)}”.",
+            icon=":material/link_off:",
+        )
+        return []
