@@ -93,12 +93,15 @@ def preprocessing_of(module: ModuleType) -> str:
 
 
 def cam_layer(model: keras.Model) -> str:
-    """Returns the last layer whose output still has spatial extent."""
-    for layer in reversed(model.layers):
-        shape = layer.output.shape
+    """Returns the last operation whose output still has spatial extent.
+
+    Not every operation is a layer: ConvNeXt ends its blocks with a plain sum.
+    """
+    for operation in reversed(model.operations):
+        shape = operation.output.shape
         if len(shape) == 4 and shape[1] > 1 and shape[2] > 1:
-            return layer.name
-    raise RuntimeError(f"{model.name} has no layer with spatial extent")
+            return operation.name
+    raise RuntimeError(f"{model.name} has nothing with spatial extent")
 
 
 def facts(name: str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class ModelSpec:
         preprocessing: How pixels become input.
         crop_fraction: Side of the centre crop over the scaled short side, in (0, 1].
         parameters: Number of weights, trained or not.
-        cam_layer: Last layer whose output has spatial extent.
+        cam_layer: Name of the last layer or other operation whose output has spatial extent.
         weights: The official weight file.
         accuracy: Published accuracy, where a source is at hand.
     """

@@ -1,0 +1,90 @@
+"""Our networks are Keras's networks: what is built, for every model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+from keras.src.utils import file_utils
+
+from vgg_demo.engine import build_unfilled, load_engine
+from vgg_demo.labels import load_labels
+from vgg_demo.photo import open_photo
+from vgg_demo.preprocess import prepare
+from vgg_demo.registry import MODELS, ModelSpec
+
+KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
+
+
+@pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
+def test_what_is_built_is_what_keras_builds(spec: ModelSpec) -> None:
+    """But for the softmax at the end, which is ours, layer by layer the same."""
+    ours = build_unfilled(spec)
+    # MobileNetV3's size is open unless it is given or weights are asked for.
+    size = {"input_shape": (224, 224, 3)} if spec.module == "mobilenet_v3" else {}
+    with keras.StatelessScope(initialize_variables=False):
+        theirs = getattr(keras.applications, spec.keras_name)(weights=None, **size)
+    assert ours.count_params() == theirs.count_params() == spec.parameters
+    assert ours.input_shape == theirs.input_shape == (None, spec.input_size, spec.input_size, 3)
+    assert ours.output_shape == theirs.output_shape == (None, len(load_labels(spec.labels)))
+    assert [layer_facts(layer) for layer in ours.layers] == [
+        layer_facts(layer) for layer in theirs.layers
+    ]
+
+
+def layer_facts(layer: keras.Layer) -> tuple[object, ...]:
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    settings = {key: layer.get_config().get(key) for key in ("strides", "padding", "epsilon")}
+    return type(layer).__name__, str(layer.output.shape), shapes, settings
+
+
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+def test_the_cam_layer_is_the_last_with_extent_before_the_classes(spec: ModelSpec) -> None:
+    model = build_unfilled(spec)
+    operations = {operation.name: operation for operation in model.operations}
+    output = operations[spec.cam_layer].output
+    assert len(output.shape) == 4
+    assert output.shape[1] == output.shape[2] > 1
+    names = list(operations)
+    for name in names[names.index(spec.cam_layer) + 1 :]:
+        later = operations[name].output.shape
+        assert len(later) < 4 or later[1] == 1
+    # The classes are made of it and of nothing else: the rest is a network of its own.
+    rest = keras.Model(output, model.output)
+    assert rest.output_shape == (None, len(load_labels(spec.labels)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
+def test_the_same_values_give_the_same_answer(
+    spec: ModelSpec, photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Keras's own first values, from a file that Keras wrote."""
+    keras.utils.set_random_seed(0)
+    build = getattr(keras.applications, spec.keras_name)
+    size = {"input_shape": (spec.input_size, spec.input_size, 3)}
+    stock = build(weights=None, classifier_activation=None, **size)
+    if spec.module == "efficientnet":
+        # Its files hold the normalisation of ImageNet, and Keras adds a layer for them.
+        values = [
+            np.array([0.485, 0.456, 0.406], np.float32),
+            np.array([0.229, 0.224, 0.225], np.float32) ** 2,
+            np.zeros((), np.int32),
+        ]
+        stock.set_weights(values + stock.get_weights()[3:])
+    path = tmp_path / spec.weights.name
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, stock)
+    if spec.module == "efficientnet":
+        monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
+        stock = build(weights="imagenet", classifier_activation=None)
+    batch = prepare(open_photo(photos["dog"]).image, spec)
+    theirs = stock.predict(batch, verbose=0)
+    ours = load_engine(spec, path).logits(batch)
+    path.unlink()
+    assert theirs.std() > 0
+    assert np.abs(ours - theirs).max() < 1e-4 * theirs.std()
