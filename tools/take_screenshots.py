@@ -2,17 +2,18 @@
 
     python tools/take_screenshots.py http://localhost:8501
 
-Run the app offline with MobileNetV2's weights in VGG_DEMO_WEIGHTS_DIR: the pictures show
-a model that is really there. Needs Chromium.
+Run the app offline with the weights of MobileNetV2 and MobileNetV3Small in
+VGG_DEMO_WEIGHTS_DIR: the pictures show models that are really there. Needs Chromium.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 IMAGES = Path("docs/images")
 DESKTOP = {"width": 1280, "height": 1000}
@@ -29,14 +30,31 @@ def take(browser: Browser, url: str, name: str, example: str, size: dict, scheme
     expect(page.get_by_test_id("stVegaLiteChart").get_by_text("100%")).to_be_visible(
         timeout=TIMEOUT
     )
+    picture(page, size, name)
+    context.close()
+
+
+def take_comparison(browser: Browser, url: str, name: str, example: str) -> None:
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{url}/compare")
+    page.get_by_role("button", name=example, exact=True).click(timeout=TIMEOUT)
+    page.locator("[data-test-script-state=notRunning]").wait_for(timeout=TIMEOUT)
+    page.get_by_role("button", name=re.compile("^Compare")).click(timeout=TIMEOUT)
+    expect(page.get_by_role("button", name="Table as CSV")).to_be_visible(timeout=TIMEOUT)
+    picture(page, DESKTOP, name)
+    context.close()
+
+
+def picture(page: Page, size: dict, name: str) -> None:
+    """Takes a picture of the whole page."""
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=TIMEOUT)
     main = page.get_by_test_id("stMainBlockContainer")
     height = main.evaluate("element => element.scrollHeight")
     page.set_viewport_size({"width": size["width"], "height": height})
     page.mouse.move(0, 0)
-    page.wait_for_timeout(1_000)  # the chart is drawn anew after a resize
+    page.wait_for_timeout(1_000)  # charts are drawn anew after a resize
     page.screenshot(path=IMAGES / f"{name}.png")
-    context.close()
 
 
 def main() -> None:
@@ -48,6 +66,7 @@ def main() -> None:
         take(browser, url, "classify-light", "Dog", DESKTOP, "light")
         take(browser, url, "classify-dark", "Cat", DESKTOP, "dark")
         take(browser, url, "classify-phone", "Parrot", PHONE, "light")
+        take_comparison(browser, url, "compare-light", "Dog")
         browser.close()
 
 
