@@ -164,15 +164,27 @@ def _comparable(
     if sets[0] == sets[1]:
         return one.probabilities, other.probabilities
     fewer = min(sets, key=len)
-    return _over(fewer, one.probabilities, sets[0]), _over(fewer, other.probabilities, sets[1])
+    return (
+        over_outcomes(fewer, one.probabilities, sets[0]),
+        over_outcomes(fewer, other.probabilities, sets[1]),
+    )
 
 
-def _over(
+def over_outcomes(
     outcomes: tuple[ClassLabel, ...],
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],
 ) -> NDArray[np.float64]:
-    """Adds probabilities up to given classes and, last, to "none of these"."""
+    """Adds probabilities up to coarser outcomes.
+
+    Args:
+        outcomes: Classes that the given ones may be kinds of.
+        probabilities: float64 (classes,), summing to 1.
+        labels: The classes in the same order.
+
+    Returns:
+        float64 (outcomes + 1,), summing to 1; the last is for "none of these".
+    """
     outcome = _outcome_of(labels, outcomes)
     return np.bincount(outcome, probabilities, len(outcomes) + 1).astype(np.float64)
 

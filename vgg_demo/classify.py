@@ -12,7 +12,7 @@ from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Seconds
-from vgg_demo.store import ModelStore
+from vgg_demo.store import LoadedModel, ModelStore
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -63,13 +63,20 @@ def classify_photo(
     Raises:
         ModelError: If the model cannot be loaded.
     """
+    with store.use(spec) as model:
+        return classify_with(model, photo, policy=policy)
+
+
+def classify_with(
+    model: LoadedModel, photo: Photo, *, policy: Resize = Resize.CROP
+) -> Classification:
+    """Says what a model that is at hand makes of an opened photo."""
+    spec = model.engine.spec
     started = time.perf_counter()
     batch = prepare(photo.image, spec, policy)
     prepared = time.perf_counter()
-    with store.use(spec) as model:
-        loaded = time.perf_counter()
-        (logits,) = model.engine.logits(batch)
-        answered = time.perf_counter()
+    (logits,) = model.engine.logits(batch)
+    answered = time.perf_counter()
     probabilities = softmax(logits)
     probabilities.flags.writeable = False
     return Classification(
@@ -81,8 +88,6 @@ def classify_photo(
         resize=policy.value,
         probabilities=probabilities,
         seconds=Seconds(
-            decode=photo.seconds,
-            prepare=prepared - started,
-            inference=answered - loaded,
+            decode=photo.seconds, prepare=prepared - started, inference=answered - prepared
         ),
     )

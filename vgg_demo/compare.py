@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.agreement import Consensus, Ensemble, average, distances, find_consensus
-from vgg_demo.classify import classify_photo
+from vgg_demo.classify import classify_with
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize, prepare
@@ -116,9 +116,8 @@ def ask(
     if repeat < 1:
         raise ValueError(f"repeat is {repeat}; it must be 1 or more")
     batch = prepare(photo.image, spec, policy)
-    # In one block, so that no other model takes its place between the answer and the runs.
     with store.use(spec) as model:
-        result = classify_photo(photo, spec, store, policy=policy)
+        result = classify_with(model, photo, policy=policy)
         runs = []
         for _ in range(repeat):
             started = time.perf_counter()

@@ -40,10 +40,10 @@ class LoadedModel:
 
 @dataclass(slots=True)
 class _Shelf:
-    """A loaded model's place in the store, and the threads that use it."""
+    """A loaded model's place in the store."""
 
     model: LoadedModel
-    users: list[int]
+    users: int = 0
 
 
 class ModelStore:
@@ -64,6 +64,7 @@ class ModelStore:
         self._settings = settings
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # least recently used first
         self._changed = threading.Condition()
+        self._borrowed = threading.local()  # in each thread, the name of the model that it uses
         self._wanted: dict[str, threading.Lock] = {}
         self._loading = threading.Lock()
         self._room_bytes: int | None = None
@@ -83,15 +84,21 @@ class ModelStore:
             WeightsError: If the weights cannot be had.
             MemoryBudgetError: If the budget has no room for the model, however few others
                 are loaded.
-            RuntimeError: If the block itself asks for a second model, and there is room for
-                one of them only.
+            RuntimeError: If the block itself asks for a model. Where there is no room for
+                both, it would wait for its own end.
         """
+        if getattr(self._borrowed, "name", None) is not None:
+            raise RuntimeError(
+                f"{spec.name} was asked for in a block that uses {self._borrowed.name}"
+            )
         shelf = self._take(spec) or self._fill(spec, on_progress)
+        self._borrowed.name = spec.name
         try:
             yield shelf.model
         finally:
+            self._borrowed.name = None
             with self._changed:
-                shelf.users.remove(threading.get_ident())
+                shelf.users -= 1
                 self._changed.notify_all()
 
     def is_loaded(self, spec: ModelSpec) -> bool:
@@ -101,13 +108,16 @@ class ModelStore:
     def check_fits(self, spec: ModelSpec) -> None:
         """Makes sure, before anything is downloaded, that a model can be loaded here.
 
+        It is the size of its numbers that counts: what loading took can be too high, since
+        others use memory meanwhile, and nobody is to be sent away for that.
+
         Raises:
             MemoryBudgetError: If the budget has no room for it, even alone.
         """
         room = self._room()
-        if not spec.is_embedded and self._size_bytes(spec) > room:
+        if not spec.is_embedded and spec.weights.size_bytes > room:
             raise MemoryBudgetError(
-                f"{spec.keras_name} takes {self._size_bytes(spec) / 1e6:,.0f} MB of memory. This "
+                f"{spec.keras_name} takes {spec.weights.size_bytes / 1e6:,.0f} MB of memory. This "
                 f"program may use {self._settings.memory_bytes / 1e6:,.0f} MB "
                 f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for models. "
                 "Choose a smaller model, or raise the limit where there is more memory."
@@ -125,7 +135,7 @@ class ModelStore:
         with self._changed:
             shelf = self._shelves.get(spec.name)
             if shelf is not None:
-                shelf.users.append(threading.get_ident())
+                shelf.users += 1
                 self._shelves.move_to_end(spec.name)
             return shelf
 
@@ -149,7 +159,7 @@ class ModelStore:
                 self._damaged[file] = str(error)
                 raise
             with self._changed:
-                shelf = self._shelves[spec.name] = _Shelf(model, [threading.get_ident()])
+                shelf = self._shelves[spec.name] = _Shelf(model, users=1)
                 return shelf
 
     def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> LoadedModel:
@@ -183,12 +193,7 @@ class ModelStore:
         leaving: list[_Shelf] = []
         with self._changed:
             while (others := self._others()) and not self._has_room(spec, others.values()):
-                name, shelf = min(others.items(), key=lambda other: bool(other[1].users))
-                if threading.get_ident() in shelf.users:
-                    raise RuntimeError(
-                        f"{spec.name} was asked for in a block that uses {name}, and there is no "
-                        "room for both"
-                    )
+                name = min(others, key=lambda name: others[name].users > 0)
                 # Gone at once, so that nobody else begins to use it meanwhile.
                 leaving.append(self._shelves.pop(name))
             self._changed.wait_for(lambda: not any(shelf.users for shelf in leaving))

@@ -15,6 +15,7 @@ from vgg_demo.agreement import (
     distances,
     find_consensus,
     jensen_shannon_distance,
+    over_outcomes,
 )
 from vgg_demo.classify import softmax
 from vgg_demo.labels import load_labels
@@ -140,6 +141,15 @@ def test_no_detour_is_shorter(one: np.ndarray, other: np.ndarray, third: np.ndar
     p, q, r = softmax(one), softmax(other), softmax(third)
     detour = jensen_shannon_distance(p, r) + jensen_shannon_distance(r, q)
     assert jensen_shannon_distance(p, q) <= detour + 1e-6
+
+
+@given(hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40)))
+def test_rolled_up_probabilities_still_sum_to_one(scores: np.ndarray) -> None:
+    outcomes = load_labels("cifar10")
+    rolled_up = over_outcomes(outcomes, softmax(scores), IMAGENET)
+    assert rolled_up.shape == (11,)
+    assert (rolled_up >= 0).all()
+    assert rolled_up.sum() == pytest.approx(1)
 
 
 def test_a_known_distance() -> None:

@@ -146,24 +146,24 @@ def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
     in_use, go_on = threading.Event(), threading.Event()
     answers = []
 
-    def use_both_slowly() -> None:
+    def use_slowly() -> None:
         with store.use(A) as model:
             in_use.set()
             assert go_on.wait(60)
             answers.append(model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape)
 
-    user = threading.Thread(target=use_both_slowly)
+    user = threading.Thread(target=use_slowly)
     user.start()
     assert in_use.wait(60)
     load(store, C)  # B goes, which nobody uses, though A was there before
     assert loaded(store) == "ac"
-    with store.use(C):
-        other = threading.Thread(target=load, args=(store, B))
-        other.start()
-        wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
-        assert store.use(C).__enter__().engine.spec is C  # nobody else waits
-        go_on.set()
-        other.join(60)
+    other = threading.Thread(target=load, args=(store, B))
+    other.start()
+    wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
+    load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
+    assert other.is_alive()
+    go_on.set()
+    other.join(60)
     assert answers == [(1, 10)]
     assert loaded(store) == "bc"
     user.join()
@@ -177,10 +177,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
     raise AssertionError("waited in vain")
 
 
-def test_a_block_that_would_wait_for_itself(store: ModelStore) -> None:
-    with store.use(A), store.use(B), pytest.raises(RuntimeError, match="no room for both"):
-        load(store, C)
-    load(store, C)
+@pytest.mark.parametrize("spec", [A, B, MINI_VGG], ids=["the same", "another", "embedded"])
+def test_a_block_that_could_wait_for_itself(store: ModelStore, spec: ModelSpec) -> None:
+    load(store, A, B, MINI_VGG)
+    with store.use(A), pytest.raises(RuntimeError, match="in a block that uses a"):
+        load(store, spec)
+    load(store, spec)
 
 
 def test_without_memory_for_loading(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
