@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -141,32 +142,43 @@ def test_sizes_are_corrected_by_what_loading_took(
     assert loaded(store) == "b"
 
 
-def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
-    load(store, B)
-    in_use, go_on = threading.Event(), threading.Event()
-    answers = []
+@contextmanager
+def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Event]:
+    """Has another thread use a model until the event is set, or the block ends."""
+    in_use, let_go = threading.Event(), threading.Event()
 
-    def use_slowly() -> None:
-        with store.use(A) as model:
+    def use() -> None:
+        with store.use(spec) as model:
             in_use.set()
-            assert go_on.wait(60)
-            answers.append(model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape)
+            assert let_go.wait(60)
+            assert model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
 
-    user = threading.Thread(target=use_slowly)
-    user.start()
+    thread = threading.Thread(target=use)
+    thread.start()
     assert in_use.wait(60)
-    load(store, C)  # B goes, which nobody uses, though A was there before
+    yield let_go
+    let_go.set()
+    thread.join(60)
+
+
+def test_what_nobody_uses_goes_first(store: ModelStore) -> None:
+    load(store, A, B)
+    with used_elsewhere(store, A):
+        load(store, B, C)
     assert loaded(store) == "ac"
-    other = threading.Thread(target=load, args=(store, B))
-    other.start()
-    wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
-    load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
-    assert other.is_alive()
-    go_on.set()
-    other.join(60)
-    assert answers == [(1, 10)]
-    assert loaded(store) == "bc"
-    user.join()
+
+
+def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
+    load(store, MINI_VGG)
+    with used_elsewhere(store, A) as let_go_of_a, used_elsewhere(store, C):
+        other = threading.Thread(target=load, args=(store, B))
+        other.start()
+        wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
+        load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
+        assert other.is_alive()
+        let_go_of_a.set()
+        other.join(60)
+        assert loaded(store) == "bc"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
