@@ -49,6 +49,7 @@ def keras_classics(folder: Path) -> float:
 
 def keras_one_after_another(folder: Path, names: tuple[str, ...]) -> float:
     """Loads each model as Keras's documentation does, and lets go of it."""
+    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # `vgg_demo` sets it when imported
     import keras
 
     for name in names:

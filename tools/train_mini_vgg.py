@@ -4,7 +4,7 @@
 
 ``path/to/cifar10`` holds ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe
 is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and told in
-``vgg_demo/data/mini_vgg.md``. About an hour and a half on two cores with bfloat16 arithmetic.
+``vgg_demo/data/mini_vgg.md``. Some two hours on two cores with bfloat16 arithmetic.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vgg_demo.mini_vgg import build_mini_vgg
 HELD_OUT = 1_000  # training images kept aside to fit the temperature
 PEAK_LEARNING_RATE = 0.3
 AVERAGING_LEARNING_RATE = 0.06  # a fifth of the peak, as for VGG-16 in the paper
-SETTLING_EPOCHS = 2  # at that rate, before the first weights that count
+SETTLING_EPOCHS = 2  # on the way up to that rate, before the first weights that count
 STATISTICS_BATCHES = 60
 WEIGHT_DECAY = 5e-3  # Keras decays outside the momentum: this is 5e-4 in most papers
 LABEL_SMOOTHING = 0.1
@@ -239,6 +239,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
+    if args.averaged_epochs <= SETTLING_EPOCHS:
+        parser.error(f"--averaged-epochs must be more than {SETTLING_EPOCHS}")
 
     images, labels = load_images(args.cifar10 / "train")
     order = np.random.default_rng(args.seed).permutation(len(labels))

@@ -51,8 +51,8 @@ def top_chart(
     Args:
         frame: From `predictions_frame`.
         text_color: Of the names and numbers, as CSS.
-        class_colors: A colour for each WordNet ID, for charts side by side, whose bars then
-            begin at the same place; without it the best stands out.
+        class_colors: A colour for each WordNet ID (else grey), for charts side by side, whose
+            bars then begin at the same place; without it the best stands out.
     """
     width = {} if class_colors is None else {"minExtent": NAME_WIDTH, "maxExtent": NAME_WIDTH}
     base = alt.Chart(frame).encode(
@@ -78,7 +78,7 @@ def top_chart(
         is_best = alt.condition("datum.rank == 1", alt.value(1.0), alt.value(0.55))
         bars = bars.encode(opacity=is_best)
     else:
-        colors = [class_colors[wnid] for wnid in frame["wnid"]]
+        colors = [class_colors.get(wnid, OTHER_COLOR) for wnid in frame["wnid"]]
         scale = alt.Scale(domain=frame["wnid"].tolist(), range=colors)
         bars = bars.encode(color=alt.Color("wnid:N", scale=scale, legend=None))
     # The numbers stand in a column of their own: the labels of an axis on the right.

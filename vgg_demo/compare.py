@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.agreement import Consensus, Ensemble, average, distances, find_consensus
-from vgg_demo.classify import classify_with
+from vgg_demo.classify import classify_prepared, prepare_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
-from vgg_demo.preprocess import Resize, prepare
+from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.results import SCHEMA, Classification
 from vgg_demo.store import ModelStore
@@ -48,7 +48,7 @@ class Answer:
 
     @property
     def p95_seconds(self) -> float:
-        """The time that 19 of 20 runs keep to, interpolated between runs."""
+        """The 95th percentile of the runs, interpolated between them."""
         return float(np.percentile(self.runs, 95))
 
 
@@ -115,14 +115,15 @@ def ask(
     """
     if repeat < 1:
         raise ValueError(f"repeat is {repeat}; it must be 1 or more")
-    batch = prepare(photo.image, spec, policy)
+    prepared = prepare_photo(photo, spec, policy)
     with store.use(spec) as model:
-        result = classify_with(model, photo, policy=policy)
+        result = classify_prepared(prepared, model)
         runs = []
-        for _ in range(repeat):
-            started = time.perf_counter()
-            model.engine.logits(batch)
-            runs.append(time.perf_counter() - started)
+        with store.measuring:
+            for _ in range(repeat):
+                started = time.perf_counter()
+                model.engine.logits(prepared.batch)
+                runs.append(time.perf_counter() - started)
         return Answer(result, tuple(runs), model.size_bytes)
 
 
@@ -233,19 +234,20 @@ def _answer_to_dict(answer: Answer, top: int) -> dict[str, Any]:
 
 
 def _answer_to_row(answer: Answer) -> dict[str, Any]:
-    spec, (first,) = answer.spec, answer.result.predictions(1)
+    spec, verdict = answer.spec, give_verdict(answer.result)
     accuracy = spec.accuracy
     return {
         "model": spec.name,
-        "label": first.label,
-        "wnid": first.wnid,
-        "probability": first.probability,
-        "sure": give_verdict(answer.result).is_sure,
+        "label": verdict.winner.label,
+        "wnid": verdict.winner.wnid,
+        "probability": verdict.probability,
+        "sure": verdict.is_sure,
+        "verdict": one_line(verdict),
         "median_ms": 1000 * answer.median_seconds,
         "p95_ms": 1000 * answer.p95_seconds,
         "memory_mb": answer.memory_bytes / 1e6,
         "parameters": spec.parameters,
-        "size_mb": spec.weights.size_bytes / 1e6,
+        "weights_mb": spec.weights.size_bytes / 1e6,
         "top1": accuracy.top1 if accuracy else None,
         "top5": accuracy.top5 if accuracy else None,
         "test_set": accuracy.test_set if accuracy else None,

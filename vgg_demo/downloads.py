@@ -13,6 +13,7 @@ from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 
 THREAD_NAME = "download-"
+SERVER = "server"  # who waits for what no visitor asked for
 STOP_SECONDS = 5.0
 
 
@@ -32,48 +33,79 @@ class Download:
     Attributes:
         status: Where it stands.
         progress: How far it has come; None until the first bytes arrive.
-        error: Why it failed; empty otherwise.
+        error: Why it failed; None otherwise.
     """
 
     status: Status
     progress: Progress | None = None
-    error: str = ""
+    error: VggDemoError | None = None
 
     @property
     def is_under_way(self) -> bool:
         return self.status in (Status.RUNNING, Status.LOADING)
 
 
+@dataclass(slots=True)
+class _Run:
+    """A download that was started, who waits for it, and its thread."""
+
+    download: Download
+    waiting: set[str]
+    ended: threading.Event
+    thread: threading.Thread | None = None
+
+
 class Downloads:
     """The downloads of one server, one per model. Safe to use from any thread.
 
-    A download ends with its model in the store, so that who waited for it waits no more.
+    A download ends with its model in the store, so that who waited for it waits no more. It
+    is given up when nobody waits for it any more.
     """
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._downloads: dict[str, Download] = {}
-        self._threads: dict[str, threading.Thread] = {}
+        self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
 
-    def start(self, spec: ModelSpec) -> None:
-        """Starts a download in a thread of its own, unless it runs already."""
+    def start(self, spec: ModelSpec, waiting: str = SERVER) -> None:
+        """Starts a download in a thread of its own, unless it runs already.
+
+        Args:
+            spec: The model.
+            waiting: Who waits for it: a visitor, or the server itself, which waits to the end.
+        """
         with self._lock:
-            current = self._downloads.get(spec.name)
-            if current is not None and current.is_under_way:
+            run = self._runs.get(spec.name)
+            if run is not None and run.download.is_under_way:
+                run.waiting.add(waiting)
                 return
-            self._downloads[spec.name] = Download(Status.RUNNING)
-            thread = threading.Thread(
-                target=self._run, args=(spec,), name=THREAD_NAME + spec.name, daemon=True
+            run = _Run(Download(Status.RUNNING), {waiting}, threading.Event())
+            self._runs[spec.name] = run
+            run.thread = threading.Thread(
+                target=self._fetch, args=(spec, run), name=THREAD_NAME + spec.name, daemon=True
             )
-            self._threads[spec.name] = thread
-            thread.start()
+            run.thread.start()
+
+    def leave(self, spec: ModelSpec, waiting: str) -> None:
+        """Says that somebody does not wait for a download any more.
+
+        If it was the last, the download is forgotten at once, and its thread ends at its next
+        piece.
+        """
+        with self._lock:
+            run = self._runs.get(spec.name)
+            if run is None or not run.download.is_under_way:
+                return
+            run.waiting.discard(waiting)
+            if not run.waiting:
+                run.ended.set()
+                del self._runs[spec.name]
 
     def get(self, spec: ModelSpec) -> Download | None:
-        """Returns how a model's download stands; None if it was never started."""
-        return self._downloads.get(spec.name)
+        """Returns how a model's download stands; None if there is none."""
+        run = self._runs.get(spec.name)
+        return run.download if run is not None else None
 
     def stop(self) -> None:
         """Asks all downloads to end and waits for `STOP_SECONDS`.
@@ -81,32 +113,29 @@ class Downloads:
         Each throws away what it has at its next piece; one that waits for its server longer
         than that leaves a folder, which the next download of the same file removes.
         """
-        self._stopping.set()
-        for thread in tuple(self._threads.values()):
-            thread.join(STOP_SECONDS)
+        runs = tuple(self._runs.values())
+        for run in runs:
+            run.ended.set()
+        for run in runs:
+            if run.thread is not None:
+                run.thread.join(STOP_SECONDS)
 
-    def _run(self, spec: ModelSpec) -> None:
-        def show(progress: Progress) -> None:
-            self._check_stopping()
-            self._set(spec, Download(Status.RUNNING, progress))
+    def _fetch(self, spec: ModelSpec, run: _Run) -> None:
+        def show(progress: Progress | None) -> None:
+            if run.ended.is_set():
+                raise WeightsDownloadError("The download was ended. Try again.")
+            run.download = Download(Status.RUNNING, progress)
 
-        outcome = Download(Status.FAILED, error="The download ended unexpectedly. Try again.")
+        unexpected = WeightsDownloadError("The download ended unexpectedly. Try again.")
+        outcome = Download(Status.FAILED, error=unexpected)
         try:
             self._store.check_fits(spec)
             ensure_weights(spec, self._settings, show)
-            self._check_stopping()
-            self._set(spec, Download(Status.LOADING))
+            show(None)
+            run.download = Download(Status.LOADING)
             with self._store.use(spec):
                 outcome = Download(Status.DONE)
         except VggDemoError as error:
-            outcome = Download(Status.FAILED, error=str(error))
+            outcome = Download(Status.FAILED, error=error)
         finally:  # whatever happens, no visitor waits for ever
-            self._set(spec, outcome)
-
-    def _check_stopping(self) -> None:
-        if self._stopping.is_set():
-            raise WeightsDownloadError("The download was ended with the server.")
-
-    def _set(self, spec: ModelSpec, download: Download) -> None:
-        with self._lock:
-            self._downloads[spec.name] = download
+            run.download = outcome

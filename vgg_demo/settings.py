@@ -92,7 +92,7 @@ class Settings:
 def _read_memory(megabytes: str) -> int:
     if not megabytes:
         return default_memory_bytes()
-    if not (megabytes.isascii() and megabytes.isdecimal()):
+    if not (megabytes.isascii() and megabytes.isdecimal() and len(megabytes) < 10):
         raise SettingsError(
             f"VGG_DEMO_MEMORY_MB is {megabytes[:60]!r}; it must be a whole number of megabytes, "
             "such as 1600."

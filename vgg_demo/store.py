@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
+import traceback
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vgg_demo.engine import Engine
+
+FLOAT32_BYTES = 4
+
+RELEASE_SECONDS = 1.0
+RELEASE_TRIES = 20
+"""How long, and how often meanwhile, it is looked whether a model that has to go has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +67,16 @@ class ModelStore:
     What the store finds out about a weight file holds until the file changes: an unchanged
     file is hashed once, and a damaged one is tried once. Every method may be called from any
     thread.
+
+    Attributes:
+        measuring: Held by who measures time, so that no two do at once.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # least recently used first
         self._changed = threading.Condition()
+        self.measuring = threading.Lock()
         self._borrowed = threading.local()  # in each thread, the name of the model that it uses
         self._wanted: dict[str, threading.Lock] = {}
         self._loading = threading.Lock()
@@ -115,9 +128,9 @@ class ModelStore:
             MemoryBudgetError: If the budget has no room for it, even alone.
         """
         room = self._room()
-        if not spec.is_embedded and spec.weights.size_bytes > room:
+        if not spec.is_embedded and _least_bytes(spec) > room:
             raise MemoryBudgetError(
-                f"{spec.keras_name} takes {spec.weights.size_bytes / 1e6:,.0f} MB of memory. This "
+                f"{spec.keras_name} takes {_least_bytes(spec) / 1e6:,.0f} MB of memory. This "
                 f"program may use {self._settings.memory_bytes / 1e6:,.0f} MB "
                 f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for models. "
                 "Choose a smaller model, or raise the limit where there is more memory."
@@ -143,7 +156,7 @@ class ModelStore:
         with self._wanted.setdefault(spec.name, threading.Lock()):
             if shelf := self._take(spec):
                 return shelf
-            # Everything that can fail does so before any other model has to go.
+            # What can fail without loading does so before any other model has to go.
             self.check_fits(spec)
             path = ensure_weights(spec, self._settings, on_progress)
             file = (spec, FileState.of(path))
@@ -151,52 +164,69 @@ class ModelStore:
                 raise WeightsCorruptError(self._damaged[file])
             if file not in self._inspected:
                 self._inspected[file] = inspect_weights(path, spec)
-            try:
-                with self._loading:
-                    self._make_room(spec)
-                    model = self._load(spec, path, self._inspected[file])
-            except WeightsCorruptError as error:
-                self._damaged[file] = str(error)
-                raise
-            with self._changed:
-                shelf = self._shelves[spec.name] = _Shelf(model, users=1)
-                return shelf
+            with self._loading:
+                self._make_room(spec)
+                try:
+                    return self._load(spec, path, self._inspected[file])
+                except WeightsCorruptError as error:
+                    self._damaged[file] = str(error)
+                    raise
 
-    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> LoadedModel:
+    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> _Shelf:
         from vgg_demo.engine import load_engine
 
         before = memory.used_bytes()
         try:
             engine = load_engine(spec, path)
-        except MemoryError as error:
+        except (MemoryError, WeightsCorruptError) as error:
+            # What was half filled hangs on the frames of the error.
+            traceback.clear_frames(error.__traceback__)
             memory.give_back()
+            if isinstance(error, WeightsCorruptError):
+                raise
             raise MemoryBudgetError(
                 f"Loading {spec.keras_name} took more memory than there is. Choose a smaller "
                 "model, or close other programs on this machine."
             ) from error
         # Freed memory that was not handed back and is used again does not show as growth.
         grown = memory.used_bytes() - before
-        self._sizes[spec.name] = max(grown, spec.weights.size_bytes)
-        return LoadedModel(engine, weights, self._sizes[spec.name])
+        self._sizes[spec.name] = size_bytes = max(grown, _least_bytes(spec))
+        with self._changed:
+            shelf = self._shelves[spec.name] = _Shelf(
+                LoadedModel(engine, weights, size_bytes), users=1
+            )
+            # It may have taken more than was thought; what nobody uses makes up for it.
+            for name, other in self._others().items():
+                if not other.users and not self._has_room(None):
+                    del self._shelves[name]
+        return shelf
 
     def _size_bytes(self, spec: ModelSpec) -> int:
         """What loading a model took, or before that the size of its numbers."""
-        return self._sizes.get(spec.name, spec.weights.size_bytes)
+        return self._sizes.get(spec.name, _least_bytes(spec))
 
     def _make_room(self, spec: ModelSpec) -> None:
         """Lets go of models until a new one fits."""
-        if not spec.is_embedded:
-            self._evict_for(spec)  # in a call of its own: nothing here refers to what has gone
+        if spec.is_embedded:
+            return
+        gone = self._evict_for(spec)
+        memory.give_back()
+        # A last user has let go, but its thread may not have come to dropping the reference.
+        for _ in range(RELEASE_TRIES):
+            if not any(engine() for engine in gone):
+                break
+            time.sleep(RELEASE_SECONDS / RELEASE_TRIES)
             memory.give_back()
 
-    def _evict_for(self, spec: ModelSpec) -> None:
+    def _evict_for(self, spec: ModelSpec) -> list[weakref.ref[Engine]]:
         leaving: list[_Shelf] = []
         with self._changed:
-            while (others := self._others()) and not self._has_room(spec, others.values()):
+            while (others := self._others()) and not self._has_room(spec):
                 name = min(others, key=lambda name: others[name].users > 0)
                 # Gone at once, so that nobody else begins to use it meanwhile.
                 leaving.append(self._shelves.pop(name))
             self._changed.wait_for(lambda: not any(shelf.users for shelf in leaving))
+        return [weakref.ref(shelf.model.engine) for shelf in leaving]
 
     def _others(self) -> dict[str, _Shelf]:
         """Returns what can go, the least recently used first."""
@@ -206,6 +236,11 @@ class ModelStore:
             if not shelf.model.engine.spec.is_embedded
         }
 
-    def _has_room(self, spec: ModelSpec, others: Iterable[_Shelf]) -> bool:
-        taken = sum(shelf.model.size_bytes for shelf in others)
-        return taken + self._size_bytes(spec) <= self._room()
+    def _has_room(self, spec: ModelSpec | None) -> bool:
+        """Whether what is loaded keeps to the budget, with one more model if there is one."""
+        taken = sum(shelf.model.size_bytes for shelf in self._others().values())
+        return taken + (self._size_bytes(spec) if spec else 0) <= self._room()
+
+
+def _least_bytes(spec: ModelSpec) -> int:
+    return FLOAT32_BYTES * spec.parameters

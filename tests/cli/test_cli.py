@@ -289,7 +289,9 @@ def test_compare(shared: Path) -> None:
     ]  # fmt: skip
     assert "% CIFAR-10" in answers[0]
     assert "71.3% ImageNet" in answers[1]
-    assert answers[1].endswith("A domestic cat, 96%; most likely an Egyptian cat, 65%")
+    words = "A domestic cat, 96%; most likely an Egyptian cat, 65% (unverified weights)"
+    assert answers[1].endswith(words)
+    assert "unverified" not in answers[0]
     assert everybody == "all 3 say: a cat"
     assert most == "2 of 3 say: an Egyptian cat"
     assert mean.startswith("mean of 2: A domestic cat, ")

@@ -84,7 +84,7 @@ def test_a_download_that_cannot_be_loaded_has_failed(server: Server, downloads: 
     downloads.start(spec)
     wait_for_downloads()
     assert downloads.get(spec).status is Status.FAILED
-    assert "damaged" in downloads.get(spec).error
+    assert "damaged" in str(downloads.get(spec).error)
 
 
 def test_failed_download_says_why_and_can_be_tried_again(
@@ -93,7 +93,7 @@ def test_failed_download_says_why_and_can_be_tried_again(
     downloads.start(spec_for(server, "missing"))
     wait_for_downloads()
     assert downloads.get(SMALL).status is Status.FAILED
-    assert "404" in downloads.get(SMALL).error
+    assert "404" in str(downloads.get(SMALL).error)
     downloads.start(spec_for(server, "whole"))
     wait_for_downloads()
     assert downloads.get(SMALL).status is Status.DONE
@@ -121,5 +121,37 @@ def test_what_would_not_fit_into_memory_is_not_downloaded(
     downloads = Downloads(settings, ModelStore(settings))
     downloads.start(spec_for(server, "whole"))
     wait_for_downloads()
-    assert "takes 10 MB of memory" in downloads.get(SMALL).error
+    assert "takes 10 MB of memory" in str(downloads.get(SMALL).error)
     assert server.bodies_sent == 0
+
+
+def test_a_download_that_nobody_waits_for_is_given_up(
+    server: Server, downloads: Downloads, settings: Settings
+) -> None:
+    spec = spec_for(server, "slow")
+    downloads.start(spec, "one visitor")
+    downloads.start(spec, "another")
+    assert server.half_sent.wait(20)
+    downloads.leave(spec, "one visitor")
+    assert downloads.get(spec).is_under_way
+    downloads.leave(spec, "another")
+    assert downloads.get(spec) is None
+    server.go_on.set()
+    wait_for_downloads()
+    assert list(settings.cache_dir.iterdir()) == []
+    assert downloads.get(spec) is None
+    downloads.start(spec_for(server, "whole"), "a third")  # and can be begun again
+    wait_for_downloads()
+    assert downloads.get(spec).status is Status.DONE
+
+
+def test_what_the_server_waits_for_goes_on(server: Server, downloads: Downloads) -> None:
+    spec = spec_for(server, "slow")
+    downloads.start(spec)
+    downloads.start(spec, "a visitor")
+    downloads.leave(spec, "a visitor")
+    server.go_on.set()
+    wait_for_downloads()
+    assert downloads.get(spec).status is Status.DONE
+    downloads.leave(spec, "a visitor")
+    assert downloads.get(spec).status is Status.DONE

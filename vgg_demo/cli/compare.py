@@ -103,12 +103,13 @@ def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
 
 
 def _show_answer(answer: Answer) -> None:
+    unverified = "" if answer.result.weights.verified else " (unverified weights)"
     accuracy = answer.spec.accuracy
     published = f"{accuracy.top1:.1f}% {accuracy.test_set.split()[0]}" if accuracy else "unknown"
     show(
         f"{answer.result.model:<19}{1000 * answer.median_seconds:>7.1f} ms"
         f"{megabytes(answer.memory_bytes):>9}  {published:<16}"
-        f"{one_line(give_verdict(answer.result))}"
+        f"{one_line(give_verdict(answer.result))}{unverified}"
     )
 
 
@@ -118,7 +119,7 @@ def _show_agreement(comparison: Comparison) -> None:
         who = f"all {count}" if len(found.models) == count else f"{len(found.models)} of {count}"
         show(f"{who} say: {with_article(found.label)}")
     if count > 1 and not comparison.consensus():
-        show("They agree on nothing.")
+        show("No majority agrees on anything.")
     if ensemble := comparison.ensemble():
         show(f"mean of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
 

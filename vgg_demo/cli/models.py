@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
-from vgg_demo.cli.terminal import show
+from vgg_demo.cli.terminal import show, tell
+from vgg_demo.errors import WeightsError
 from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.results import SCHEMA
 from vgg_demo.settings import Settings
@@ -42,6 +43,13 @@ def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None
 def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]:
     """Returns a model as plain JSON values; "verified" is null where nothing was compared."""
     path = find_weights(spec, settings)
+    verified = None
+    if path and verify:
+        try:
+            verified = inspect_weights(path, spec).verified
+        except WeightsError as error:
+            tell(f"{spec.name}: {error}")
+            verified = False
     return {
         "name": spec.name,
         "keras_name": spec.keras_name,
@@ -52,7 +60,7 @@ def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]
         "size_bytes": spec.weights.size_bytes,
         "accuracy": spec.accuracy and asdict(spec.accuracy),
         "path": path and str(path),
-        "verified": inspect_weights(path, spec).verified if path and verify else None,
+        "verified": verified,
     }
 
 

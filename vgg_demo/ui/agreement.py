@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
@@ -24,8 +26,7 @@ def agreement_words(comparison: Comparison) -> str:
         return ""
     found = comparison.consensus()
     if not found:
-        both = "The two" if count == 2 else f"The {number(count)}"
-        return f"{both} have nothing in common"
+        return "The two have nothing in common" if count == 2 else "No majority agrees on anything"
     parts: list[str] = []
     for consensus in found:
         agreeing = len(consensus.models)
@@ -42,7 +43,7 @@ def number(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
-def show_agreement(comparison: Comparison, top: int) -> None:
+def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, str]) -> None:
     """Shows what the models agree on, their mean, and how far apart they are."""
     words = agreement_words(comparison)
     if not words:
@@ -53,12 +54,12 @@ def show_agreement(comparison: Comparison, top: int) -> None:
     mean, apart = st.columns([1, 1], gap="medium")
     with mean:
         if ensemble := comparison.ensemble():
-            show_ensemble(ensemble, top)
+            show_ensemble(ensemble, top, class_colors)
     with apart:
         show_distances(comparison)
 
 
-def show_ensemble(ensemble: Ensemble, top: int) -> None:
+def show_ensemble(ensemble: Ensemble, top: int, class_colors: Mapping[str, str]) -> None:
     predictions = ensemble.predictions(top)
     names = ", ".join(get_spec(model).keras_name for model in ensemble.models)
     st.markdown(
@@ -68,7 +69,8 @@ def show_ensemble(ensemble: Ensemble, top: int) -> None:
     st.markdown(one_line(ensemble.verdict()))
     frame = charts.predictions_frame(predictions, ensemble.labels)
     st.altair_chart(
-        charts.top_chart(frame, shared.text_color()), alt=f"The mean. {chart_words(predictions)}"
+        charts.top_chart(frame, shared.text_color(), class_colors),
+        alt=f"The mean. {chart_words(predictions)}",
     )
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo import charts
 from vgg_demo.compare import Answer, NoAnswer
 from vgg_demo.downloads import Status
-from vgg_demo.errors import VggDemoError, WeightsMissingError
+from vgg_demo.errors import (
+    DiskFullError,
+    VggDemoError,
+    WeightsDownloadError,
+    WeightsMissingError,
+)
 from vgg_demo.labels import load_labels
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
@@ -16,10 +24,25 @@ from vgg_demo.results import Prediction
 from vgg_demo.ui import shared
 from vgg_demo.ui.model_choice import progress_words
 from vgg_demo.ui.photo_input import ChosenPhoto
-from vgg_demo.ui.result import chart_words
-from vgg_demo.ui.words import PREPROCESSING_WORDS, unverified_words
+from vgg_demo.ui.result import chart_words, show_doubts
+from vgg_demo.ui.words import PREPROCESSING_WORDS
 from vgg_demo.verdict import give_verdict, headline, scope
 from vgg_demo.weights import how_to_place
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What is in the cards.
+
+    Attributes:
+        outcomes: What came of the models that were asked so far.
+        are_waiting: Whether others are still on their way.
+        class_colors: The colour of each class, by its WordNet ID.
+    """
+
+    outcomes: tuple[Answer | NoAnswer, ...]
+    are_waiting: bool
+    class_colors: Mapping[str, str]
 
 
 def show_cards(
@@ -29,7 +52,7 @@ def show_cards(
     top: int,
     opened: shared.OpenPhoto,
     progress: DeltaGenerator,
-) -> tuple[list[Answer | NoAnswer], bool]:
+) -> Cards:
     """Asks one model after the other and fills its card as soon as it has answered.
 
     What is on this machine is asked first; what is not is downloaded, one after the other,
@@ -44,7 +67,7 @@ def show_cards(
         progress: Where it is told how many are done.
 
     Returns:
-        What came of each model that was asked, and whether others are still waited for.
+        What is in the cards.
     """
     with st.grid(3, min_column_width=300, gap="small"):
         cards = {spec: st.container(border=True, height="stretch") for spec in specs}
@@ -57,7 +80,7 @@ def show_cards(
     outcomes: dict[ModelSpec, Answer | NoAnswer] = {}
     seen: list[Prediction] = []
     waited_for: ModelSpec | None = None
-    for spec in sorted(specs, key=lambda spec: not shared.is_here(spec)):
+    for spec in sorted(specs, key=has_to_wait):
         progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} are done.")
         with places[spec].container():
             if waited_for is not None:
@@ -70,20 +93,30 @@ def show_cards(
                 show_outcome(outcome, spec, top, seen)
     if waited_for is None:
         progress.empty()
-    return [outcomes[spec] for spec in specs if spec in outcomes], waited_for is not None
+    return Cards(
+        outcomes=tuple(outcomes[spec] for spec in specs if spec in outcomes),
+        are_waiting=waited_for is not None,
+        class_colors=charts.color_classes(seen),
+    )
+
+
+def has_to_wait(spec: ModelSpec) -> bool:
+    """Whether a model can answer only when it has come from elsewhere."""
+    download = shared.get_downloads().get(spec)
+    return not shared.is_here(spec) or (download is not None and download.is_under_way)
 
 
 def is_on_its_way(spec: ModelSpec) -> bool:
     """Whether a model is being downloaded; begins with it if it may."""
     downloads = shared.get_downloads()
     download = downloads.get(spec)
-    if download is not None and download.is_under_way:
-        return True
+    is_under_way = download is not None and download.is_under_way
     has_failed = download is not None and download.status is Status.FAILED
-    if shared.is_here(spec) or shared.get_settings().offline or has_failed:
-        return False
-    downloads.start(spec)
-    return True
+    may_start = not (shared.is_here(spec) or shared.get_settings().offline or has_failed)
+    if is_under_way or may_start:
+        downloads.start(spec, shared.visitor())
+        return True
+    return False
 
 
 @st.fragment(run_every=1.0)
@@ -100,7 +133,7 @@ def get_outcome(
     """Asks a model; what keeps it from answering is an outcome too."""
     download = shared.get_downloads().get(spec)
     if not shared.is_here(spec) and download is not None and download.status is Status.FAILED:
-        return NoAnswer(spec.name, "WeightsDownloadError", download.error)
+        return NoAnswer(spec.name, type(download.error).__name__, str(download.error))
     try:
         loaded = shared.get_store().is_loaded(spec)
         with st.spinner("Looking …" if loaded else "Loading …", show_time=True):
@@ -128,14 +161,13 @@ def show_failure(failure: NoAnswer, spec: ModelSpec) -> None:
             st.markdown(shared.escape(how_to_place(spec, shared.get_settings())))
         return
     st.error(shared.escape(failure.message), icon=":material/error:")
-    download = shared.get_downloads().get(spec)
-    if download is not None and download.status is Status.FAILED:
+    if failure.error in (WeightsDownloadError.__name__, DiskFullError.__name__):
         st.button(
             "Try again",
             key=f"again-{spec.name}",
             icon=":material/download:",
             on_click=shared.get_downloads().start,
-            args=(spec,),
+            args=(spec, shared.visitor()),
         )
 
 
@@ -147,16 +179,7 @@ def show_answer(
     first, second = headline(verdict)
     st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
     with st.container(horizontal=True, gap="small"):
-        if not verdict.is_sure:
-            label = "Unsure which one" if verdict.group else "Unsure"
-            st.badge(label, icon=":material/help:", color="orange")
-        if not result.weights.verified:
-            st.badge(
-                "Unverified weights",
-                icon=":material/gpp_maybe:",
-                color="orange",
-                help=f"{result.weights.file}: {unverified_words(spec)}.",
-            )
+        show_doubts(verdict, result)
     frame = charts.predictions_frame(predictions, load_labels(spec.labels))
     st.altair_chart(
         charts.top_chart(frame, shared.text_color(), class_colors), alt=chart_words(predictions)
@@ -178,12 +201,12 @@ def show_answer(
     with st.expander("More about this network"):
         st.markdown(
             f"- **Right:** {published}\n"
-            f"- **Parameters:** {spec.parameters:,} in a file of "
-            f"{spec.weights.size_bytes / 1e6:,.0f} MB\n"
+            f"- **Parameters:** {spec.parameters:,}, about "
+            f"{spec.weights.size_bytes / 1e6:,.0f} MB on disk\n"
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels, "
             f"{PREPROCESSING_WORDS[spec.preprocessing]}\n"
-            f"- **Time:** median of {len(answer.runs)} runs of the loaded network; 19 of 20 take "
-            f"at most {1000 * answer.p95_seconds:.0f} ms"
+            f"- **Time:** median of {len(answer.runs)} runs of the loaded network; the slowest "
+            f"took {1000 * max(answer.runs):.0f} ms"
         )
         if spec.is_embedded:
             st.caption(scope(spec))

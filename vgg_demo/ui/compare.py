@@ -7,7 +7,6 @@ import functools
 import streamlit as st
 
 from vgg_demo.compare import Comparison
-from vgg_demo.errors import ImageError
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
@@ -17,7 +16,8 @@ from vgg_demo.ui.answer_cards import show_cards
 from vgg_demo.ui.costs import show_costs
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.model_set import choose_models
-from vgg_demo.ui.photo_input import ChosenPhoto, chosen, offer_examples, offer_own, remove_photo
+from vgg_demo.ui.photo_input import ChosenPhoto, chosen, offer_examples, offer_own
+from vgg_demo.ui.result import show_photo
 from vgg_demo.ui.settings_choice import choose_settings
 
 
@@ -39,7 +39,7 @@ def main() -> None:
             cancelling = st.empty()
             policy, top = choose_settings()
     if comparing:
-        cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
+        cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel, args=(specs,))
     scroll_here(photo.sha256 if photo and comparing else "")
     spoken = st.container()
     words = ""
@@ -79,8 +79,11 @@ def start() -> None:
     st.session_state["comparing"] = True
 
 
-def cancel() -> None:
+def cancel(specs: list[ModelSpec]) -> None:
+    """Asks no further models, and gives up downloads that nobody else waits for."""
     st.session_state["comparing"] = False
+    for spec in specs:
+        shared.get_downloads().leave(spec, shared.visitor())
 
 
 def show_comparison(
@@ -98,28 +101,17 @@ def show_comparison(
 
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        try:
-            st.image(shared.get_display_copy(photo.sha256, opened), alt=photo.description)
-        except ImageError as error:
-            st.error(
-                shared.escape(error),
-                title="This photo cannot be used",
-                icon=":material/broken_image:",
-            )
+        if not show_photo(photo, opened):
             return "This photo cannot be used", False
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            parts = (shared.escape(photo.file), photo.credit)
-            st.caption(" · ".join(part for part in parts if part), width="stretch")
-            st.button("Remove", type="tertiary", icon=":material/close:", on_click=remove_photo)
     with right:
         together = st.container()
         progress = st.empty()
-    outcomes, waiting = show_cards(photo, specs, policy, top, opened, progress)
-    comparison = Comparison.of(outcomes)
+    cards = show_cards(photo, specs, policy, top, opened, progress)
+    comparison = Comparison.of(cards.outcomes)
     with together:
-        show_agreement(comparison, top)
-    show_costs(comparison, photo)
-    return "" if waiting else agreement_words(comparison), waiting
+        show_agreement(comparison, top, cards.class_colors)
+    show_costs(comparison, photo, policy)
+    return "" if cards.are_waiting else agreement_words(comparison), cards.are_waiting
 
 
 main()

@@ -7,12 +7,13 @@ import streamlit as st
 
 from vgg_demo import charts
 from vgg_demo.compare import Comparison, imagenet_top1, pareto_front
+from vgg_demo.preprocess import Resize
 from vgg_demo.registry import get_spec
 from vgg_demo.ui import shared
 from vgg_demo.ui.photo_input import ChosenPhoto
 
 
-def show_costs(comparison: Comparison, photo: ChosenPhoto) -> None:
+def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> None:
     """Shows time against accuracy as a chart and a table, and offers the table as CSV."""
     if not comparison.answers:
         return
@@ -25,8 +26,8 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto) -> None:
         st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
         st.caption(
             "Each network's published accuracy against the time that it takes here: the median "
-            "of some runs, and the line to what 19 of 20 runs keep to. The larger the point, the "
-            "more memory."
+            "of a few runs, and a line to their 95th percentile. The larger the point, the more "
+            "memory."
         )
         st.altair_chart(
             charts.cost_chart(frame, shared.text_color()),
@@ -47,11 +48,11 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto) -> None:
         placeholder="–",
         column_order=[
             "model", "label", "probability", "median_ms", "p95_ms", "memory_mb", "parameters",
-            "size_mb", "top1",
+            "weights_mb", "top1",
         ],
         column_config={
             "model": "Network",
-            "label": "First answer",
+            "label": "Most likely",
             "probability": st.column_config.ProgressColumn(
                 "Probability", format="percent", min_value=0, max_value=1
             ),
@@ -63,16 +64,25 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto) -> None:
                 "Memory, MB", format="%.0f", min_value=0, max_value=float(rows["memory_mb"].max())
             ),
             "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
-            "size_mb": st.column_config.NumberColumn("File, MB", format="%.0f"),
+            "weights_mb": st.column_config.NumberColumn("Weights, MB", format="%.0f"),
             "top1": st.column_config.NumberColumn("Top-1 on ImageNet, %", format="%.1f"),
         },
         alt="What each network answers and costs",
     )  # fmt: skip
-    st.download_button(
-        "Table as CSV",
-        rows.to_csv(index=False),
-        file_name=f"{photo.file.rsplit('.', 1)[0]}.comparison.csv",
-        mime="text/csv",
-        icon=":material/table:",
-        on_click="ignore",
-    )
+    with st.container(horizontal=True):
+        st.download_button(
+            "Table as CSV",
+            rows.to_csv(index=False),
+            file_name=f"{photo.file.rsplit('.', 1)[0]}.comparison.csv",
+            mime="text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+        st.button(
+            "Measure again",
+            icon=":material/timer:",
+            on_click=shared.measure_again,
+            args=(photo.sha256, [answer.spec for answer in comparison.answers], policy),
+            help="Times are kept for all visitors. Where others were at work meanwhile, they are "
+            "too long.",
+        )

@@ -80,7 +80,7 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
             )
         return spec
     else:
-        offer_download(spec, download.error if download else "")
+        offer_download(spec, str(download.error) if download and download.error else "")
     return get_spec(EMBEDDED_MODEL)
 
 

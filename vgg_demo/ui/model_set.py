@@ -91,12 +91,15 @@ def choose(names: list[str]) -> None:
 
 
 def named_in_url() -> list[str]:
-    names = st.query_params.get("models", "").split(",")
-    try:
-        return [get_spec(name).name for name in names if name.strip()]
-    except UnknownModelError as error:
-        st.warning(
-            f"The address asks for a model that does not exist, “{shared.escape(error.name)}”.",
-            icon=":material/link_off:",
-        )
-        return []
+    """Returns the models that the address names, each once, and tells of those there are not."""
+    found: list[str] = []
+    for name in st.query_params.get("models", "").split(","):
+        try:
+            if name.strip():
+                found.append(get_spec(name).name)
+        except UnknownModelError as error:
+            st.warning(
+                f"The address asks for a model that does not exist, “{shared.escape(error.name)}”.",
+                icon=":material/link_off:",
+            )
+    return list(dict.fromkeys(found))

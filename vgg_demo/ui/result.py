@@ -123,21 +123,27 @@ def show_verdict(result: Classification) -> Verdict:
         st.markdown(f"*{verdict.winner.label}*: {verdict.winner.definition}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(f"{spec.keras_name}'s answer", icon=":material/neurology:", color="blue")
-        if not result.weights.verified:
-            st.badge(
-                "Unverified weights",
-                icon=":material/gpp_maybe:",
-                color="orange",
-                help=f"{result.weights.file}: {unverified_words(spec)}.",
-            )
-        if not verdict.is_sure:
-            label = "Unsure which one" if verdict.group else "Unsure"
-            st.badge(label, icon=":material/help:", color="orange")
+        show_doubts(verdict, result)
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
     if spec.is_embedded:
         st.caption(f":material/info: {scope(spec)}")
     return verdict
+
+
+def show_doubts(verdict: Verdict, result: Classification) -> None:
+    """Marks what keeps an answer from being taken at its word."""
+    spec = get_spec(result.model)
+    if not result.weights.verified:
+        st.badge(
+            "Unverified weights",
+            icon=":material/gpp_maybe:",
+            color="orange",
+            help=f"{result.weights.file}: {unverified_words(spec)}.",
+        )
+    if not verdict.is_sure:
+        label = "Unsure which one" if verdict.group else "Unsure"
+        st.badge(label, icon=":material/help:", color="orange")
 
 
 def explain_certainty(verdict: Verdict) -> None:

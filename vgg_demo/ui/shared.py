@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -155,6 +156,17 @@ def _resize_once(
     _opened: OpenPhoto,
 ) -> Image.Image:
     return resize(_opened().image, get_spec(model), Resize(policy))
+
+
+def visitor() -> str:
+    """Returns a name for this session, which nobody else has."""
+    return str(st.session_state.setdefault("visitor", uuid.uuid4().hex))
+
+
+def measure_again(sha256: str, specs: Sequence[ModelSpec], policy: Resize) -> None:
+    """Forgets answers, so that the models are asked and measured anew."""
+    for spec in specs:
+        _ask_once.clear(sha256, spec.name, policy.value)
 
 
 def text_color() -> str:
