@@ -13,6 +13,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 BATCH_SIZE = 256
 AUGMENTED_SHARE = 0.5  # of the images, by TrivialAugment
 CUTOUT = 8  # pixels
+LABEL_SMOOTHING = 0.1
 PADDING = 4  # pixels
 
 
@@ -71,6 +72,8 @@ def trivial_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 class Augmented(keras.utils.PyDataset):
     """Shuffled batches of shifted, mirrored images with a square cut out of each.
 
+    The labels are probabilities, smoothed by `LABEL_SMOOTHING`.
+
     Every random choice follows from (seed, epoch, batch), so a run can be repeated.
     """
 
@@ -78,7 +81,8 @@ class Augmented(keras.utils.PyDataset):
         super().__init__(workers=1, max_queue_size=4)
         pad = ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0))
         self._padded = np.pad(images, pad, mode="reflect")
-        self._labels = keras.utils.to_categorical(labels, len(CLASSES))
+        sharp = keras.utils.to_categorical(labels, len(CLASSES))
+        self._labels = sharp * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(CLASSES)
         self._seed = seed
         self._epoch = 0
         self._mirror_first = np.random.default_rng(seed).integers(0, 2, len(labels))
