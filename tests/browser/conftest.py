@@ -142,6 +142,12 @@ def page(
     page.on("pageerror", lambda error: console.append(str(error)))
     page.goto(server)
     page.get_by_role("heading", name="see in your photo").wait_for()
+    wait_until_drawn(page)
     yield page
     context.close()
     assert console == []
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Until then a click may hit what is about to move or to go."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()

@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import wait_until_drawn
+
 PHONE = {"width": 390, "height": 844}
 
 
@@ -23,8 +25,7 @@ def choose_set(page: Page, name: str, member: str) -> None:
     """Chooses a set and waits for one of its pills."""
     page.get_by_role("radio", name=name, exact=True).click()
     expect(page.get_by_role("button", name=re.compile(f"^{member} · "))).to_be_visible()
-    # A click while the page is being drawn anew may hit a button that is about to go.
-    page.locator("[data-test-script-state=notRunning]").wait_for()
+    wait_until_drawn(page)
 
 
 def test_pick_compare(page: Page) -> None:
