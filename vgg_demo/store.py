@@ -196,9 +196,10 @@ class ModelStore:
                 LoadedModel(engine, weights, size_bytes), users=1
             )
             # It may have taken more than was thought; what nobody uses makes up for it.
-            for name, other in self._others().items():
-                if not other.users and not self._has_room(None):
-                    del self._shelves[name]
+            idle = [name for name, other in self._others().items() if not other.users]
+            while idle and not self._has_room(None):
+                del self._shelves[idle.pop(0)]
+                memory.give_back()
         return shelf
 
     def _size_bytes(self, spec: ModelSpec) -> int:
@@ -211,7 +212,8 @@ class ModelStore:
             return
         gone = self._evict_for(spec)
         memory.give_back()
-        # A last user has let go, but its thread may not have come to dropping the reference.
+        # A last user has let go, but its thread may not have come to dropping the reference,
+        # and nothing tells when it has: so it is looked again, for a second at most.
         for _ in range(RELEASE_TRIES):
             if not any(engine() for engine in gone):
                 break

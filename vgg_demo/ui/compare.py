@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import streamlit as st
 
 from vgg_demo.compare import Comparison
-from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
 from vgg_demo.ui import shared
@@ -16,7 +13,13 @@ from vgg_demo.ui.answer_cards import show_cards
 from vgg_demo.ui.costs import show_costs
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.model_set import choose_models
-from vgg_demo.ui.photo_input import ChosenPhoto, chosen, offer_examples, offer_own
+from vgg_demo.ui.photo_input import (
+    ChosenPhoto,
+    chosen,
+    offer_examples,
+    offer_own,
+    opener,
+)
 from vgg_demo.ui.result import show_photo
 from vgg_demo.ui.settings_choice import choose_settings
 
@@ -94,11 +97,7 @@ def show_comparison(
     Returns:
         It in a sentence, and whether answers are still waited for.
     """
-
-    @functools.cache
-    def opened() -> Photo:
-        return open_photo(photo.data, file=photo.file, limits=shared.get_settings().limits)
-
+    opened = opener(photo)
     left, right = st.columns([2, 5], gap="medium")
     with left:
         if not show_photo(photo, opened):

@@ -18,6 +18,30 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
     if not comparison.answers:
         return
     st.subheader("What it costs here", anchor=False)
+    show_chart(comparison)
+    rows = pd.DataFrame(comparison.rows())
+    show_table(comparison, rows)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Table as CSV",
+            rows.to_csv(index=False),
+            file_name=f"{photo.file.rsplit('.', 1)[0]}.comparison.csv",
+            mime="text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+        st.button(
+            "Measure again",
+            icon=":material/timer:",
+            on_click=shared.measure_again,
+            args=(photo.sha256, [answer.spec for answer in comparison.answers], policy),
+            help="Times are kept for all visitors. Where others were at work meanwhile, they are "
+            "too long.",
+        )
+
+
+def show_chart(comparison: Comparison) -> None:
+    """Shows accuracy against time, and which models are worth their time."""
     frame = charts.cost_frame(comparison.answers)
     if len(frame) > 1:
         front = pareto_front(comparison.answers)
@@ -37,13 +61,16 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
     if without:
         names = ", ".join(spec.keras_name for spec in without)
         st.caption(f"Not in the chart, for want of a published ImageNet accuracy: {names}.")
-    rows = pd.DataFrame(comparison.rows())
-    table = rows.assign(
+
+
+def show_table(comparison: Comparison, rows: pd.DataFrame) -> None:
+    """Shows what each model answers and costs, a row each."""
+    shown = rows.assign(
         model=[answer.spec.keras_name for answer in comparison.answers],
         top1=pd.Series([imagenet_top1(answer.spec) for answer in comparison.answers], dtype=float),
     )
     st.dataframe(
-        table,
+        shown,
         hide_index=True,
         placeholder="–",
         column_order=[
@@ -69,20 +96,3 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
         },
         alt="What each network answers and costs",
     )  # fmt: skip
-    with st.container(horizontal=True):
-        st.download_button(
-            "Table as CSV",
-            rows.to_csv(index=False),
-            file_name=f"{photo.file.rsplit('.', 1)[0]}.comparison.csv",
-            mime="text/csv",
-            icon=":material/table:",
-            on_click="ignore",
-        )
-        st.button(
-            "Measure again",
-            icon=":material/timer:",
-            on_click=shared.measure_again,
-            args=(photo.sha256, [answer.spec for answer in comparison.answers], policy),
-            help="Times are kept for all visitors. Where others were at work meanwhile, they are "
-            "too long.",
-        )

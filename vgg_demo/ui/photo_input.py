@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -10,6 +12,8 @@ from PIL import Image
 
 from vgg_demo.examples import Example, load_examples
 from vgg_demo.images import SUFFIXES, decode
+from vgg_demo.photo import Photo, open_photo
+from vgg_demo.ui import shared
 
 TILE = (300, 190)  # pixels; an example's picture
 
@@ -39,6 +43,16 @@ def chosen() -> ChosenPhoto | None:
     """Returns the visitor's photo, if there is one."""
     photo: ChosenPhoto | None = st.session_state.get("photo")
     return photo
+
+
+def opener(photo: ChosenPhoto) -> Callable[[], Photo]:
+    """Returns a function that opens a photo when it is needed, once in this run."""
+
+    @functools.cache
+    def opened() -> Photo:
+        return open_photo(photo.data, file=photo.file, limits=shared.get_settings().limits)
+
+    return opened
 
 
 def remove_photo() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable
 
@@ -13,14 +12,14 @@ from vgg_demo import charts
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.errors import ImageError, ModelError, VggDemoError
 from vgg_demo.labels import load_labels
-from vgg_demo.photo import Photo, open_photo
+from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import make_receipt
 from vgg_demo.registry import EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.results import Classification, Prediction, percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import say, scroll_here
-from vgg_demo.ui.photo_input import ChosenPhoto, remove_photo
+from vgg_demo.ui.photo_input import ChosenPhoto, opener, remove_photo
 from vgg_demo.ui.words import PREPROCESSING_WORDS, RESIZE_WORDS, unverified_words
 from vgg_demo.verdict import Verdict, give_verdict, headline, one_line, scope
 
@@ -42,11 +41,7 @@ def show_result(
             say("")
         return None
 
-    @functools.cache
-    def opened() -> Photo:
-        """Opens the photo when it is needed, once in this run."""
-        return open_photo(photo.data, file=photo.file, limits=shared.get_settings().limits)
-
+    opened = opener(photo)
     left, right = st.columns([5, 6], gap="medium")
     with left:
         if not show_photo(photo, opened):
