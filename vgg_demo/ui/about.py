@@ -84,6 +84,9 @@ def show_reading_help() -> None:
         f"{SURE_MARGIN} {SURE_SPREAD}\n"
         "- **Unverified weights** means that the model's file is not, or cannot be shown to be, "
         "the published one. It may still be right; nobody here vouches for it.\n"
+        "- **Several networks** are asked on the page Compare. Where they agree, WordNet says how "
+        "exactly: five breeds of hound are still a hound. Agreement is a hint, not a proof: they "
+        "all learned from the same photos.\n"
         "- **The receipt** is a small file that says which photo, model and recipe gave the "
         "answer. With it and the photo, anyone can repeat the run and compare."
     )

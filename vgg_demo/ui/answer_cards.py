@@ -19,7 +19,7 @@ from vgg_demo.errors import (
 )
 from vgg_demo.labels import load_labels
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import ModelSpec
+from vgg_demo.registry import Accuracy, ModelSpec
 from vgg_demo.results import Prediction
 from vgg_demo.ui import shared
 from vgg_demo.ui.model_choice import progress_words
@@ -184,23 +184,13 @@ def show_answer(
     st.altair_chart(
         charts.top_chart(frame, shared.text_color(), class_colors), alt=chart_words(predictions)
     )
-    accuracy = spec.accuracy
-    published = (
-        f"{accuracy.top1:.1f} %"
-        + (f" first, {accuracy.top5:.1f} % among five" if accuracy.top5 else "")
-        + f" ([{accuracy.test_set}]({accuracy.source}))"
-        if accuracy and accuracy.source.startswith("http")
-        else f"{accuracy.top1:.1f} % ({accuracy.test_set})"
-        if accuracy
-        else "no published figure at hand"
-    )
     st.markdown(
         f"**{1000 * answer.median_seconds:.0f} ms** a photo · "
         f"{answer.memory_bytes / 1e6:,.0f} MB in memory"
     )
     with st.expander("More about this network"):
         st.markdown(
-            f"- **Right:** {published}\n"
+            f"- **Right:** {accuracy_words(spec.accuracy)}\n"
             f"- **Parameters:** {spec.parameters:,}, about "
             f"{spec.weights.size_bytes / 1e6:,.0f} MB on disk\n"
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels, "
@@ -210,3 +200,14 @@ def show_answer(
         )
         if spec.is_embedded:
             st.caption(scope(spec))
+
+
+def accuracy_words(accuracy: Accuracy | None) -> str:
+    """Says how often a network was right, on what, and who says so."""
+    if accuracy is None:
+        return "no published figure at hand"
+    among_five = f", {accuracy.top5:.1f} % among five" if accuracy.top5 else ""
+    source = accuracy.test_set
+    if accuracy.source.startswith("http"):
+        source = f"[{source}]({accuracy.source})"
+    return f"{accuracy.top1:.1f} % first{among_five} ({source})"

@@ -92,7 +92,9 @@ def show_table(comparison: Comparison, rows: pd.DataFrame) -> None:
             ),
             "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
             "weights_mb": st.column_config.NumberColumn("Weights, MB", format="%.0f"),
-            "top1": st.column_config.NumberColumn("Top-1 on ImageNet, %", format="%.1f"),
+            "top1": st.column_config.NumberColumn(
+                "Top-1, %", format="%.1f", help="Published, on ImageNet's validation photos"
+            ),
         },
         alt="What each network answers and costs",
     )  # fmt: skip
