@@ -6,33 +6,8 @@ import keras
 import numpy as np
 from cifar10 import CLASSES, to_input
 
-
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the temperature of least cross-entropy (Guo et al. 2017, section 4.2)."""
-    candidates = np.geomspace(0.2, 5.0, 400)
-    losses = [cross_entropy(logits / t, labels) for t in candidates]
-    return float(candidates[int(np.argmin(losses))])
-
-
-def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Returns the ECE over equal-width bins (Guo et al. 2017, equation 3)."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    top = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((top * bins).astype(int), bins - 1)
-    gaps = [
-        (which == b).mean() * abs(right[which == b].mean() - top[which == b].mean())
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))
+from vgg_demo.calibration import expected_calibration_error, fit_temperature, reliability
+from vgg_demo.classify import softmax
 
 
 def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -53,7 +28,9 @@ def measure(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict:
     return {
         "accuracy": float((predicted == labels).mean()),
         "test_images": len(labels),
-        "expected_calibration_error": expected_calibration_error(logits, labels),
+        "expected_calibration_error": expected_calibration_error(
+            reliability(softmax(logits).max(axis=1), predicted == labels)
+        ),
         "recall": dict(zip(CLASSES, (right / confusion.sum(1)).tolist(), strict=True)),
         "precision": dict(zip(CLASSES, (right / confusion.sum(0)).tolist(), strict=True)),
         "confusion": confusion.tolist(),

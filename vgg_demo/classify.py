@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize, prepare
@@ -71,45 +73,79 @@ def classify_photo(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A photo made ready for one model.
+    """A photo made ready for one model. Its own pixels are not needed any more.
 
     Attributes:
-        photo: The photo.
+        file: Its name, as it was given.
+        sha256: Of its bytes, 64 hex digits.
         policy: How it was made square.
         batch: float32 (1, size, size, 3).
-        seconds: What that took.
+        decode_seconds: What decoding took.
+        prepare_seconds: What making it ready took.
     """
 
-    photo: Photo
+    file: str
+    sha256: str
     policy: Resize
     batch: NDArray[np.float32]
-    seconds: float
+    decode_seconds: float
+    prepare_seconds: float
 
 
 def prepare_photo(photo: Photo, spec: ModelSpec, policy: Resize) -> Prepared:
     """Makes a photo ready for a model, before the model is asked for: nobody waits for that."""
     started = time.perf_counter()
     batch = prepare(photo.image, spec, policy)
-    return Prepared(photo, policy, batch, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Prepared(photo.file, photo.sha256, policy, batch, photo.seconds, seconds)
 
 
 def classify_prepared(prepared: Prepared, model: LoadedModel) -> Classification:
     """Says what a model that is at hand makes of a photo that was made ready for it."""
-    photo = prepared.photo
+    (result,) = classify_together([prepared], model)
+    return result
+
+
+def classify_together(
+    prepared: Sequence[Prepared], model: LoadedModel
+) -> tuple[Classification, ...]:
+    """Says what a model that is at hand makes of photos, which it looks at all at once.
+
+    Returns:
+        A result for each photo. The time for all is divided equally among them.
+
+    Raises:
+        WeightsCorruptError: If the model does not answer with numbers.
+    """
     started = time.perf_counter()
-    (logits,) = model.engine.logits(prepared.batch)
-    answered = time.perf_counter()
+    logits = model.engine.logits(np.concatenate([photo.batch for photo in prepared]))
+    seconds = (time.perf_counter() - started) / len(prepared)
+    if not np.isfinite(logits).all():  # each weight is a number, but their products are none
+        raise WeightsCorruptError(
+            f"{model.engine.spec.keras_name} does not answer with numbers: the weights in "
+            f"{model.weights.file} are not those of a trained network. "
+            "Delete the file to have it downloaded again, or put the right one in its place."
+        )
     probabilities = softmax(logits)
-    probabilities.flags.writeable = False
-    return Classification(
-        file=photo.file,
-        sha256=photo.sha256,
-        model=model.engine.spec.name,
-        weights=model.weights,
-        precision=model.engine.precision,
-        resize=prepared.policy.value,
-        probabilities=probabilities,
-        seconds=Seconds(
-            decode=photo.seconds, prepare=prepared.seconds, inference=answered - started
-        ),
+    return tuple(
+        Classification(
+            file=photo.file,
+            sha256=photo.sha256,
+            model=model.engine.spec.name,
+            weights=model.weights,
+            precision=model.engine.precision,
+            resize=photo.policy.value,
+            # A copy, so that one that is kept does not keep all.
+            probabilities=_read_only(row),
+            seconds=Seconds(
+                decode=photo.decode_seconds, prepare=photo.prepare_seconds, inference=seconds
+            ),
+        )
+        for photo, row in zip(prepared, probabilities, strict=True)
     )
+
+
+def _read_only(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    own = values.copy()
+    own.flags.writeable = False
+    return own

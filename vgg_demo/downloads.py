@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -59,7 +60,7 @@ class Downloads:
     """The downloads of one server, one per model. Safe to use from any thread.
 
     A download ends with its model in the store, so that who waited for it waits no more. It
-    is given up when nobody waits for it any more.
+    is given up when everybody who waited for it has said that they do not any more.
     """
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
@@ -81,26 +82,28 @@ class Downloads:
                 run.waiting.add(waiting)
                 return
             run = _Run(Download(Status.RUNNING), {waiting}, threading.Event())
-            self._runs[spec.name] = run
             run.thread = threading.Thread(
                 target=self._fetch, args=(spec, run), name=THREAD_NAME + spec.name, daemon=True
             )
             run.thread.start()
+            self._runs[spec.name] = run
 
-    def leave(self, spec: ModelSpec, waiting: str) -> None:
-        """Says that somebody does not wait for a download any more.
+    def wait_only_for(self, specs: Collection[ModelSpec], waiting: str) -> None:
+        """Says that somebody does not wait for any other download any more.
 
-        If it was the last, the download is forgotten at once, and its thread ends at its next
-        piece.
+        One that nobody else waits for either is forgotten at once, and its thread ends at
+        its next piece.
         """
+        names = {spec.name for spec in specs}
         with self._lock:
-            run = self._runs.get(spec.name)
-            if run is None or not run.download.is_under_way:
-                return
-            run.waiting.discard(waiting)
-            if not run.waiting:
-                run.ended.set()
-                del self._runs[spec.name]
+            for name, run in tuple(self._runs.items()):
+                if name in names or not run.download.is_under_way:
+                    continue
+                if waiting in run.waiting:
+                    run.waiting.discard(waiting)
+                    if not run.waiting:
+                        run.ended.set()
+                        del self._runs[name]
 
     def get(self, spec: ModelSpec) -> Download | None:
         """Returns how a model's download stands; None if there is none."""

@@ -5,6 +5,7 @@ This module imports TensorFlow; import it inside the function that needs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -31,12 +32,16 @@ class Engine:
         spec: What it is.
         model: The Keras model; its output are logits. Not to be changed.
         precision: Number format of the computation.
+        photo_bytes: Memory that looking at a photo takes, for each in a batch: about the
+            largest layer's input and output, and half as much again (measured with VGG16:
+            36 MB for 25.7).
     """
 
     def __init__(self, spec: ModelSpec, model: keras.Model) -> None:
         self.spec = spec
         self.model = model
         self.precision = "float32"
+        self.photo_bytes = _photo_bytes(model)
         shape = (None, spec.input_size, spec.input_size, 3)
         self._forward = tf.function(
             lambda batch: model(batch, training=False),
@@ -150,6 +155,15 @@ def _fill_variable(variable: keras.Variable, pieces: Iterator[NDArray[Any]]) -> 
         piece = next(pieces)
     # Assigning slices has switched on that each reading gets a copy of its own.
     tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)
+
+
+def _photo_bytes(model: keras.Model) -> int:
+    values: int = max(
+        sum(math.prod(tensor.shape[1:]) for tensor in (*node.input_tensors, *node.outputs))
+        for layer in model.layers
+        for node in layer._inbound_nodes
+    )
+    return values * np.dtype(np.float32).itemsize * 3 // 2
 
 
 def _rescale_efficientnet(model: keras.Model) -> None:

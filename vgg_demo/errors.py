@@ -8,6 +8,12 @@
     │   └── ImageCorruptError       damaged or cut off
     ├── FileUnreadableError         a path that cannot be opened
     ├── FileUnwritableError         a path that cannot be written
+    ├── NoPhotosError               a folder, archive or pattern without photos
+    ├── ArchiveError                an archive that cannot be read to its end
+    │   ├── ArchiveCorruptError     damaged, or not an archive
+    │   └── ArchiveTooLargeError    too many files, or too much when unpacked
+    ├── TableError                  a table of results or of true labels that cannot be used
+    ├── BusyError                   too much to do already
     ├── UnknownModelError           no model of that name
     ├── ModelError                  a model cannot be loaded
     │   ├── MemoryBudgetError       it does not fit into memory
@@ -58,6 +64,30 @@ class FileUnreadableError(VggDemoError):
 
 class FileUnwritableError(VggDemoError):
     """A path cannot be written."""
+
+
+class NoPhotosError(VggDemoError):
+    """A folder, an archive or a pattern holds no photos."""
+
+
+class ArchiveError(VggDemoError):
+    """An archive cannot be read to its end."""
+
+
+class ArchiveCorruptError(ArchiveError):
+    """The archive is damaged, or not an archive."""
+
+
+class ArchiveTooLargeError(ArchiveError):
+    """The archive holds too many files, or too much when unpacked."""
+
+
+class TableError(VggDemoError):
+    """A table of results or of true labels cannot be used."""
+
+
+class BusyError(VggDemoError):
+    """There is too much to do already."""
 
 
 class UnknownModelError(VggDemoError):

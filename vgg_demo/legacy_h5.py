@@ -8,6 +8,7 @@ the model expects before a byte of it is read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, takewhile
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.errors import WeightsCorruptError, WeightsMissingError
 from vgg_demo.registry import ModelSpec
 
 PIECE_BYTES = 16 * 2**20
@@ -55,6 +56,7 @@ def read_arrays(
     Raises:
         WeightsCorruptError: If the file is damaged, is another model's, or refers to
             other files, whatever is odd about it.
+        WeightsMissingError: If the file cannot be read now, damaged or not.
         MemoryError: That says nothing about the file.
     """
     try:
@@ -64,6 +66,11 @@ def read_arrays(
     except MemoryError:
         raise
     except Exception as error:  # h5py meets odd files with nearly every class there is
+        if isinstance(error, OSError) and error.errno is not None:  # locked, for one
+            raise WeightsMissingError(
+                f"Cannot read the weights in {path} ({os.strerror(error.errno)}). Try again, or "
+                "check the file and its permissions."
+            ) from error
         mend = (
             "Install VGG Demo again."
             if spec.is_embedded

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vgg_demo import memory
-from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError
+from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.fetch import OnProgress, ensure_weights
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import LocalWeights
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from vgg_demo.engine import Engine
 
 FLOAT32_BYTES = 4
+
+MAX_BATCH = 16
+"""Photos that a model looks at together; more are no faster (`benchmarks/batch.py`)."""
 
 RELEASE_SECONDS = 1.0
 RELEASE_TRIES = 20
@@ -58,11 +61,11 @@ class _Shelf:
 class ModelStore:
     """Loads each model once and keeps as many as the memory budget has room for.
 
-    The budget is for the whole process: what it holds when the first model is asked for,
-    TensorFlow included, is set aside, and the models share the rest. Where a new one does
-    not fit beside the others, others go before it is loaded: first those that nobody uses,
-    then the least recently used, of which the last user is waited for. The small embedded
-    model always stays.
+    The budget is for the whole process: what it holds besides models, TensorFlow included,
+    is set aside, and the models share the rest. Where a new one does not fit beside the
+    others, others go before it is loaded: first those that nobody uses, then the least
+    recently used, of which the last user is waited for. The small embedded model always
+    stays.
 
     What the store finds out about a weight file holds until the file changes: an unchanged
     file is hashed once, and a damaged one is tried once. Every method may be called from any
@@ -136,6 +139,15 @@ class ModelStore:
                 "Choose a smaller model, or raise the limit where there is more memory."
             )
 
+    def batch_size(self, model: LoadedModel) -> int:
+        """Returns how many photos a model may look at together, two or more.
+
+        What they take while it looks comes on top of the budget, of which it is a sixth at
+        most: the rest of what is allowed is for decoding and for other visitors.
+        """
+        allowed_bytes = self._settings.memory_bytes // 6
+        return max(2, min(MAX_BATCH, allowed_bytes // model.engine.photo_bytes))
+
     def _room(self) -> int:
         """Returns the bytes that all models together may take."""
         if self._room_bytes is None:
@@ -143,6 +155,12 @@ class ModelStore:
 
             self._room_bytes = self._settings.memory_bytes - memory.used_bytes()
         return self._room_bytes
+
+    def _room_now(self) -> int:
+        """As `_room`, less what the process has come to hold besides the models since."""
+        models = sum(shelf.model.size_bytes for shelf in self._others().values())
+        besides = memory.used_bytes() - models
+        return min(self._room(), self._settings.memory_bytes - besides)
 
     def _take(self, spec: ModelSpec) -> _Shelf | None:
         with self._changed:
@@ -167,20 +185,19 @@ class ModelStore:
             with self._loading:
                 self._make_room(spec)
                 try:
-                    return self._load(spec, path, self._inspected[file])
+                    return self._load(spec, path, self._inspected[file], file[1])
                 except WeightsCorruptError as error:
                     self._damaged[file] = str(error)
                     raise
 
-    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights) -> _Shelf:
+    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights, state: FileState) -> _Shelf:
         from vgg_demo.engine import load_engine
 
         before = memory.used_bytes()
         try:
             engine = load_engine(spec, path)
         except (MemoryError, WeightsCorruptError) as error:
-            # What was half filled hangs on the frames of the error.
-            traceback.clear_frames(error.__traceback__)
+            _let_go(error)
             memory.give_back()
             if isinstance(error, WeightsCorruptError):
                 raise
@@ -188,6 +205,10 @@ class ModelStore:
                 f"Loading {spec.keras_name} took more memory than there is. Choose a smaller "
                 "model, or close other programs on this machine."
             ) from error
+        if FileState.of(path) != state:
+            raise WeightsMissingError(
+                f"The weights in {path} were changed while they were being loaded. Try again."
+            )
         # Freed memory that was not handed back and is used again does not show as growth.
         grown = memory.used_bytes() - before
         self._sizes[spec.name] = size_bytes = max(grown, _least_bytes(spec))
@@ -197,7 +218,7 @@ class ModelStore:
             )
             # It may have taken more than was thought; what nobody uses makes up for it.
             idle = [name for name, other in self._others().items() if not other.users]
-            while idle and not self._has_room(None):
+            while idle and not self._has_room(0, self._room_now()):
                 del self._shelves[idle.pop(0)]
                 memory.give_back()
         return shelf
@@ -210,6 +231,7 @@ class ModelStore:
         """Lets go of models until a new one fits."""
         if spec.is_embedded:
             return
+        memory.give_back()
         gone = self._evict_for(spec)
         memory.give_back()
         # A last user has let go, but its thread may not have come to dropping the reference,
@@ -223,7 +245,8 @@ class ModelStore:
     def _evict_for(self, spec: ModelSpec) -> list[weakref.ref[Engine]]:
         leaving: list[_Shelf] = []
         with self._changed:
-            while (others := self._others()) and not self._has_room(spec):
+            room = self._room_now()
+            while (others := self._others()) and not self._has_room(self._size_bytes(spec), room):
                 name = min(others, key=lambda name: others[name].users > 0)
                 # Gone at once, so that nobody else begins to use it meanwhile.
                 leaving.append(self._shelves.pop(name))
@@ -238,10 +261,17 @@ class ModelStore:
             if not shelf.model.engine.spec.is_embedded
         }
 
-    def _has_room(self, spec: ModelSpec | None) -> bool:
-        """Whether what is loaded keeps to the budget, with one more model if there is one."""
+    def _has_room(self, more_bytes: int, room: int) -> bool:
+        """Whether there is room for what is loaded and so much more."""
         taken = sum(shelf.model.size_bytes for shelf in self._others().values())
-        return taken + (self._size_bytes(spec) if spec else 0) <= self._room()
+        return taken + more_bytes <= room
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Frees what was half filled: it hangs on the frames of an error and of its causes."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def _least_bytes(spec: ModelSpec) -> int:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from vgg_demo.examples import load_examples
 from vgg_demo.registry import MODELS
+from vgg_demo.ui import shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 
@@ -282,3 +283,19 @@ def test_credits_cover_every_example_and_fit_the_limit() -> None:
     assert files == {credit["file"] for credit in credited}
     assert all(credit["author"] and credit["licence"] and credit["source"] for credit in credited)
     assert sum((folder / name).stat().st_size for name in files) < 600_000
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        (r"C:\.keras", r"C\:\\.keras"),
+        ("www.example.com", "www\u2060.example.com"),
+        ("https://example.com", "https\\:\u2060//example.com"),
+        ("me@example.com", "me\u2060@example.com"),
+        ("1. a\n\n---\n\nb", r"1\. a --- b"),
+        ("- a", r"\- a"),
+        ("2024-05.jpg", r"2024\-05.jpg"),
+    ],
+)
+def test_what_is_escaped_is_plain_text(text: str, escaped: str) -> None:
+    assert shared.escape(text) == escaped

@@ -130,7 +130,16 @@ def test_what_does_not_fit_says_so_in_its_card(shared: Path, monkeypatch) -> Non
 def test_models_in_the_address(models: str, expected: list[str]) -> None:
     app = open_page(models)
     assert app.session_state["models"] == expected
-    assert ("does not exist, “nonsense”" in words(app)) is ("nonsense" in models)
+    assert ("do not exist: “nonsense”" in words(app)) is ("nonsense" in models)
+
+
+def test_chosen_models_stay_in_the_address() -> None:
+    app = open_page("vgg19,xception")
+    settled(app.switch_page("about.py"))
+    settled(app.switch_page("compare.py"))
+    assert app.query_params["models"] == "vgg19,xception"
+    app = open_page()
+    assert "models" not in app.query_params
 
 
 def test_sets_are_at_hand() -> None:
@@ -167,9 +176,11 @@ def wait_for_downloads() -> None:
             thread.join(60)
 
 
-def test_a_missing_model_is_fetched_while_others_answer(
+@pytest.fixture
+def fetched_slowly(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> registry.ModelSpec:
+    """MobileNetV3Small comes from a server that sends half and then waits."""
     settings = Settings(cache_dir=tmp_path / "cache", stall_seconds=600)
     monkeypatch.setattr(shared, "get_settings", lambda: settings)
     monkeypatch.setattr(shared, "fetch_default_model", lambda: None)  # the other page's
@@ -178,7 +189,28 @@ def test_a_missing_model_is_fetched_while_others_answer(
     models = {**MODELS, SMALL.name: dataclasses.replace(SMALL, weights=weights)}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType(models))
     monkeypatch.setattr(model_set, "MODELS", models)
+    return models[SMALL.name]
 
+
+@pytest.mark.parametrize("how", ["deselected", "photo removed", "cancelled"])
+def test_a_download_that_is_not_wanted_any_more_is_given_up(
+    how: str, server: Server, fetched_slowly: registry.ModelSpec
+) -> None:
+    app = compare(open_page("mobilenet_v3_small,mini_vgg"))
+    assert shared.get_downloads().get(fetched_slowly).is_under_way
+    if how == "deselected":
+        (pills,) = (group for group in app.button_group if str(group.key).startswith("pills-"))
+        settled(pills.set_value(["mini_vgg"]))
+    else:
+        label = "Remove" if how == "photo removed" else "Cancel"
+        settled(next(button for button in app.button if button.label == label).click())
+    assert shared.get_downloads().get(fetched_slowly) is None
+    server.go_on.set()
+    wait_for_downloads()
+
+
+@pytest.mark.usefixtures("fetched_slowly")
+def test_a_missing_model_is_fetched_while_others_answer(server: Server) -> None:
     app = compare(open_page("mobilenet_v3_small,mini_vgg"))
     assert "**A cat, over 99%**" in words(app)
     assert any("server" in bar.text or "MB/s" in bar.text for bar in app.progress)

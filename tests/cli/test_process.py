@@ -104,6 +104,19 @@ def test_a_stream_that_is_closed_from_the_start(closed: str) -> None:
 
 
 @posix
+def test_a_table_for_a_stream_that_is_closed() -> None:
+    command = [sys.executable, *VGG_DEMO, "compare", CAT, "--models", "mini_vgg", "--csv"]
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert b"Traceback" not in process.stderr
+
+
+@posix
 def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
     pipe = str(tmp_path / "pipe.jpg")
     os.mkfifo(pipe)

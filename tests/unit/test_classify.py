@@ -13,9 +13,10 @@ from PIL import Image
 
 import vgg_demo.store
 from vgg_demo.annotate import MAX_SIDE, annotate, to_png
-from vgg_demo.classify import classify
-from vgg_demo.errors import NotAnImageError, WeightsMissingError
+from vgg_demo.classify import classify, classify_prepared, prepare_photo
+from vgg_demo.errors import NotAnImageError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.images import decode
+from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import get_spec
 from vgg_demo.settings import Settings
@@ -172,3 +173,15 @@ def test_annotation_names_unverified_weights(photos: dict[str, bytes], store: Mo
     unverified = replace(result, weights=replace(result.weights, verified=False))
     image = decode(photos["cat"])
     assert annotate(image, result).tobytes() != annotate(image, unverified).tobytes()
+
+
+def test_what_is_no_number_is_no_answer(
+    store: ModelStore, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are numbers can have products that are too large to be any."""
+    with store.use(MINI_VGG) as model:
+        nothing = np.full((1, 10), np.nan, np.float32)
+        monkeypatch.setattr(model.engine, "logits", lambda _: nothing)
+        prepared = prepare_photo(open_photo(photos["cat"]), MINI_VGG, Resize.CROP)
+        with pytest.raises(WeightsCorruptError, match="does not answer with numbers"):
+            classify_prepared(prepared, model)

@@ -132,9 +132,10 @@ def test_a_download_that_nobody_waits_for_is_given_up(
     downloads.start(spec, "one visitor")
     downloads.start(spec, "another")
     assert server.half_sent.wait(20)
-    downloads.leave(spec, "one visitor")
+    downloads.wait_only_for((), "one visitor")
+    downloads.wait_only_for([spec], "another")
     assert downloads.get(spec).is_under_way
-    downloads.leave(spec, "another")
+    downloads.wait_only_for((), "another")
     assert downloads.get(spec) is None
     server.go_on.set()
     wait_for_downloads()
@@ -149,9 +150,22 @@ def test_what_the_server_waits_for_goes_on(server: Server, downloads: Downloads)
     spec = spec_for(server, "slow")
     downloads.start(spec)
     downloads.start(spec, "a visitor")
-    downloads.leave(spec, "a visitor")
+    downloads.wait_only_for((), "a visitor")
     server.go_on.set()
     wait_for_downloads()
     assert downloads.get(spec).status is Status.DONE
-    downloads.leave(spec, "a visitor")
+    downloads.wait_only_for((), "a visitor")
     assert downloads.get(spec).status is Status.DONE
+
+
+def test_without_a_thread_for_it_there_is_no_download(
+    downloads: Downloads, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError):
+        downloads.start(spec_for(server, "whole"))
+    assert downloads.get(SMALL) is None
+    downloads.stop()

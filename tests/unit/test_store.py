@@ -19,6 +19,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vgg_demo.engine
 import vgg_demo.store
@@ -131,13 +132,17 @@ def test_the_program_itself_counts(settings: Settings, monkeypatch: pytest.Monke
 def test_sizes_are_corrected_by_what_loading_took(
     store: ModelStore, watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = [0]
+    took = {"a": SIZE, "b": 3 * SIZE // 2, "c": SIZE}
+    last = [""]
 
-    def grow(spec: ModelSpec, _: Path) -> None:
-        held[0] += SIZE if spec is not B else 3 * SIZE // 2
+    def used_bytes() -> int:
+        return sum(took[name] for name in {*loaded(store), *last[0]})
 
-    monkeypatch.setattr(memory, "used_bytes", lambda: held[0])
-    watch(vgg_demo.engine, "load_engine", grow)
+    def load_last(spec: ModelSpec, _: Path) -> None:
+        last[0] = spec.name
+
+    monkeypatch.setattr(memory, "used_bytes", used_bytes)
+    watch(vgg_demo.engine, "load_engine", load_last)
     seen = []
     watch(vgg_demo.engine, "load_engine", lambda *_: seen.append(loaded(store)))
     load(store, A, B)  # loaded beside A, as it has no more numbers; then known to be larger
@@ -146,6 +151,15 @@ def test_sizes_are_corrected_by_what_loading_took(
     assert loaded(store) == "c"
     load(store, B)
     assert seen == ["", "a", "", ""]
+
+
+def test_what_the_process_holds_besides_is_not_for_models(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(store, A)
+    monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1_000_000)  # A, and some photos
+    load(store, B)
+    assert loaded(store) == "b"
 
 
 @contextmanager
@@ -215,6 +229,24 @@ def test_without_memory_for_loading(store: ModelStore, monkeypatch: pytest.Monke
             load(store, A)
     assert loaded(store) == ""
     load(store, A)
+
+
+def test_what_fails_to_load_leaves_nothing(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while its error is kept, as the page does."""
+    half_filled: list[weakref.ref] = []
+
+    def fail(_: Engine, __: ModelSpec, model: object) -> None:
+        half_filled.append(weakref.ref(model))
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(Engine, "__init__", fail)
+    with pytest.raises(MemoryBudgetError) as caught:
+        load(store, A)
+    gc.collect()
+    assert half_filled[0]() is None
+    assert caught.value.__cause__ is not None
 
 
 def test_many_visitors_with_different_models(
@@ -330,6 +362,35 @@ def test_a_file_with_the_old_time_and_size_is_noticed(
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     with store.use(A) as model:
         assert model.weights.sha256 != before
+
+
+def test_a_file_that_is_exchanged_while_it_is_loaded(
+    settings: Settings, store: ModelStore, watch
+) -> None:
+    path = settings.cache_dir / A.weights.name
+    whole = path.read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        load_engine = vgg_demo.engine.load_engine
+        patch.setattr(
+            vgg_demo.engine,
+            "load_engine",
+            lambda *given: (path.write_bytes(whole), load_engine(*given))[1],
+        )
+        with pytest.raises(WeightsMissingError, match=r"changed while .* Try again"):
+            load(store, A)
+    assert loaded(store) == ""
+    load(store, A)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locks as Linux has them")
+def test_a_file_that_is_locked_for_a_while(settings: Settings, store: ModelStore) -> None:
+    import fcntl
+
+    with (settings.cache_dir / A.weights.name).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(WeightsMissingError, match="Try again"):
+            load(store, A)
+    load(store, A)
 
 
 def test_a_file_that_is_gone(settings: Settings, store: ModelStore) -> None:

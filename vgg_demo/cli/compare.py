@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 
@@ -127,6 +128,8 @@ def _show_agreement(comparison: Comparison) -> None:
 def _show_csv(comparison: Comparison) -> None:
     rows = comparison.rows()
     if rows:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+        click.echo(table.getvalue(), nl=False)

@@ -42,7 +42,9 @@ def main() -> None:
             cancelling = st.empty()
             policy, top = choose_settings()
     if comparing:
-        cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel, args=(specs,))
+        cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
+    # Downloads for what was cancelled, deselected or removed are given up.
+    shared.get_downloads().wait_only_for(specs if comparing else (), shared.visitor())
     scroll_here(photo.sha256 if photo and comparing else "")
     spoken = st.container()
     words = ""
@@ -82,11 +84,9 @@ def start() -> None:
     st.session_state["comparing"] = True
 
 
-def cancel(specs: list[ModelSpec]) -> None:
-    """Asks no further models, and gives up downloads that nobody else waits for."""
+def cancel() -> None:
+    """Asks no further models."""
     st.session_state["comparing"] = False
-    for spec in specs:
-        shared.get_downloads().leave(spec, shared.visitor())
 
 
 def show_comparison(

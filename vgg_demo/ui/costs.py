@@ -43,20 +43,21 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
 def show_chart(comparison: Comparison) -> None:
     """Shows accuracy against time, and which models are worth their time."""
     frame = charts.cost_frame(comparison.answers)
-    if len(frame) > 1:
-        front = pareto_front(comparison.answers)
-        names = ", ".join(get_spec(name).keras_name for name in front)
-        others = " For any other, one of these is at least as accurate, and faster."
-        st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
-        st.caption(
-            "Each network's published accuracy against the time that it takes here: the median "
-            "of a few runs, and a line to their 95th percentile. The larger the point, the more "
-            "memory."
-        )
-        st.altair_chart(
-            charts.cost_chart(frame, shared.text_color()),
-            alt="Published accuracy against measured time, as in the table below",
-        )
+    if len(frame) < 2:
+        return
+    front = pareto_front(comparison.answers)
+    names = ", ".join(get_spec(name).keras_name for name in front)
+    others = " For any other, one of these is at least as accurate, and faster."
+    st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
+    st.caption(
+        "Each network's published accuracy against the time that it takes here: the median "
+        "of a few runs, and a line to their 95th percentile. The larger the point, the more "
+        "memory."
+    )
+    st.altair_chart(
+        charts.cost_chart(frame, shared.text_color()),
+        alt="Published accuracy against measured time, as in the table below",
+    )
     without = [answer.spec for answer in comparison.answers if imagenet_top1(answer.spec) is None]
     if without:
         names = ", ".join(spec.keras_name for spec in without)

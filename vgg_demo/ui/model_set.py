@@ -10,6 +10,7 @@ from vgg_demo.ui import shared
 
 HERE = "On this machine"
 ALL = "All"
+MOST_NAMED = 3  # unknown models that are named in a warning
 PREFERRED = 5  # models of those on this machine that are chosen to begin with
 
 
@@ -23,7 +24,11 @@ def choose_models() -> list[ModelSpec]:
     """
     here = [name for name in MODELS if shared.is_here(MODELS[name])]
     if "models" not in st.session_state:
-        st.session_state["models"] = named_in_url() or here[:PREFERRED]
+        named = named_in_url()
+        st.session_state["models"] = named or here[:PREFERRED]
+        st.session_state["models_were_chosen"] = bool(named)
+    if st.session_state["models_were_chosen"]:  # other pages take it out of the address
+        st.query_params["models"] = ",".join(st.session_state["models"])
     st.segmented_control(
         "Networks to compare",
         [HERE, *MODEL_SETS, ALL],
@@ -86,20 +91,25 @@ def take_pills(key: str) -> None:
 
 def choose(names: list[str]) -> None:
     st.session_state["models"] = names
+    st.session_state["models_were_chosen"] = True
     st.session_state["comparing"] = False
-    st.query_params["models"] = ",".join(names)
 
 
 def named_in_url() -> list[str]:
     """Returns the models that the address names, each once, and tells of those there are not."""
     found: list[str] = []
+    unknown: list[str] = []
     for name in st.query_params.get("models", "").split(","):
         try:
             if name.strip():
                 found.append(get_spec(name).name)
         except UnknownModelError as error:
-            st.warning(
-                f"The address asks for a model that does not exist, “{shared.escape(error.name)}”.",
-                icon=":material/link_off:",
-            )
+            unknown.append(f"“{shared.escape(error.name)}”")
+    if unknown:
+        more = " and others" if len(unknown) > MOST_NAMED else ""
+        st.warning(
+            f"The address asks for models that do not exist: {', '.join(unknown[:MOST_NAMED])}"
+            f"{more}.",
+            icon=":material/link_off:",
+        )
     return list(dict.fromkeys(found))

@@ -1,0 +1,247 @@
+"""Photos inside ZIP and TAR archives, read one after the other and never unpacked to disk.
+
+An archive may be a stranger's. Nothing in it is believed: its names lead nowhere, since they
+are only names here; links and devices are passed over; and what it may make this program read
+or hold is limited while it is read, whatever its headers say.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+from vgg_demo.errors import ArchiveCorruptError, ArchiveTooLargeError, VggDemoError
+from vgg_demo.images import DEFAULT_LIMITS, SUFFIXES, ImageLimits
+
+UPLOAD_SUFFIXES = ("zip", "tar", "tgz", "tar.gz", "tbz2", "tar.bz2")
+"""Endings of the archives that are taken from strangers. In the dictionary of an xz file,
+gigabytes can be asked for."""
+
+ARCHIVE_SUFFIXES = (*UPLOAD_SUFFIXES, "txz", "tar.xz")
+
+ENCRYPTED = 1  # bit of a ZIP member's flags
+
+NAME_BYTES = 256
+"""Bytes for each member in a ZIP's directory: 46 and its name. The directory is read at once."""
+
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,  # numbers and texts in headers
+    OverflowError,
+    RecursionError,  # headers of headers of headers
+    NotImplementedError,  # what Python's `zipfile` does not know
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What an archive may hold at most.
+
+    Attributes:
+        members: Files and folders in it.
+        size_bytes: All of it together, unpacked.
+    """
+
+    members: int = 200_000
+    size_bytes: int = 100 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A photo in an archive.
+
+    Attributes:
+        name: Its name there, with folders.
+        read: Returns its bytes, at most one more than a photo may have. May be called from
+            any thread, and again.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, by its name.
+
+    >>> is_archive("photos.TAR.GZ"), is_archive("photo.jpg")
+    (True, False)
+    """
+    return name.casefold().endswith(tuple(f".{suffix}" for suffix in ARCHIVE_SUFFIXES))
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file in a folder or an archive is meant as a photo, by its name.
+
+    Hidden files are not: macOS puts one of some bytes beside each photo in its archives.
+
+    >>> is_photo("cats/1.JPG"), is_photo("__MACOSX/cats/._1.jpg"), is_photo("notes.txt")
+    (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return path.suffix[1:].casefold() in SUFFIXES and not path.name.startswith(".")
+
+
+def read_members(
+    file: BinaryIO,
+    name: str,
+    limits: ArchiveLimits | None = None,
+    image_limits: ImageLimits = DEFAULT_LIMITS,
+) -> Iterator[Member]:
+    """Yields the photos in an archive, in its order.
+
+    Args:
+        file: The archive, open for reading; not to be closed before the last member was read.
+        name: Its name, which tells its kind and stands in errors.
+        limits: What it may hold.
+        image_limits: What a photo may be.
+
+    Raises:
+        ArchiveTooLargeError: If it holds more than it may; what came before was yielded.
+        ArchiveCorruptError: If it cannot be read to its end; likewise.
+    """
+    limits = limits or ArchiveLimits()
+    listed = _read_zip if name.casefold().endswith(".zip") else _read_tar
+    try:
+        yield from listed(file, name, limits, image_limits.size_bytes + 1)
+    except VggDemoError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
+
+
+def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
+    # The directory at the end is read in one piece, of the size that the file claims.
+    guarded = _Guarded(file, name, largest=NAME_BYTES * limits.members)
+    archive = zipfile.ZipFile(cast("BinaryIO", guarded))
+    members = archive.infolist()
+    if len(members) > limits.members:
+        raise _too_many(name, limits)
+    unpacked = 0
+    for member in members:
+        if is_photo(member.filename):
+            # `zipfile` never unpacks more of a member than its header says.
+            unpacked += member.file_size
+            if unpacked > limits.size_bytes:
+                raise _too_much(name, limits.size_bytes)
+            yield Member(member.filename, _zip_reader(archive, member, name, most))
+
+
+def _zip_reader(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, most: int
+) -> Callable[[], bytes]:
+    def read() -> bytes:
+        # Python unpacks what is packed in other ways in pieces of any size.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArchiveCorruptError(
+                f"In {name!r} it is packed in a way that is not read here. "
+                "Make the archive anew with the usual method, deflate."
+            )
+        if member.flag_bits & ENCRYPTED:
+            raise ArchiveCorruptError(
+                f"In {name!r} it is locked with a password. Make the archive anew without one."
+            )
+        try:
+            with archive.open(member) as opened:
+                return opened.read(most)
+        except _DAMAGE as error:
+            raise _damaged(name, error) from error
+
+    return read
+
+
+def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
+    guarded = _Guarded(_unpacked(file, name), name, largest=most, total=limits.size_bytes)
+    with tarfile.open(fileobj=cast("BinaryIO", guarded), mode="r:") as archive:
+        for count, member in enumerate(iter(archive.next, None), start=1):
+            archive.members.clear()  # type: ignore[attr-defined]  # it would remember all
+            if count > limits.members:
+                raise _too_many(name, limits)
+            if member.isreg() and is_photo(member.name):
+                opened = archive.extractfile(member)
+                yield Member(member.name, partial(bytes, opened.read(most) if opened else b""))
+    # `tarfile` takes whatever is no header for the end; the real one is zeros.
+    if any(guarded.last_block):
+        raise _damaged(name, tarfile.ReadError("no header where one should be"))
+
+
+def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
+    match name.casefold().rpartition(".")[2]:
+        case "gz" | "tgz":
+            return cast("BinaryIO", gzip.GzipFile(fileobj=file))
+        case "bz2" | "tbz2":
+            return cast("BinaryIO", bz2.BZ2File(file))
+        case "xz" | "txz":
+            return cast("BinaryIO", lzma.LZMAFile(file))
+        case _:
+            return file
+
+
+class _Guarded(io.RawIOBase):
+    """A file that is read in pieces of limited size, and from its beginning only so far.
+
+    Attributes:
+        last_block: What was read last, if it was as small as a header.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, largest: int, total: int | None = None) -> None:
+        self._file = file
+        self._name = name
+        self._largest = largest
+        self._total = total
+        self.last_block = b""
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self._total is not None and offset > self._total:
+            raise _too_much(self._name, self._total)
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(self._largest + 1 if size < 0 else min(size, self._largest + 1))
+        if len(data) > self._largest:
+            raise _too_much(self._name, self._largest)
+        if self._total is not None and self._file.tell() > self._total:
+            raise _too_much(self._name, self._total)
+        self.last_block = data if len(data) <= tarfile.BLOCKSIZE else b""
+        return data
+
+
+def _too_many(name: str, limits: ArchiveLimits) -> ArchiveTooLargeError:
+    return ArchiveTooLargeError(
+        f"{name!r} holds more than {limits.members:,} files, which is the limit. "
+        "Divide it into several archives, or unpack it and name the folder."
+    )
+
+
+def _too_much(name: str, size_bytes: int) -> ArchiveTooLargeError:
+    return ArchiveTooLargeError(
+        f"{name!r} unpacks to more than {size_bytes / 1e6:,.0f} MB, which is the limit. "
+        "Divide it into several archives, or unpack it and name the folder."
+    )
+
+
+def _damaged(name: str, error: Exception) -> ArchiveCorruptError:
+    return ArchiveCorruptError(
+        f"{name!r} is damaged or not the archive that its name says ({error}). "
+        "Get it anew, or unpack it and name the folder."
+    )

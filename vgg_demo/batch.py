@@ -1,0 +1,208 @@
+"""Many photos, one row for each, in their order.
+
+Photos are read, decoded and made ready in threads while the models look at those before them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from vgg_demo.classify import Prepared, classify_together, prepare_photo
+from vgg_demo.errors import VggDemoError
+from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+from vgg_demo.photo import open_photo
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import ModelSpec
+from vgg_demo.results import Classification, Failure
+from vgg_demo.sources import Source
+from vgg_demo.store import LoadedModel, ModelStore
+from vgg_demo.verdict import give_verdict, one_line
+
+CHUNK = 8
+"""Photos between two rounds of rows. Larger batches than this are no faster on a few cores
+(`benchmarks/batch.py`), and the first rows would take longer to come."""
+
+CHUNK_OF_SEVERAL = 32
+"""The same where several models look at each photo: should memory have no room for all of
+them, they take turns, and each turn loads a model."""
+
+CHUNK_BYTES = 64_000_000
+"""But no more than that, as input of the models."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchRow:
+    """What came of one photo.
+
+    Attributes:
+        source: The photo.
+        results: What each model makes of it; empty if it cannot be used.
+        failure: Why it cannot be used, if so.
+    """
+
+    source: Source
+    results: tuple[Classification, ...]
+    failure: Failure | None = None
+
+
+def classify_all(
+    sources: Iterable[Source],
+    specs: Sequence[ModelSpec],
+    store: ModelStore,
+    *,
+    policy: Resize = Resize.CROP,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> Iterator[BatchRow]:
+    """Asks models about many photos.
+
+    Whoever has seen enough closes the iterator; photos that were opened ahead are dropped.
+    The numbers of a row do not depend on the photos beside it.
+
+    Args:
+        sources: The photos. They are asked for as they are needed.
+        specs: The models, one or more.
+        store: Where the models are, or will be loaded into.
+        policy: How photos are made square.
+        limits: What a picture may be at most.
+
+    Yields:
+        A row for each source, in their order.
+
+    Raises:
+        ModelError: If a model cannot be loaded.
+    """
+    if not specs:
+        raise ValueError("no model is named")
+
+    def prepare(source: Source) -> tuple[Prepared, ...] | Failure:
+        try:
+            photo = open_photo(source.read(), file=source.name, limits=limits)
+        except VggDemoError as error:
+            return Failure(source.name, type(error).__name__, str(error))
+        return tuple(prepare_photo(photo, spec, policy) for spec in specs)
+
+    chunk = _chunk_size(specs)
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        ahead: deque[tuple[Source, Future[tuple[Prepared, ...] | Failure]]] = deque()
+        rest = iter(sources)
+        try:
+            while True:
+                for source in islice(rest, 2 * chunk - len(ahead)):
+                    ahead.append((source, pool.submit(prepare, source)))
+                if not ahead:
+                    return
+                taken = [ahead.popleft() for _ in range(min(chunk, len(ahead)))]
+                yield from _ask([(source, task.result()) for source, task in taken], specs, store)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _chunk_size(specs: Sequence[ModelSpec]) -> int:
+    chunk = CHUNK if len(specs) == 1 else CHUNK_OF_SEVERAL
+    photo_bytes = sum(spec.input_size**2 * 3 * 4 for spec in specs)
+    return max(1, min(chunk, CHUNK_BYTES // photo_bytes))
+
+
+def _ask(
+    opened: Sequence[tuple[Source, tuple[Prepared, ...] | Failure]],
+    specs: Sequence[ModelSpec],
+    store: ModelStore,
+) -> Iterator[BatchRow]:
+    usable = [photo for _, photo in opened if not isinstance(photo, Failure)]
+    answers = [
+        _answers([photo[place] for photo in usable], spec, store)
+        for place, spec in enumerate(specs)
+        if usable
+    ]
+    by_photo = zip(*answers, strict=True)
+    for source, photo in opened:
+        if isinstance(photo, Failure):
+            yield BatchRow(source, (), photo)
+        else:
+            yield BatchRow(source, next(by_photo))
+
+
+def _answers(
+    photos: Sequence[Prepared], spec: ModelSpec, store: ModelStore
+) -> list[Classification]:
+    with store.use(spec) as model:
+        size = store.batch_size(model)
+        return [
+            result
+            for first in range(0, len(photos), size)
+            for result in _answer(photos[first : first + size], model)
+        ]
+
+
+def _answer(photos: Sequence[Prepared], model: LoadedModel) -> tuple[Classification, ...]:
+    if len(photos) > 1:
+        return classify_together(photos, model)
+    # A batch of one is computed in another way, and its last digits differ. So that they
+    # depend on nothing but the photo, it is looked at beside itself.
+    return classify_together([*photos, *photos], model)[:1]
+
+
+def columns(top: int = 5) -> tuple[str, ...]:
+    """Returns the keys of `flatten`'s rows."""
+    answers = (
+        f"{kind}_{place}"
+        for place in range(1, top + 1)
+        for kind in ("label", "wnid", "probability")
+    )
+    return (
+        *("file", "sha256", "model", "verdict", "sure"),
+        *answers,
+        *("resize", "weights_sha256", "verified", "error", "message"),
+    )
+
+
+def flatten(row: BatchRow, specs: Sequence[ModelSpec], top: int = 5) -> list[dict[str, Any]]:
+    """Returns a row for tables: one for each model, with plain values under the same keys.
+
+    Nothing in it differs from run to run. What does not apply is None.
+
+    Args:
+        row: What came of a photo.
+        specs: The models that were asked.
+        top: How many answers each row holds.
+    """
+    empty = dict.fromkeys(columns(top)) | {"file": as_text(row.source.name)}
+    if row.failure is not None:
+        failed = {"error": row.failure.error, "message": as_text(row.failure.message)}
+        return [empty | {"model": spec.name} | failed for spec in specs]
+    return [empty | _filled(result, top) for result in row.results]
+
+
+def _filled(result: Classification, top: int) -> dict[str, Any]:
+    verdict = give_verdict(result)
+    filled: dict[str, Any] = {
+        "sha256": result.sha256,
+        "model": result.model,
+        "verdict": one_line(verdict),
+        "sure": verdict.is_sure,
+        "resize": result.resize,
+        "weights_sha256": result.weights.sha256,
+        "verified": result.weights.verified,
+    }
+    for found in result.predictions(top):
+        filled[f"label_{found.rank}"] = found.label
+        filled[f"wnid_{found.rank}"] = found.wnid
+        filled[f"probability_{found.rank}"] = found.probability
+    return filled
+
+
+def as_text(name: str) -> str:
+    r"""Returns a file's name as text that any table can hold.
+
+    On Linux a name may be any bytes; those that are no text are written in digits.
+
+    >>> print(as_text("caf\udce9.jpg"))
+    caf\xe9.jpg
+    """
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,0 +1,281 @@
+"""How often models are right where the truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.calibration import (
+    Bin,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+from vgg_demo.labels import ClassLabel, load_labels
+from vgg_demo.registry import get_spec
+from vgg_demo.results import Classification, Prediction
+from vgg_demo.truth import class_of
+
+WILSON_Z = 1.959964
+"""Of the normal distribution, for 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of some were right.
+
+    Attributes:
+        right: Of them.
+        count: All.
+    """
+
+    right: int
+    count: int
+
+    @property
+    def value(self) -> float:
+        """In [0, 1]; 0 of nothing."""
+        return self.right / self.count if self.count else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the true share is, in 95 of 100 cases (Wilson 1927, JASA 22, 209–212).
+
+        >>> [round(end, 3) for end in Share(8, 10).interval]
+        [0.49, 0.943]
+        """
+        if not self.count:
+            return 0.0, 1.0
+        n, p, z = self.count, self.value, WILSON_Z
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """How a model does on one class.
+
+    Attributes:
+        label: The class.
+        top1: How often it was the first answer where it was the truth.
+        top5: How often it was among the first five.
+        precision: How often it was the truth where it was the first answer.
+    """
+
+    label: ClassLabel
+    top1: Share
+    top5: Share
+    precision: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """One class taken for another.
+
+    Attributes:
+        truth: What it is.
+        answer: What it was taken for.
+        count: How often.
+    """
+
+    truth: ClassLabel
+    answer: ClassLabel
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A photo whose first answer is wrong.
+
+    Attributes:
+        file: Its name.
+        truth: What is on it.
+        answer: The first answer.
+        truth_probability: What the model gave the truth.
+    """
+
+    file: str
+    truth: ClassLabel
+    answer: Prediction
+    truth_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How right a model is.
+
+    Attributes:
+        model: Its name.
+        top1: How often the first answer is right.
+        top5: How often one of the first five is.
+        classes: How it does on each class that occurs, in the order of its output.
+        confusions: What it takes for what, the most frequent first.
+        mistakes: Wrong first answers, the most probable first.
+        bins: How right answers of some probability are.
+        calibration_error: How far the probabilities are from that on average.
+        temperature: The one that fits these very photos best.
+    """
+
+    model: str
+    top1: Share
+    top5: Share
+    classes: tuple[ClassScore, ...]
+    confusions: tuple[Confusion, ...]
+    mistakes: tuple[Mistake, ...]
+    bins: tuple[Bin, ...]
+    calibration_error: float
+    temperature: float
+
+    def to_dict(self, most: int = 20) -> dict[str, Any]:
+        """Returns the evaluation as plain JSON values, with so many confusions and mistakes."""
+        return {
+            "model": self.model,
+            "top1": _share_to_dict(self.top1),
+            "top5": _share_to_dict(self.top5),
+            "calibration_error": self.calibration_error,
+            "temperature": self.temperature,
+            "reliability": [asdict(found) for found in self.bins],
+            "classes": [
+                {
+                    "wnid": score.label.wnid,
+                    "label": score.label.label,
+                    "count": score.top1.count,
+                    "top1": score.top1.value,
+                    "top5": score.top5.value,
+                    "precision": score.precision.value if score.precision.count else None,
+                }
+                for score in self.classes
+            ],
+            "confusions": [
+                {
+                    "truth": found.truth.label,
+                    "truth_wnid": found.truth.wnid,
+                    "answer": found.answer.label,
+                    "answer_wnid": found.answer.wnid,
+                    "count": found.count,
+                }
+                for found in self.confusions[:most]
+            ],
+            "mistakes": [
+                {
+                    "file": found.file,
+                    "truth": found.truth.label,
+                    "answer": found.answer.label,
+                    "probability": found.answer.probability,
+                    "truth_probability": found.truth_probability,
+                }
+                for found in self.mistakes[:most]
+            ],
+        }
+
+
+def _share_to_dict(share: Share) -> dict[str, Any]:
+    low, high = share.interval
+    return {
+        "right": share.right,
+        "count": share.count,
+        "value": share.value,
+        "low": low,
+        "high": high,
+    }
+
+
+class Tally:
+    """Counts how right one model is, photo by photo. Keeps four bytes for each class of each."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._labels = load_labels(get_spec(model).labels)
+        self._files: list[str] = []
+        self._truth: list[int] = []
+        self._probabilities: list[NDArray[np.float32]] = []
+
+    def add(self, result: Classification, wnid: str) -> bool:
+        """Adds a photo that shows a thing. Returns whether the model has a class for it."""
+        truth = class_of(wnid, self._labels)
+        if truth is None:
+            return False
+        self._files.append(result.file)
+        self._truth.append(truth.index)
+        self._probabilities.append(result.probabilities.astype(np.float32))
+        return True
+
+    def evaluate(self) -> Evaluation:
+        """Returns how right the model was on all photos so far."""
+        truth = np.array(self._truth, dtype=int)
+        probabilities = np.array(self._probabilities).reshape(len(truth), len(self._labels))
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        first = order[:, 0]
+        is_first, is_among = first == truth, (order == truth[:, np.newaxis]).any(axis=1)
+        highest = probabilities.max(axis=1, initial=0)
+        bins = reliability(highest, is_first)
+        return Evaluation(
+            model=self.model,
+            top1=_share(is_first),
+            top5=_share(is_among),
+            classes=tuple(
+                ClassScore(
+                    self._labels[index],
+                    _share(is_first[truth == index]),
+                    _share(is_among[truth == index]),
+                    _share(is_first[first == index]),
+                )
+                for index in np.unique(truth)
+            ),
+            confusions=self._confusions(truth, first),
+            mistakes=self._mistakes(truth, first, probabilities),
+            bins=bins,
+            calibration_error=expected_calibration_error(bins),
+            temperature=_temperature(probabilities, truth),
+        )
+
+    def _confusions(
+        self, truth: NDArray[np.integer], first: NDArray[np.integer]
+    ) -> tuple[Confusion, ...]:
+        pairs = Counter(zip(truth.tolist(), first.tolist(), strict=True))
+        return tuple(
+            Confusion(self._labels[is_one], self._labels[other], count)
+            for (is_one, other), count in pairs.most_common()
+            if is_one != other
+        )
+
+    def _mistakes(
+        self,
+        truth: NDArray[np.integer],
+        first: NDArray[np.integer],
+        probabilities: NDArray[np.float32],
+    ) -> tuple[Mistake, ...]:
+        wrong = np.flatnonzero(first != truth)
+        worst = wrong[np.argsort(-probabilities[wrong, first[wrong]], kind="stable")]
+        return tuple(
+            Mistake(
+                self._files[place],
+                self._labels[truth[place]],
+                Prediction(
+                    rank=1,
+                    index=int(first[place]),
+                    wnid=self._labels[first[place]].wnid,
+                    label=self._labels[first[place]].label,
+                    probability=float(probabilities[place, first[place]]),
+                ),
+                float(probabilities[place, truth[place]]),
+            )
+            for place in worst
+        )
+
+
+def _share(is_right: NDArray[np.bool_]) -> Share:
+    return Share(int(is_right.sum()), len(is_right))
+
+
+def _temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:
+    if not len(truth):
+        return 1.0
+    smallest = np.finfo(np.float32).tiny  # a probability too small for its number format
+    return fit_temperature(np.log(np.maximum(probabilities, smallest)), truth)
