@@ -31,6 +31,9 @@ ARCHIVE_SUFFIXES = (*UPLOAD_SUFFIXES, "txz", "tar.xz")
 
 ENCRYPTED = 1  # bit of a ZIP member's flags
 
+BUFFER_BYTES = 1_000_000
+"""As much more than it was asked for may be read of a member: Python's buffers are smaller."""
+
 NAME_BYTES = 256
 """Bytes for each member in a ZIP's directory: 46 and its name. The directory is read at once."""
 
@@ -165,7 +168,9 @@ def _zip_reader(
 
 
 def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
-    guarded = _Guarded(_unpacked(file, name), name, largest=most, total=limits.size_bytes)
+    guarded = _Guarded(
+        _unpacked(file, name), name, largest=most + BUFFER_BYTES, total=limits.size_bytes
+    )
     with tarfile.open(fileobj=cast("BinaryIO", guarded), mode="r:") as archive:
         for count, member in enumerate(iter(archive.next, None), start=1):
             archive.members.clear()  # type: ignore[attr-defined]  # it would remember all

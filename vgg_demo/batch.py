@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from vgg_demo.errors import VggDemoError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
+from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Failure
 from vgg_demo.sources import Source
@@ -58,7 +59,7 @@ def classify_all(
     *,
     policy: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
-) -> Iterator[BatchRow]:
+) -> Generator[BatchRow]:
     """Asks models about many photos.
 
     Whoever has seen enough closes the iterator; photos that were opened ahead are dropped.
@@ -172,9 +173,9 @@ def flatten(row: BatchRow, specs: Sequence[ModelSpec], top: int = 5) -> list[dic
         specs: The models that were asked.
         top: How many answers each row holds.
     """
-    empty = dict.fromkeys(columns(top)) | {"file": as_text(row.source.name)}
+    empty = dict.fromkeys(columns(top)) | {"file": printable(row.source.name)}
     if row.failure is not None:
-        failed = {"error": row.failure.error, "message": as_text(row.failure.message)}
+        failed = {"error": row.failure.error, "message": printable(row.failure.message)}
         return [empty | {"model": spec.name} | failed for spec in specs]
     return [empty | _filled(result, top) for result in row.results]
 
@@ -195,14 +196,3 @@ def _filled(result: Classification, top: int) -> dict[str, Any]:
         filled[f"wnid_{found.rank}"] = found.wnid
         filled[f"probability_{found.rank}"] = found.probability
     return filled
-
-
-def as_text(name: str) -> str:
-    r"""Returns a file's name as text that any table can hold.
-
-    On Linux a name may be any bytes; those that are no text are written in digits.
-
-    >>> print(as_text("caf\udce9.jpg"))
-    caf\xe9.jpg
-    """
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

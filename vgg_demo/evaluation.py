@@ -54,7 +54,8 @@ class Share:
         n, p, z = self.count, self.value, WILSON_Z
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, middle - reach), min(1.0, middle + reach)
+        # Where all or none are right an end is 1 or 0, but for the last digit.
+        return min(p, max(0.0, middle - reach)), max(p, min(1.0, middle + reach))
 
 
 @dataclass(frozen=True, slots=True)

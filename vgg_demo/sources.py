@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,13 @@ def find_photos(
             yield from _or_error(path, _matching(path, limits, archive_limits))
         else:
             yield _file(path, limits)
+
+
+def count_photos(paths: Sequence[str]) -> int | None:
+    """Counts the photos that paths lead to; None where that would take unpacking archives."""
+    if any(is_archive(path) and not path.casefold().endswith(".zip") for path in paths):
+        return None
+    return sum(1 for _ in find_photos(paths))
 
 
 def find_in_upload(

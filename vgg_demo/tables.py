@@ -50,6 +50,8 @@ def open_table(
             f"{str(path)!r} is there already. Go on with it by --resume, or choose another name."
         )
     if resume:
+        if not path.is_file():
+            raise TableError(f"{str(path)!r} is no table to go on with. Begin one by --out.")
         _check_columns(path, columns)
     writers: dict[str, type[_Csv | _JsonLines | _Parquet]] = {
         "csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet,

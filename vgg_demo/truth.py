@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import PurePath, PurePosixPath
@@ -36,8 +37,11 @@ def wnid_of(label: str) -> str | None:
     >>> wnid_of("Egyptian_cat"), wnid_of("n02124075"), wnid_of("my holidays")
     ('n02124075', 'n02124075', None)
     """
-    wanted = _plain(label)
-    return wanted if wanted in _known_wnids() else _wnids_by_label().get(wanted)
+    wanted = " ".join(label.replace("_", " ").split())
+    if wanted in _known_wnids():
+        return wanted
+    exact, folded = _wnids_by_label()
+    return exact.get(wanted) or folded.get(wanted.casefold())
 
 
 def read_truth(text: str) -> FindTruth:
@@ -87,18 +91,21 @@ def _slashes(path: str) -> str:
     return path.strip().replace("\\", "/")
 
 
-def _plain(label: str) -> str:
-    return " ".join(label.casefold().replace("_", " ").split())
-
-
 @cache
 def _known_wnids() -> frozenset[str]:
     return frozenset(label.wnid for label in _all_labels())
 
 
 @cache
-def _wnids_by_label() -> dict[str, str]:
-    return {_plain(label.label): label.wnid for label in _all_labels()}
+def _wnids_by_label() -> tuple[dict[str, str], dict[str, str]]:
+    """Returns WordNet IDs by the exact name, and by the name in small letters if it is one's.
+
+    A Cardigan is a dog, and a cardigan a garment.
+    """
+    exact = {label.label: label.wnid for label in _all_labels()}
+    count = Counter(name.casefold() for name in exact)
+    folded = {name.casefold(): wnid for name, wnid in exact.items()}
+    return exact, {name: wnid for name, wnid in folded.items() if count[name] == 1}
 
 
 def _all_labels() -> tuple[ClassLabel, ...]:

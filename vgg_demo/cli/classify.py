@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from vgg_demo.annotate import annotate, to_png
 from vgg_demo.classify import classify_photo
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
+from vgg_demo.cli.saving import annotated_saver
 from vgg_demo.cli.terminal import ask_for_paths, load_photo, make_ready, show, tell
-from vgg_demo.errors import FileUnwritableError, ModelError, VggDemoError
-from vgg_demo.photo import Photo
+from vgg_demo.errors import ModelError, VggDemoError
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
 from vgg_demo.results import Classification, Failure, to_document
@@ -59,7 +54,7 @@ def classify_command(
     With no PATHS, asks for one path after the other until EXIT or the end of input.
     """
     spec, settings = get_spec(model), read_settings(weights_dir)
-    save = _saver(annotate_into) if annotate_into is not None else None
+    save = annotated_saver(annotate_into) if annotate_into is not None else None
     store = ModelStore(settings)
     results: list[Classification] = []
     failures: list[Failure] = []
@@ -78,7 +73,7 @@ def classify_command(
             if not as_json:
                 _show_result(result, top)
             if save is not None:
-                save(photo, result)
+                tell(f"Saved {save(photo.image, result)}")
         except VggDemoError as error:
             failures.append(Failure(path, type(error).__name__, str(error)))
             tell(f"{path}: {error}")
@@ -90,43 +85,6 @@ def classify_command(
         # ASCII, because a file name may hold bytes that are no text.
         click.echo(json.dumps(to_document(results, failures, top), indent=2))
     sys.exit(1 if failures else 0)
-
-
-def _saver(folder: Path) -> Callable[[Photo, Classification], None]:
-    """Returns a function that saves a photo with its answer, each under a name of its own.
-
-    Raises:
-        FileUnwritableError: If nothing can be saved in the folder.
-    """
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    taken: set[str] = set()
-
-    def save(photo: Photo, result: Classification) -> None:
-        stem = name = Path(photo.file).stem
-        number = 1
-        while name.casefold() in taken:  # some disks take "Cat" and "cat" for one name
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        target = folder / f"{name}.{result.model}.png"
-        with _writing(target):
-            target.write_bytes(to_png(annotate(photo.image, result)))
-        tell(f"Saved {target}")
-
-    return save
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileUnwritableError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose another folder."
-        ) from error
 
 
 def _show_result(result: Classification, top: int) -> None:

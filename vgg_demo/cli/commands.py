@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from vgg_demo.cli.batch import batch_command
 from vgg_demo.cli.classify import classify_command
 from vgg_demo.cli.compare import compare_command
+from vgg_demo.cli.evaluate import evaluate_command
 from vgg_demo.cli.models import models_command
 from vgg_demo.cli.terminal import Group, set_up
 from vgg_demo.cli.verify import verify_command
@@ -20,5 +22,13 @@ def main() -> None:
     set_up()
 
 
-for command in (classify_command, compare_command, models_command, weights_group, verify_command):
+for command in (
+    classify_command,
+    batch_command,
+    evaluate_command,
+    compare_command,
+    models_command,
+    weights_group,
+    verify_command,
+):
     main.add_command(command)

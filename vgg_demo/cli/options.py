@@ -7,6 +7,7 @@ import os
 import click
 
 from vgg_demo.preprocess import Resize
+from vgg_demo.registry import DEFAULT_MODEL
 from vgg_demo.settings import Settings
 from vgg_demo.weights import check_weights_dir
 
@@ -31,6 +32,17 @@ top_option = click.option(
     default=5,
     show_default=True,
     help="How many answers to show.",
+)
+
+
+models_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=[DEFAULT_MODEL],
+    show_default=True,
+    metavar="NAME",
+    help="Which model answers; may be given several times. `models` lists all.",
 )
 
 

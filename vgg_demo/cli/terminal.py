@@ -23,19 +23,11 @@ from vgg_demo.errors import FileUnreadableError, UnknownModelError, VggDemoError
 from vgg_demo.fetch import Progress, ensure_weights
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.photo import Photo, open_photo
+from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.weights import find_weights
-
-
-def printable(text: str) -> str:
-    r"""Escapes what could steer a terminal, fake a line or not be text at all.
-
-    >>> printable("a cat\n\x1b[2J\u202egpj.\udcff")
-    'a cat\\n\\x1b[2J\\u202egpj.\\udcff'
-    """
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def show(text: str) -> None:
@@ -172,6 +164,29 @@ def _stderr_turned_away() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Turns file descriptor 2 away for a while; what Python itself writes still arrives.
+
+    For work in threads, of which none can turn it away for itself.
+    """
+    try:
+        is_ours = sys.stderr.fileno() == 2
+        kept = os.dup(2)
+    except (AttributeError, OSError):  # none, closed, or not a file
+        yield
+        return
+    before = sys.stderr
+    with open(kept, "w", encoding=before.encoding, errors="backslashreplace") as stderr:
+        if is_ours:
+            sys.stderr = stderr
+        try:
+            with _stderr_turned_away():
+                yield
+        finally:
+            sys.stderr = before
 
 
 def ask_for_paths() -> Iterator[str]:

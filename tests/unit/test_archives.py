@@ -1,0 +1,189 @@
+"""Archives, those of strangers among them."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from vgg_demo.archives import ArchiveLimits, is_archive, is_photo, read_members
+from vgg_demo.errors import ArchiveCorruptError, ArchiveError, ArchiveTooLargeError
+from vgg_demo.images import ImageLimits
+
+Files = dict[str, bytes]
+TAR_KINDS = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
+
+
+def make_zip(files: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def make_tar(files: Files, kind: str = "tar") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=TAR_KINDS[kind]) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def contents(data: bytes, name: str, **limits: object) -> Files:
+    return {member.name: member.read() for member in read_members(io.BytesIO(data), name, **limits)}
+
+
+MAKERS: dict[str, Callable[[Files], bytes]] = {
+    "zip": make_zip,
+    **{kind: lambda files, kind=kind: make_tar(files, kind) for kind in TAR_KINDS},
+}
+
+
+@pytest.fixture
+def files(photos: dict[str, bytes]) -> Files:
+    return {"b/2.jpg": photos["cat"], "a/1.JPG": photos["dog"], "3.png": b"no picture"}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_photos_come_in_the_archives_order(kind: str, files: Files) -> None:
+    others = {"notes.txt": b"x", "__MACOSX/b/._2.jpg": b"x", "b/.hidden.jpg": b"x"}
+    name = f"photos.{kind}"
+    assert is_archive(name)
+    found = contents(MAKERS[kind](others | files), name)
+    assert found == files
+    assert list(found) == list(files)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_member_is_read_no_further_than_a_photo_may_go(kind: str) -> None:
+    data = MAKERS[kind]({"1.jpg": bytes(5000), "2.jpg": b"after it"})
+    found = contents(data, f"a.{kind}", image_limits=ImageLimits(size_bytes=1000))
+    assert found == {"1.jpg": bytes(1001), "2.jpg": b"after it"}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_too_many_members(kind: str) -> None:
+    data = MAKERS[kind]({f"{number}.jpg": b"x" for number in range(4)})
+    assert len(contents(data, f"a.{kind}", limits=ArchiveLimits(members=4))) == 4
+    with pytest.raises(ArchiveTooLargeError, match=r"more than 3 files, .* Divide it"):
+        contents(data, f"a.{kind}", limits=ArchiveLimits(members=3))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_bomb(kind: str) -> None:
+    """Ten megabytes of nothing, packed into a few kilobytes."""
+    data = MAKERS[kind]({"1.jpg": b"first", "2.jpg": bytes(10_000_000)})
+    members = read_members(io.BytesIO(data), f"a.{kind}", ArchiveLimits(size_bytes=1_000_000))
+    assert next(members).read() == b"first"
+    with pytest.raises(ArchiveTooLargeError, match="unpacks to more than 1 MB"):
+        list(members)
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2"])
+def test_a_header_that_wants_all_memory(kind: str) -> None:
+    """The text of an extended header is read at once, whatever its size."""
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type = tarfile.XHDTYPE
+    header.size = 30 * 2**20
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=TAR_KINDS[kind]) as archive:
+        archive.addfile(header, io.BytesIO(bytes(header.size)))
+    with pytest.raises(ArchiveTooLargeError):
+        contents(buffer.getvalue(), f"a.{kind}")
+
+
+def test_headers_of_headers() -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, 0
+    with pytest.raises(ArchiveCorruptError):
+        contents(header.tobuf() * 5000 + make_tar({"1.jpg": b"x"}), "a.tar")
+
+
+def test_a_directory_that_wants_all_memory() -> None:
+    data = make_zip({"1.jpg": b"x"})
+    end = data.rindex(b"PK\x05\x06")
+    huge = 60_000_000
+    claim = struct.pack("<II", huge, 0)
+    whole = bytes(huge) + data[end : end + 12] + claim + data[end + 20 :]
+    with pytest.raises(ArchiveError):
+        contents(whole, "a.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_ways_of_packing_that_unpack_without_limit(method: int) -> None:
+    (member,) = read_members(io.BytesIO(make_zip({"1.jpg": bytes(10**6)}, method)), "a.zip")
+    with pytest.raises(ArchiveCorruptError, match="with the usual method"):
+        member.read()
+
+
+def test_a_locked_member() -> None:
+    data = bytearray(make_zip({"1.jpg": b"x"}))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    (member,) = read_members(io.BytesIO(bytes(data)), "a.zip")
+    with pytest.raises(ArchiveCorruptError, match="locked with a password"):
+        member.read()
+
+
+def test_links_and_devices_are_passed_over() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+            member = tarfile.TarInfo(f"{kind!r}.jpg")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    assert contents(buffer.getvalue(), "a.tar") == {}
+
+
+@pytest.mark.parametrize("name", ["../../etc/1.jpg", "/etc/1.jpg", "C:\\1.jpg", "a\n1.jpg"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_are_only_names(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(contents(MAKERS[kind]({name: b"x"}), f"a.{kind}").values()) == [b"x"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def damaged(data: bytes) -> Iterable[bytes]:
+    yield b""
+    yield b"no archive"
+    yield data[: len(data) // 2]
+    middle = len(data) // 2
+    yield data[:middle] + os.urandom(2000) + data[middle + 2000 :]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_damage(kind: str, files: Files) -> None:
+    """It ends in our error, or is a photo that cannot be decoded; never in another way."""
+    wrong = 0
+    for data in damaged(MAKERS[kind](files)):
+        try:
+            wrong += contents(data, f"a.{kind}") != files
+        except ArchiveError:
+            wrong += 1
+    assert wrong == 4
+
+
+def test_a_header_that_is_none_is_no_end() -> None:
+    data = bytearray(make_tar({"1.jpg": b"x", "2.jpg": b"y"}))
+    data[1024:1536] = b"?" * 512
+    members = read_members(io.BytesIO(bytes(data)), "a.tar")
+    assert next(members).name == "1.jpg"
+    with pytest.raises(ArchiveCorruptError, match="damaged"):
+        next(members)
+
+
+def test_a_suffix_tells_a_photo() -> None:
+    assert is_photo("A.HEIC")
+    assert not is_photo("heic")
+    assert not is_archive("zip")

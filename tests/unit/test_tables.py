@@ -1,0 +1,159 @@
+"""Tables that are written row by row, and gone on with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vgg_demo.errors import FileUnwritableError, TableError
+from vgg_demo.tables import KINDS, Row, drop_half_line, open_table, read_rows
+
+COLUMNS = ("file", "sure", "probability_1", "message")
+
+
+def row(number: int) -> Row:
+    return {
+        "file": f'{number}, "a b" é.jpg',
+        "sure": bool(number % 2),
+        "probability_1": number / 3,
+        "message": None,
+    }
+
+
+def as_read(found: Row, kind: str) -> Row:
+    """CSV knows texts only."""
+    if kind != "csv":
+        return found
+    return {key: "" if value is None else str(value) for key, value in found.items()}
+
+
+@pytest.fixture(params=KINDS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"table.{request.param}"
+
+
+def write(path: Path, numbers: Iterable[int], *, resume: bool = False) -> None:
+    with open_table(path, COLUMNS, resume=resume) as add:
+        for number in numbers:
+            add(row(number))
+
+
+def numbers(path: Path) -> list[Row]:
+    return list(read_rows(path))
+
+
+def rows_of(path: Path, *ranges: range) -> list[Row]:
+    return [as_read(row(number), path.suffix[1:]) for some in ranges for number in some]
+
+
+def test_there_and_back(path: Path) -> None:
+    write(path, range(2_500))
+    assert numbers(path) == rows_of(path, range(2_500))
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_going_on(path: Path) -> None:
+    write(path, range(3))
+    write(path, range(3, 5), resume=True)
+    write(path, range(0), resume=True)
+    assert numbers(path) == rows_of(path, range(5))
+
+
+def test_a_table_without_rows(path: Path) -> None:
+    write(path, range(0))
+    assert numbers(path) == []
+    write(path, range(2), resume=True)
+    assert numbers(path) == rows_of(path, range(2))
+
+
+def test_an_error_on_the_way_keeps_what_is_written(path: Path) -> None:
+    def numbers_until_ctrl_c() -> Iterator[int]:
+        yield 0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(path, numbers_until_ctrl_c())
+    assert numbers(path) == rows_of(path, range(1))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_half_line_goes(kind: str, cut: int, tmp_path: Path) -> None:
+    path = tmp_path / f"table.{kind}"
+    with open_table(path, COLUMNS) as add:
+        for number in range(3):
+            add(row(number) | {"file": "plain.jpg"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    drop_half_line(path)
+    assert len(numbers(path)) == 2
+    path.write_bytes(b"half a header")
+    drop_half_line(path)
+    assert path.read_bytes() == b""
+
+
+def test_lines_are_there_as_soon_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    with open_table(path, COLUMNS) as add:
+        add(row(0))
+        assert numbers(path) == [row(0)]
+
+
+def test_nothing_is_written_over(path: Path) -> None:
+    write(path, range(1))
+    with pytest.raises(TableError, match=r"there already\. Go on with it by --resume"):
+        write(path, range(1))
+    assert numbers(path) == rows_of(path, range(1))
+
+
+def test_other_columns(path: Path) -> None:
+    write(path, range(1))
+    words = "other columns than this run. Use the same --top"
+    with pytest.raises(TableError, match=words), open_table(path, ("file",), resume=True):
+        pass
+
+
+@pytest.mark.parametrize("name", ["table", "table.xlsx", "csv"])
+def test_a_name_that_says_no_kind(name: str, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"end in \.csv, \.jsonl, \.parquet"):
+        write(tmp_path / name, range(1))
+
+
+def test_what_is_no_table(path: Path) -> None:
+    with pytest.raises(TableError, match="Cannot read"):
+        numbers(path)
+    path.write_bytes(b"\xff\xfe no table\n\n")
+    with pytest.raises(TableError, match="as a table"):
+        numbers(path)
+
+
+def test_no_place_to_write(path: Path) -> None:
+    with pytest.raises(FileUnwritableError, match="Cannot write"):
+        write(path.parent / "missing" / path.name, range(1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_a_disk_without_room(path: Path) -> None:
+    """What fits is kept, whatever the kind; a file may grow to 20 kB."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(FileUnwritableError, match=r"Cannot write .* go on by --resume"):
+            write(path, range(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if path.suffix != ".parquet":
+        drop_half_line(path)
+        assert len(numbers(path)) > 100
+
+
+def test_only_a_file_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("missing.csv", "folder.csv"):
+        with pytest.raises(TableError, match="no table to go on with"):
+            write(tmp_path / name, range(1), resume=True)

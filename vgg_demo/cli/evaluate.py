@@ -1,0 +1,133 @@
+"""`evaluate`: how often models are right where the truth is known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from vgg_demo.cli.many import Counts, ask_about_all, choose, paths_argument
+from vgg_demo.cli.options import models_option, read_settings, resize_option, weights_dir_option
+from vgg_demo.cli.terminal import show, tell
+from vgg_demo.errors import FileUnreadableError, NoPhotosError
+from vgg_demo.evaluation import Evaluation, Share, Tally
+from vgg_demo.results import SCHEMA
+from vgg_demo.truth import FindTruth, read_truth, truth_in_name
+
+
+@click.command(
+    "evaluate", epilog="Example: python -m vgg_demo evaluate photos/ --model mobilenet_v2"
+)
+@paths_argument
+@models_option
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="A table with the columns image and label; without it, the truth is read from names.",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(0, 1000),
+    default=5,
+    show_default=True,
+    help="How many classes, confusions and mistakes to list.",
+)
+@resize_option
+@weights_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with all classes.")
+def evaluate_command(
+    paths: tuple[str, ...],
+    models: tuple[str, ...],
+    labels: Path | None,
+    most: int,
+    resize: str,
+    weights_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Says how often models are right on PATHS: photos, folders, archives, patterns.
+
+    What is really on a photo is read from a WordNet ID in its name or its folder's
+    (n02123045_7.jpg), from a folder named after a class (tabby/7.jpg), or from a table.
+    """
+    settings, specs = read_settings(weights_dir), choose(models)
+    find_truth = _read_labels(labels) if labels else truth_in_name
+    tallies = {spec.name: Tally(spec.name) for spec in specs}
+    counts, unknown = Counts(), 0
+    for row in ask_about_all(paths, models, settings, resize, counts):
+        truth = find_truth(row.source.name)
+        if row.results and truth is None:
+            unknown += 1
+        for result in row.results:
+            if truth is not None:
+                tallies[result.model].add(result, truth)
+    if unknown:
+        tell(f"Of {unknown:,} photos the truth is not known; they do not count.")
+    evaluations = [tally.evaluate() for tally in tallies.values()]
+    if not any(evaluation.top1.count for evaluation in evaluations):
+        raise NoPhotosError(
+            "Of none of these photos the truth is known. Name them or their folders after "
+            "WordNet IDs or classes, or give a table with --labels."
+        )
+    if as_json:
+        found = [evaluation.to_dict(most) for evaluation in evaluations]
+        document = {
+            "schema": SCHEMA,
+            "resize": resize,
+            "unknown": unknown,
+            "failed": counts.failed,
+            "evaluations": found,
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for evaluation in evaluations:
+            _show(evaluation, most)
+    sys.exit(1 if counts.failed else 0)
+
+
+def _read_labels(path: Path) -> FindTruth:
+    try:
+        return read_truth(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error
+
+
+def _show(found: Evaluation, most: int) -> None:
+    show(f"{found.model} on {found.top1.count:,} photos of {len(found.classes):,} classes")
+    show(f"  the first answer is right    {_words(found.top1)}")
+    show(f"  one of the first five is     {_words(found.top5)}")
+    show(
+        f"  probabilities are off by     {found.calibration_error:.1%} on average; "
+        f"best temperature here: {found.temperature:.2f}"
+    )
+    for interval in found.bins:
+        if interval.count:
+            show(
+                f"    says {interval.low:>4.0%} to {interval.high:>4.0%}: right "
+                f"{interval.accuracy:>4.0%} of {interval.count:,}"
+            )
+    weakest = sorted(found.classes, key=lambda score: score.top1.value)[:most]
+    if weakest:
+        show("  weakest classes")
+    for score in weakest:
+        show(f"    {score.top1.right} of {score.top1.count}  {score.label.label}")
+    if found.confusions[:most]:
+        show("  most often confused")
+    for confusion in found.confusions[:most]:
+        show(f"    {confusion.count}×  {confusion.truth.label} taken for {confusion.answer.label}")
+    if found.mistakes[:most]:
+        show("  worst mistakes")
+    for mistake in found.mistakes[:most]:
+        show(
+            f"    {mistake.file}: {mistake.answer.label} {mistake.answer.probability:.0%} "
+            f"instead of {mistake.truth.label} {mistake.truth_probability:.0%}"
+        )
+
+
+def _words(share: Share) -> str:
+    low, high = share.interval
+    reach = f"95 % sure: {low:.1%} to {high:.1%}"
+    return f"{share.value:>6.1%}  ({share.right:,} of {share.count:,}; {reach})"

@@ -1,0 +1,55 @@
+"""Saves photos with their answers written on them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from vgg_demo.annotate import annotate, to_png
+from vgg_demo.errors import FileUnwritableError
+from vgg_demo.results import Classification
+
+Save = Callable[[Image.Image, Classification], Path]
+"""Saves a photo with an answer; returns where."""
+
+
+def annotated_saver(folder: Path) -> Save:
+    """Returns a function that saves photos into a folder, each under a name of its own.
+
+    Raises:
+        FileUnwritableError: If nothing can be saved in the folder.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    taken: set[str] = set()
+
+    def save(image: Image.Image, result: Classification) -> Path:
+        stem = name = Path(result.file).stem
+        number = 1
+        while f"{name.casefold()}.{result.model}" in taken:  # "Cat" and "cat" may be one name
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(f"{name.casefold()}.{result.model}")
+        target = folder / f"{name}.{result.model}.png"
+        with _writing(target):
+            target.write_bytes(to_png(annotate(image, result)))
+        return target
+
+    return save
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileUnwritableError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose another folder."
+        ) from error
