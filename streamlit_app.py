@@ -1,4 +1,4 @@
-"""Starts the page: `streamlit run streamlit_app.py`."""
+"""Starts the page and the API on one port: `streamlit run streamlit_app.py`."""
 
 import os
 import sys
@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 
 import streamlit as st
 from starlette.formparsers import MultiPartParser
+from starlette.routing import Mount
 
+from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.errors import SettingsError
 from vgg_demo.images import DEFAULT_LIMITS
 from vgg_demo.settings import Settings
@@ -15,16 +17,23 @@ from vgg_demo.settings import Settings
 # Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory.
 MultiPartParser.spool_max_size = 2 * DEFAULT_LIMITS.size_bytes
 
-
 try:
     Settings.from_environment(os.environ)
+    api_settings = ApiSettings.from_environment(os.environ)
 except SettingsError as error:
     sys.exit(f"Error: {error}")
 
 
+def get_service() -> Service:
+    """Returns what answers the API, with the very models that the page uses."""
+    # Imported here: what Streamlit caches must not be made before its runtime exists.
+    from vgg_demo.ui.shared import get_downloads, get_settings, get_store
+
+    return Service(get_settings(), api_settings, get_store(), get_downloads())
+
+
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    # Imported here: what Streamlit caches must not be made before its runtime exists.
     from vgg_demo.ui.shared import get_downloads, warm_up
 
     warm_up()
@@ -32,4 +41,8 @@ async def lifespan(_: object) -> AsyncIterator[None]:
     get_downloads().stop()
 
 
-app = st.App("vgg_demo/ui/main.py", lifespan=lifespan)
+app = st.App(
+    "vgg_demo/ui/main.py",
+    routes=[Mount("/api", app=create_api(get_service, api_settings))],
+    lifespan=lifespan,
+)

@@ -20,6 +20,7 @@
     │   └── WeightsError            its weights cannot be had
     │       ├── WeightsMissingError     not on this machine, or not to be read
     │       ├── WeightsDownloadError    the download failed or brought the wrong bytes
+    │       ├── DownloadingError        they are on their way
     │       ├── WeightsCorruptError     the file on this machine is damaged
     │       └── DiskFullError           no room for the download
     ├── ReceiptError                not a receipt that can be replayed
@@ -87,7 +88,15 @@ class TableError(VggDemoError):
 
 
 class BusyError(VggDemoError):
-    """There is too much to do already."""
+    """There is too much to do already.
+
+    Attributes:
+        retry_seconds: After which it may be different.
+    """
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(message)
 
 
 class UnknownModelError(VggDemoError):
@@ -123,6 +132,10 @@ class WeightsMissingError(WeightsError):
 
 class WeightsDownloadError(WeightsError):
     """The download failed or brought the wrong bytes."""
+
+
+class DownloadingError(WeightsError):
+    """The weights are on their way to this machine."""
 
 
 class WeightsCorruptError(WeightsError):

@@ -27,6 +27,7 @@ from vgg_demo.errors import (
     ImageTooSmallError,
     NotAnImageError,
 )
+from vgg_demo.quota import Quota
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.init()  # Pillow loads most of its readers only when asked
@@ -64,6 +65,10 @@ DRAFT_PIXELS = 16_000_000
 """JPEGs of more pixels are decoded at a half, a quarter or an eighth of their size …"""
 DRAFT_SIDE = 1_600
 """… that leaves both sides at least this long: over twice the largest model input."""
+
+
+_BEING_DECODED = Quota(50_000_000)
+"""Pixels that all threads together decode at a time: in a WebP, so many take 820 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,11 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     picture = containers.unpack(data)
     image = _open(picture.data, limits)
     _check_size(image, limits)
-    orientation = picture.orientation
+    with _BEING_DECODED.hold(image.width * image.height):
+        return _decode_pixels(image, picture.orientation)
+
+
+def _decode_pixels(image: Image.Image, orientation: int | None) -> Image.Image:
     if image.format == "AVIF":  # Pillow says as EXIF which way the container turns the picture
         orientation = containers.exif_orientation(image.info.get("exif", b"")) or 1
     if image.format in ("JPEG", "MPO") and image.width * image.height > DRAFT_PIXELS:

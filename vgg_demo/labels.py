@@ -17,6 +17,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+LabelSet = Literal["imagenet", "cifar10"]
+LABEL_SETS: tuple[LabelSet, ...] = ("imagenet", "cifar10")
+
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
@@ -37,7 +40,7 @@ class ClassLabel:
 
 
 @cache
-def load_labels(name: Literal["imagenet", "cifar10"]) -> tuple[ClassLabel, ...]:
+def load_labels(name: LabelSet) -> tuple[ClassLabel, ...]:
     """Returns the classes of a label set in the order of the model's outputs."""
     if name == "cifar10":
         named = [(wnid, label) for label, wnid in _wordnet()["cifar10"].items()]
@@ -85,6 +88,28 @@ def ancestors(wnid: str) -> frozenset[str]:
     """
     parents = _synset(wnid)["hypernyms"]
     return frozenset({wnid}).union(*(ancestors(parent) for parent in parents))
+
+
+def describe_wnid(wnid: str) -> dict[str, Any] | None:
+    """Returns what there is to know about a class or a kind of thing, as plain JSON values.
+
+    None if it is neither.
+    """
+    if wnid not in _wordnet()["synsets"]:
+        return None
+    kinds = sorted(ancestors(wnid) - {wnid}, key=lambda kind: (-depth(kind), kind))
+    return {
+        "wnid": wnid,
+        "name": lemma(wnid),
+        "definition": definition(wnid),
+        "classes": [
+            {"labels": name, "index": label.index, "label": label.label}
+            for name in LABEL_SETS
+            for label in load_labels(name)
+            if label.wnid == wnid
+        ],
+        "kind_of": [{"wnid": kind, "name": lemma(kind)} for kind in kinds],
+    }
 
 
 @cache

@@ -121,6 +121,11 @@ class ModelStore:
         """Whether the model can answer without being loaded first."""
         return spec.name in self._shelves
 
+    def loaded(self) -> dict[str, int]:
+        """Returns the names of the loaded models and the bytes that each took."""
+        with self._changed:
+            return {name: shelf.model.size_bytes for name, shelf in self._shelves.items()}
+
     def check_fits(self, spec: ModelSpec) -> None:
         """Makes sure, before anything is downloaded, that a model can be loaded here.
 

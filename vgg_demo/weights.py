@@ -9,9 +9,10 @@ results are shown.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from vgg_demo.errors import WeightsMissingError
 from vgg_demo.registry import ModelSpec
@@ -109,6 +110,21 @@ def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
         sha256=sha256.hexdigest(),
         verified=published.hexdigest() == spec.weights.hash,
     )
+
+
+def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """Returns what there is to know about a model, as plain JSON values."""
+    return {
+        "name": spec.name,
+        "keras_name": spec.keras_name,
+        "labels": spec.labels,
+        "input_size": spec.input_size,
+        "preprocessing": spec.preprocessing,
+        "parameters": spec.parameters,
+        "size_bytes": spec.weights.size_bytes,
+        "accuracy": spec.accuracy and asdict(spec.accuracy),
+        "here": find_weights(spec, settings) is not None,
+    }
 
 
 def how_to_place(spec: ModelSpec, settings: Settings) -> str:

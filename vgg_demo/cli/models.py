@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from vgg_demo.errors import WeightsError
 from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.results import SCHEMA
 from vgg_demo.settings import Settings
-from vgg_demo.weights import find_weights, inspect_weights
+from vgg_demo.weights import describe, find_weights, inspect_weights
 
 
 @click.command("models", epilog="Example: python -m vgg_demo models")
@@ -50,18 +49,7 @@ def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]
         except WeightsError as error:
             tell(f"{spec.name}: {error}")
             verified = False
-    return {
-        "name": spec.name,
-        "keras_name": spec.keras_name,
-        "labels": spec.labels,
-        "input_size": spec.input_size,
-        "preprocessing": spec.preprocessing,
-        "parameters": spec.parameters,
-        "size_bytes": spec.weights.size_bytes,
-        "accuracy": spec.accuracy and asdict(spec.accuracy),
-        "path": path and str(path),
-        "verified": verified,
-    }
+    return describe(spec, settings) | {"path": path and str(path), "verified": verified}
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -1,0 +1,7 @@
+"""The HTTP API: parse, call, serialise."""
+
+from vgg_demo.api.app import create_api
+from vgg_demo.api.service import Service
+from vgg_demo.api.settings import ApiSettings
+
+__all__ = ["ApiSettings", "Service", "create_api"]

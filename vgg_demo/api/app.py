@@ -1,0 +1,230 @@
+"""The API's paths."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, File, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+
+from vgg_demo.api.gate import LimitBodies, RequireKey, problem, retry_after
+from vgg_demo.api.metrics import CountRequests
+from vgg_demo.api.service import Service, Upload
+from vgg_demo.api.settings import ApiSettings
+from vgg_demo.errors import (
+    BusyError,
+    DownloadingError,
+    ImageError,
+    UnknownModelError,
+    VggDemoError,
+    WeightsMissingError,
+)
+from vgg_demo.labels import describe_wnid
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import DEFAULT_MODEL, MODELS, get_spec
+from vgg_demo.results import SCHEMA, to_document
+from vgg_demo.version import __version__
+from vgg_demo.weights import describe, find_weights
+
+DOWNLOAD_SECONDS = 10
+"""After which it is worth asking again for a model that is being downloaded."""
+
+Model = Annotated[str, Query(max_length=100, description="Which model answers.")]
+Top = Annotated[int, Query(ge=1, le=1000, description="How many answers to give.")]
+Square = Annotated[Resize, Query(description="How the photo is made square.")]
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["error", "message"],
+                    "properties": {"error": {"type": "string"}, "message": {"type": "string"}},
+                }
+            }
+        },
+    }
+    for status, description in {
+        401: "The server wants a key",
+        404: "No such model or class, or not on this server",
+        413: "The request is too large",
+        422: "No photo could be used, or a parameter is wrong",
+        429: "Too much to do already; Retry-After says when to try again",
+        503: "The model cannot be loaded, or is being downloaded",
+    }.items()
+}
+
+
+def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> FastAPI:
+    """Returns the API as an application that can be mounted.
+
+    Args:
+        get_service: Returns what does the work; called at the first request.
+        settings: Who may ask, and how much.
+    """
+    service = functools.cache(get_service)
+    api: FastAPI = FastAPIOffline(
+        title="VGG Demo",
+        version=__version__,
+        description="What VGG16 and its relatives make of photos. The answers are those of "
+        "`python -m vgg_demo … --json`.",
+        redoc_url=None,
+        middleware=_middleware(service, settings),
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if settings.key else [],
+        responses=PROBLEMS,
+    )
+    _add_errors(api)
+
+    @api.post("/v1/classify", tags=["photos"])
+    async def classify(
+        file: Annotated[list[UploadFile], File(description="A photo; may be given several times.")],
+        model: Model = DEFAULT_MODEL,
+        top: Top = 5,
+        resize: Square = Resize.CROP,
+    ) -> Response:
+        """Says what is on photos. What cannot be used is listed under “errors”."""
+        if len(file) > settings.files:
+            return problem(
+                422,
+                "TooManyFiles",
+                f"The request has {len(file)} photos; the limit is {settings.files}. "
+                "Send the rest in another one.",
+            )
+        spec = get_spec(model)
+        uploads = [await _read(upload) for upload in file]
+        results, failures = await service().classify(uploads, spec, resize)
+        return JSONResponse(to_document(results, failures, top), 200 if results else 422)
+
+    @api.post("/v1/compare", tags=["photos"])
+    async def compare(
+        file: Annotated[UploadFile, File(description="A photo.")],
+        models: Annotated[
+            str, Query(max_length=1000, description="Names with commas; none: what is here.")
+        ] = "",
+        top: Top = 5,
+        resize: Square = Resize.CROP,
+        repeat: Annotated[int, Query(ge=1, le=20, description="Runs that are measured.")] = 5,
+    ) -> Response:
+        """Lets several models answer one photo, and measures them."""
+        names = [name for name in models.split(",") if name.strip()]
+        here = [spec for spec in MODELS.values() if find_weights(spec, service().settings)]
+        specs = list(dict.fromkeys(map(get_spec, names))) or here[: settings.models]
+        if len(specs) > settings.models:
+            return problem(
+                422,
+                "TooManyModels",
+                f"The request names {len(specs)} models; the limit is {settings.models}.",
+            )
+        comparison = await service().compare(await _read(file), specs, resize, repeat)
+        return JSONResponse(comparison.to_dict(top))
+
+    @api.get("/v1/models", tags=["models"])
+    def models() -> Response:
+        """Lists the models: which are here, and which are loaded."""
+        loaded = service().store.loaded()
+        records = [
+            describe(spec, service().settings) | {"loaded": spec.name in loaded}
+            for spec in MODELS.values()
+        ]
+        return JSONResponse({"schema": SCHEMA, "models": records})
+
+    @api.get("/v1/labels/{wnid}", tags=["models"])
+    def label(wnid: str) -> Response:
+        """Says what a WordNet ID stands for, and what it is a kind of."""
+        found = describe_wnid(wnid)
+        if found is None:
+            return problem(404, "UnknownLabel", f"There is no class or kind {wnid[:20]!r} here.")
+        return JSONResponse(found)
+
+    @api.get("/healthz", tags=["server"])
+    async def healthz() -> Response:
+        """Says that the server lives."""
+        return JSONResponse({"status": "ok"})
+
+    @api.get("/readyz", tags=["server"])
+    async def readyz() -> Response:
+        """Says whether a model is loaded, so that the first answer comes at once."""
+        if service().store.loaded():
+            return JSONResponse({"status": "ready"})
+        return retry_after(problem(503, "NotReady", "No model is loaded yet."), seconds=1)
+
+    @api.get("/metrics", tags=["server"])
+    def metrics() -> Response:
+        """Tells a Prometheus of requests, times, models, memory and the queue."""
+        text = generate_latest(service().metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    return api
+
+
+def _middleware(service: Callable[[], Service], settings: ApiSettings) -> list[Middleware]:
+    """Returns what requests pass through, the outermost first."""
+    cross_origin = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+        expose_headers=["Retry-After"],
+    )
+    return [
+        Middleware(CountRequests, get_metrics=lambda: service().metrics),
+        *([cross_origin] if settings.origins else []),
+        Middleware(RequireKey, settings=settings),
+        Middleware(LimitBodies, settings=settings),
+    ]
+
+
+async def _read(upload: UploadFile) -> Upload:
+    return Upload(upload.filename or "", await upload.read())
+
+
+def _add_errors(api: FastAPI) -> None:
+    """Maps errors to answers, all of the same shape."""
+
+    @api.exception_handler(VggDemoError)
+    async def ours(_: Request, error: VggDemoError) -> Response:
+        response = problem(_status(error), type(error).__name__, str(error), **_more(error))
+        if isinstance(error, BusyError):
+            return retry_after(response, error.retry_seconds)
+        if isinstance(error, DownloadingError):
+            return retry_after(response, DOWNLOAD_SECONDS)
+        return response
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return problem(422, "InvalidRequest", f"{where}: {first['msg']}.")
+
+    @api.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> Response:
+        response = problem(error.status_code, "InvalidRequest", str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+
+def _more(error: VggDemoError) -> dict[str, Any]:
+    return {"near": list(error.near)} if isinstance(error, UnknownModelError) else {}
+
+
+def _status(error: VggDemoError) -> int:
+    match error:
+        case ImageError():
+            return 422
+        case UnknownModelError() | WeightsMissingError():
+            return 404
+        case BusyError():
+            return 429
+        case _:
+            return 503
