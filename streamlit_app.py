@@ -11,11 +11,11 @@ from starlette.routing import Mount
 
 from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.errors import SettingsError
-from vgg_demo.images import DEFAULT_LIMITS
 from vgg_demo.settings import Settings
 
-# Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory.
-MultiPartParser.spool_max_size = 2 * DEFAULT_LIMITS.size_bytes
+# Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory, as large as
+# `maxUploadSize` in .streamlit/config.toml lets them be.
+MultiPartParser.spool_max_size = 256 * 2**20
 
 try:
     Settings.from_environment(os.environ)

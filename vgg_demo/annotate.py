@@ -6,6 +6,7 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vgg_demo.photo import Photo
 from vgg_demo.results import Classification, percent
 
 MAX_SIDE = 1_600  # pixels; enough for a screen, small enough to send
@@ -23,8 +24,7 @@ def annotate(image: Image.Image, result: Classification) -> Image.Image:
     Returns:
         RGB image of at most `MAX_SIDE` pixels a side.
     """
-    photo = image.copy()
-    photo.thumbnail((MAX_SIDE, MAX_SIDE))
+    photo = _scaled(image)
     (best,) = result.predictions(1)
     unverified = "" if result.weights.verified else " · unverified weights"
     text = f"{best.label} {percent(best.probability)} · {result.model}{unverified}"
@@ -34,6 +34,17 @@ def annotate(image: Image.Image, result: Classification) -> Image.Image:
     draw.text((height // 2, height), text, fill="white", font=font, anchor="lm")
     photo.paste(band, (0, photo.height - band.height), band)
     return photo
+
+
+def small_copy(photo: Photo) -> Image.Image:
+    """Returns a photo at the size that `annotate` gives it."""
+    return _scaled(photo.image)
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    copy = image.copy()
+    copy.thumbnail((MAX_SIDE, MAX_SIDE))
+    return copy
 
 
 def to_png(image: Image.Image) -> bytes:

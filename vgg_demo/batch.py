@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any
 from vgg_demo.classify import Prepared, classify_together, prepare_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
-from vgg_demo.photo import open_photo
+from vgg_demo.photo import Photo, open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec
@@ -45,11 +45,21 @@ class BatchRow:
         source: The photo.
         results: What each model makes of it; empty if it cannot be used.
         failure: Why it cannot be used, if so.
+        view: What was asked for of the photo itself.
     """
 
     source: Source
     results: tuple[Classification, ...]
     failure: Failure | None = None
+    view: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """A photo made ready for each model, and what was asked for of it."""
+
+    prepared: tuple[Prepared, ...]
+    view: Any
 
 
 def classify_all(
@@ -59,6 +69,7 @@ def classify_all(
     *,
     policy: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
+    view: Callable[[Photo], Any] | None = None,
 ) -> Generator[BatchRow]:
     """Asks models about many photos.
 
@@ -71,6 +82,8 @@ def classify_all(
         store: Where the models are, or will be loaded into.
         policy: How photos are made square.
         limits: What a picture may be at most.
+        view: Called with each photo in the thread that opened it; for what is to be shown or
+            saved of it, since the photo itself is let go of.
 
     Yields:
         A row for each source, in their order.
@@ -81,16 +94,17 @@ def classify_all(
     if not specs:
         raise ValueError("no model is named")
 
-    def prepare(source: Source) -> tuple[Prepared, ...] | Failure:
+    def prepare(source: Source) -> _Opened | Failure:
         try:
             photo = open_photo(source.read(), file=source.name, limits=limits)
         except VggDemoError as error:
             return Failure(source.name, type(error).__name__, str(error))
-        return tuple(prepare_photo(photo, spec, policy) for spec in specs)
+        prepared = tuple(prepare_photo(photo, spec, policy) for spec in specs)
+        return _Opened(prepared, view(photo) if view is not None else None)
 
     chunk = _chunk_size(specs)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-        ahead: deque[tuple[Source, Future[tuple[Prepared, ...] | Failure]]] = deque()
+        ahead: deque[tuple[Source, Future[_Opened | Failure]]] = deque()
         rest = iter(sources)
         try:
             while True:
@@ -111,13 +125,13 @@ def _chunk_size(specs: Sequence[ModelSpec]) -> int:
 
 
 def _ask(
-    opened: Sequence[tuple[Source, tuple[Prepared, ...] | Failure]],
+    opened: Sequence[tuple[Source, _Opened | Failure]],
     specs: Sequence[ModelSpec],
     store: ModelStore,
 ) -> Iterator[BatchRow]:
     usable = [photo for _, photo in opened if not isinstance(photo, Failure)]
     answers = [
-        _answers([photo[place] for photo in usable], spec, store)
+        _answers([photo.prepared[place] for photo in usable], spec, store)
         for place, spec in enumerate(specs)
         if usable
     ]
@@ -126,7 +140,7 @@ def _ask(
         if isinstance(photo, Failure):
             yield BatchRow(source, (), photo)
         else:
-            yield BatchRow(source, next(by_photo))
+            yield BatchRow(source, next(by_photo), view=photo.view)
 
 
 def _answers(
@@ -173,16 +187,19 @@ def flatten(row: BatchRow, specs: Sequence[ModelSpec], top: int = 5) -> list[dic
         specs: The models that were asked.
         top: How many answers each row holds.
     """
-    empty = dict.fromkeys(columns(top)) | {"file": printable(row.source.name)}
     if row.failure is not None:
+        empty = dict.fromkeys(columns(top)) | {"file": printable(row.source.name)}
         failed = {"error": row.failure.error, "message": printable(row.failure.message)}
         return [empty | {"model": spec.name} | failed for spec in specs]
-    return [empty | _filled(result, top) for result in row.results]
+    return [flatten_result(result, top) for result in row.results]
 
 
-def _filled(result: Classification, top: int) -> dict[str, Any]:
+def flatten_result(result: Classification, top: int = 5) -> dict[str, Any]:
+    """Returns a result as a row of such a table."""
     verdict = give_verdict(result)
-    filled: dict[str, Any] = {
+    filled: dict[str, Any] = dict.fromkeys(columns(top))
+    filled |= {
+        "file": printable(result.file),
         "sha256": result.sha256,
         "model": result.model,
         "verdict": one_line(verdict),

@@ -145,6 +145,67 @@ def distance_chart(
     return chart
 
 
+def class_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+    """Draws how often each class is the answer; a click on a bar picks its ``wnid``.
+
+    Args:
+        frame: With the columns ``wnid``, ``label`` and ``count``, the most frequent first.
+        text_color: Of the names and numbers, as CSS.
+    """
+    picked = alt.selection_point(name="picked", fields=["wnid"])
+    ranked = frame.assign(rank=range(1, len(frame) + 1))
+    base = alt.Chart(ranked).encode(
+        x=alt.X("count:Q", title=None, axis=None),
+        y=_rows(ranked["rank"], ranked["label"], text_color, labelLimit=180),
+        tooltip=[alt.Tooltip("label:N", title="Answer"), alt.Tooltip("count:Q", title="Photos")],
+    )
+    bars = base.mark_bar(height=16, cornerRadiusEnd=4, cursor="pointer").encode(
+        opacity=alt.condition(picked, alt.value(1.0), alt.value(0.4))
+    )
+    numbers = base.mark_text(align="left", dx=6, color=text_color, fontSize=13).encode(
+        text="count:Q"
+    )
+    chart: alt.LayerChart = (
+        (bars.add_params(picked) + numbers)
+        .properties(height=26 * len(frame))
+        .configure_view(stroke=None)
+    )
+    return chart
+
+
+def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+    """Draws how many answers of some probability are right, and the line where all should lie.
+
+    Args:
+        frame: With the columns ``probability`` and ``accuracy``, in [0, 1], and ``count``.
+        text_color: Of names and numbers, as CSS.
+    """
+
+    def axis(title: str) -> alt.Axis:
+        return alt.Axis(
+            format="%", labelColor=text_color, titleColor=text_color, tickCount=5, title=title
+        )
+
+    scale = alt.Scale(domain=[0, 1])
+    ends = pd.DataFrame({"probability": [0, 1], "accuracy": [0, 1]})
+    x = alt.X("probability:Q", scale=scale, axis=axis("Probability of the first answer"))
+    y = alt.Y("accuracy:Q", scale=scale, axis=axis("Share that is right"))
+    line = alt.Chart(ends).mark_line(strokeDash=[5, 4], opacity=0.6, color=text_color)
+    points = alt.Chart(frame).mark_circle(opacity=0.85)
+    answers = points.encode(
+        x=x,
+        y=y,
+        size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[60, 500])),
+        tooltip=[
+            alt.Tooltip("probability:Q", title="Probability", format=".0%"),
+            alt.Tooltip("accuracy:Q", title="Right", format=".0%"),
+            alt.Tooltip("count:Q", title="Answers"),
+        ],
+    )
+    chart: alt.LayerChart = (line.encode(x=x, y=y) + answers).properties(height=300)
+    return chart
+
+
 def cost_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     """Returns time, accuracy and memory of the models with a published ImageNet accuracy."""
     return pd.DataFrame(

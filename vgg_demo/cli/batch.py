@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from vgg_demo.annotate import small_copy
 from vgg_demo.batch import columns, flatten
 from vgg_demo.cli.many import Counts, ask_about_all, choose, paths_argument
 from vgg_demo.cli.options import (
@@ -24,7 +25,6 @@ from vgg_demo.cli.options import (
 from vgg_demo.cli.saving import annotated_saver
 from vgg_demo.cli.terminal import tell
 from vgg_demo.filing import file_photo
-from vgg_demo.photo import open_photo
 from vgg_demo.printable import printable
 from vgg_demo.sources import Source
 from vgg_demo.tables import Row, drop_half_line, open_table, read_rows
@@ -103,11 +103,12 @@ def batch_command(
     counts, started = Counts(), time.monotonic()
     with _table(out or resume, columns(top), resume is not None) as write:
         try:
-            for row in ask_about_all(paths, models, settings, resize, counts, is_wanted):
-                if save is not None and row.results:
-                    image = open_photo(row.source.read(), limits=settings.limits).image
+            for row in ask_about_all(
+                paths, models, settings, resize, counts, is_wanted, small_copy if save else None
+            ):
+                if save is not None:
                     for result in row.results:
-                        save(image, result)
+                        save(row.view, result)
                 if move_to and row.results:
                     file_photo(row.source, row.results[0].predictions(1)[0], move_to, move=move)
                 for flat in flatten(row, specs, top):

@@ -6,12 +6,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from vgg_demo.batch import BatchRow, classify_all
 from vgg_demo.cli.terminal import make_ready, quiet_libraries, tell
+from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
@@ -43,6 +45,7 @@ def ask_about_all(
     resize: str,
     counts: Counts,
     is_wanted: Callable[[Source], bool] = lambda _: True,
+    view: Callable[[Photo], Any] | None = None,
 ) -> Iterator[BatchRow]:
     """Yields a row for each photo; shows progress, and tells of photos that cannot be used.
 
@@ -67,7 +70,9 @@ def ask_about_all(
         quiet_libraries(),
         tqdm(total=total, unit=" photos", disable=not is_seen, dynamic_ncols=True) as bar,
         contextlib.closing(
-            classify_all(wanted(), specs, store, policy=Resize(resize), limits=settings.limits)
+            classify_all(
+                wanted(), specs, store, policy=Resize(resize), limits=settings.limits, view=view
+            )
         ) as rows,
     ):
         for row in rows:

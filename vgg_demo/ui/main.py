@@ -25,6 +25,12 @@ page = st.navigation(
             help="Let several networks answer the same photo: where they agree, what each costs.",
         ),
         st.Page(
+            "batch.py",
+            title="Batch",
+            icon=":material/photo_library:",
+            help="Give many photos, a folder or an archive; take a table away.",
+        ),
+        st.Page(
             "about.py",
             title="About",
             icon=":material/menu_book:",

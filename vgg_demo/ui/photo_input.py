@@ -85,6 +85,7 @@ def offer_own() -> None:
             on_change=take_own,
             args=(key,),
             label_visibility="collapsed",
+            max_upload_size=shared.get_settings().limits.size_bytes // 2**20,
         )
     st.caption(
         ":material/lock: Your photo stays in this server's memory while this tab is open. "

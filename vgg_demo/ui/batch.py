@@ -1,0 +1,188 @@
+"""The page for many photos at once."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from vgg_demo.archives import UPLOAD_SUFFIXES
+from vgg_demo.compare import imagenet_top1
+from vgg_demo.errors import ModelError
+from vgg_demo.images import SUFFIXES
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
+from vgg_demo.ui import shared
+from vgg_demo.ui.batch_results import show_results
+from vgg_demo.ui.batch_run import MOST_BYTES, MOST_PHOTOS, BatchRun, begin
+from vgg_demo.ui.live import say
+from vgg_demo.ui.settings_choice import choose_settings
+
+MOST_MODELS = 3
+UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
+
+FILES, FOLDER = "Photos or archives", "A folder"
+
+
+def main() -> None:
+    st.title("What is on all these photos?", anchor=False)
+    st.markdown(
+        "Give many photos, a folder or an archive. You get a table to sort, filter and take away; "
+        "where file or folder names tell what is on the photos, also how often the networks are "
+        "right."
+    )
+    uploading, choosing = st.columns([5, 6], gap="medium")
+    with uploading:
+        uploads = offer_uploads()
+    with choosing:
+        specs = choose_networks()
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            place = st.container(width="content")
+            policy, top = choose_settings()
+        with place:
+            offer_start(uploads, specs, policy)
+    run: BatchRun | None = st.session_state.get("batch")
+    spoken = st.container()
+    if run is None:
+        st.caption("The results will stand here.")
+    elif not run.is_done:
+        work_off(run)
+    if run is not None and run.is_done:
+        show_results(run, top)
+    with spoken:
+        say(f"{run.count} photos are done." if run is not None and run.is_done else "")
+
+
+def offer_uploads() -> list[UploadedFile]:
+    """Shows the uploader. Returns what is in it."""
+    kind = st.segmented_control(
+        "Your photos", [FILES, FOLDER], default=FILES, required=True, key="batch_source"
+    )
+    generation = st.session_state.setdefault("batch_uploads", 0)
+    files = st.file_uploader(
+        "Upload photos",
+        type=list(SUFFIXES) + (list(UPLOAD_SUFFIXES) if kind == FILES else []),
+        accept_multiple_files=True if kind == FILES else "directory",
+        key=f"batch-{kind}-{generation}",
+        label_visibility="collapsed",
+    )
+    st.caption(
+        f":material/lock: Up to {MOST_PHOTOS} photos and {MOST_BYTES // 2**20} MB at a time. "
+        "Nothing is written to disk. When the networks have looked, only small copies stay in "
+        "memory, while this tab is open."
+    )
+    return list(files or ())
+
+
+def choose_networks() -> tuple[ModelSpec, ...]:
+    """Offers the networks that are on this machine."""
+    here = [name for name in MODELS if shared.is_here(MODELS[name])]
+    preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(here, key=accuracy)
+    chosen = st.pills(
+        "Networks on this machine",
+        here,
+        selection_mode="multi",
+        default=[preferred],
+        format_func=lambda name: MODELS[name].keras_name,
+        key="batch_models",
+        wrap=True,
+    )
+    if here == [EMBEDDED_MODEL]:
+        st.caption(
+            "Only the small built-in Mini-VGG is here, which knows ten things. On the pages "
+            "Classify and Compare others can be downloaded."
+        )
+    return tuple(MODELS[name] for name in here if name in chosen)
+
+
+def accuracy(name: str) -> float:
+    """Returns a network's published accuracy on ImageNet, as far as there is one."""
+    return imagenet_top1(MODELS[name]) or 0.0
+
+
+def offer_start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], policy: Resize) -> None:
+    """Offers to begin, or says what is missing."""
+    size_bytes = sum(file.size for file in uploads)
+    reason = ""
+    if not uploads:
+        reason = "Give some photos first."
+    elif not specs:
+        reason = "Choose a network."
+    elif len(specs) > MOST_MODELS:
+        reason = f"Choose up to {MOST_MODELS} networks."
+    elif size_bytes > MOST_BYTES:
+        reason = (
+            f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
+            f"{MOST_BYTES // 2**20} MB at a time. Take some out, or use the command line: "
+            "python -m vgg_demo batch."
+        )
+        st.error(reason, icon=":material/error:")
+    st.button(
+        "Look at them",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=start,
+        args=(uploads, specs, policy),
+        disabled=bool(reason),
+        key="batch_start",
+        help=reason or None,
+    )
+
+
+def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], policy: Resize) -> None:
+    """Begins a batch, and empties the uploader: the batch has the files."""
+    forget()
+    settings, store = shared.get_settings(), shared.get_store()
+    named = [(file.name, file) for file in uploads]
+    st.session_state["batch"] = begin(named, specs, policy, store, settings.limits)
+    st.session_state["batch_uploads"] += 1
+
+
+def cancel() -> None:
+    """Keeps what is done."""
+    run: BatchRun = st.session_state["batch"]
+    run.end()
+
+
+def forget() -> None:
+    run: BatchRun | None = st.session_state.pop("batch", None)
+    if run is not None:
+        run.end()
+
+
+def work_off(run: BatchRun) -> None:
+    """Works a batch off while it is watched."""
+    place = st.empty()
+    place.progress(0.0, "Getting the networks ready …")
+    st.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
+    drawn = 0.0
+    try:
+        for _ in run.work():
+            if time.monotonic() - drawn > UPDATE_SECONDS:
+                drawn = time.monotonic()
+                place.progress(*progress_words(run))
+    except ModelError as error:
+        run.end()
+        st.error(shared.escape(error), icon=":material/error:")
+        return
+    st.rerun()
+
+
+def progress_words(run: BatchRun) -> tuple[float, str]:
+    """Returns how far a batch is, in [0, 1], and the same in words."""
+    words = f"{run.count} photos"
+    fraction = 0.0
+    if run.total:
+        total = min(run.total, MOST_PHOTOS)
+        fraction = min(1.0, run.count / total)
+        words = f"{run.count} of {total} photos"
+    words += f", {run.per_second:.1f} a second"
+    if run.total and run.per_second:
+        words += f", {(min(run.total, MOST_PHOTOS) - run.count) / run.per_second:.0f} s left"
+    if run.failures:
+        words += f"; {len(run.failures)} could not be used"
+    return fraction, words
+
+
+main()

@@ -1,0 +1,201 @@
+"""How right the networks were, where names tell what is on the photos."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from vgg_demo import charts
+from vgg_demo.evaluation import Evaluation, Mistake, Share, Tally
+from vgg_demo.printable import printable
+from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.results import percent
+from vgg_demo.ui import shared
+from vgg_demo.ui.batch_run import BatchRun
+
+MOST_MISTAKES = 6
+MOST_CONFUSIONS = 10
+
+
+def show_evaluation(run: BatchRun) -> None:
+    """Shows how right each network was, if the truth is known for any photo."""
+    known = [found for found in run.found if found.truth is not None]
+    if not known:
+        st.caption(
+            "Name photos or their folders after what is on them (a class, or its WordNet ID), and "
+            "you also learn here how often the networks are right."
+        )
+        return
+    st.header("How often they are right", anchor=False)
+    others = len(run.found) - len(known)
+    st.caption(
+        f"The names of {len(known)} photos or of their folders tell what is on them."
+        + (f" The other {others} do not count." if others else "")
+    )
+    names = [spec.name for spec in run.specs]
+    name = names[0]
+    if len(names) > 1:
+        name = st.segmented_control(
+            "Network",
+            names,
+            default=name,
+            format_func=lambda one: get_spec(one).keras_name,
+            required=True,
+            key="batch_evaluated",
+        )
+    show_model(run, get_spec(name))
+
+
+def show_model(run: BatchRun, spec: ModelSpec) -> None:
+    tally = Tally(spec.name)
+    place = [one.name for one in run.specs].index(spec.name)
+    for found in run.found:
+        if found.truth is not None:
+            tally.add(found.results[place], found.truth)
+    evaluation = tally.evaluate()
+    if not evaluation.top1.count:
+        st.caption(f"{spec.keras_name} has no class for any of them.")
+        return
+    with st.container(horizontal=True):
+        show_share("First answer right", evaluation.top1)
+        show_share("Among the first five", evaluation.top5)
+        st.metric(
+            "Probabilities off by",
+            f"{evaluation.calibration_error:.1%}",
+            help="The expected calibration error: how far the probability of the first answers is "
+            "from the share of them that are right, on average over 15 bins.",
+            border=True,
+            height="stretch",
+        )
+        st.metric(
+            "Best temperature",
+            f"{evaluation.temperature:.2f}",
+            help="Dividing the network's scores by this number would make its probabilities fit "
+            "these photos best. Below 1 it is too timid, above 1 too bold.",
+            border=True,
+            height="stretch",
+        )
+    show_mistakes(run, evaluation)
+    confused, calibrated = st.columns(2, gap="medium")
+    with confused:
+        show_confusions(evaluation)
+    with calibrated:
+        show_calibration(evaluation)
+    with st.expander(f"Each class ({len(evaluation.classes)})"):
+        show_each_class(evaluation)
+
+
+def show_share(label: str, share: Share) -> None:
+    low, high = share.interval
+    st.metric(
+        label,
+        f"{share.value:.1%}",
+        delta=f"{low:.0%} to {high:.0%}",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help=f"{share.right} of {share.count}. With so few photos the true share may be anywhere "
+        "between the two numbers, in 95 of 100 cases (Wilson's interval).",
+    )
+
+
+def show_mistakes(run: BatchRun, evaluation: Evaluation) -> None:
+    """Shows the wrong answers that the network was surest of."""
+    if not evaluation.mistakes:
+        return
+    pictures = {found.file: found.copies.picture for found in run.found}
+    st.markdown("**The worst mistakes**", help="Wrong answers, the most probable first.")
+    with st.grid(6, min_column_width=140, gap="small"):
+        for mistake in evaluation.mistakes[:MOST_MISTAKES]:
+            with st.container(border=True, gap="xsmall", height="stretch"):
+                st.image(
+                    pictures[mistake.file],
+                    alt=f"Photo {printable(mistake.file)}",
+                    width="stretch",
+                )
+                show_mistake(mistake)
+
+
+def show_mistake(mistake: Mistake) -> None:
+    st.markdown(f"**{mistake.answer.label}** {percent(mistake.answer.probability)}")
+    st.caption(f"really: {mistake.truth.label}, {percent(mistake.truth_probability)}")
+
+
+def show_confusions(evaluation: Evaluation) -> None:
+    st.markdown("**Most often confused**")
+    if not evaluation.confusions:
+        st.caption("Nothing was.")
+        return
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {"What it is": one.truth.label, "Taken for": one.answer.label, "Times": one.count}
+                for one in evaluation.confusions[:MOST_CONFUSIONS]
+            ]
+        ),
+        hide_index=True,
+        alt="The classes that are most often confused",
+    )
+
+
+def show_calibration(evaluation: Evaluation) -> None:
+    st.markdown(
+        "**Can its probabilities be believed?**",
+        help="Of the answers that it gave some probability, as many should be right. Points under "
+        "the line: it was too sure. The larger the point, the more answers.",
+    )
+    frame = pd.DataFrame(
+        [
+            {"probability": one.probability, "accuracy": one.accuracy, "count": one.count}
+            for one in evaluation.bins
+            if one.count
+        ]
+    )
+    st.altair_chart(
+        charts.reliability_chart(frame, shared.text_color()),
+        alt="Share of right answers against their probability, as in the table below",
+    )
+    with st.expander("The same as a table"):
+        st.table(
+            {
+                "Probability": [f"{value:.0%}" for value in frame["probability"]],
+                "Right": [f"{value:.0%}" for value in frame["accuracy"]],
+                "Answers": frame["count"].tolist(),
+            },
+            alt="Share of right answers by their probability",
+        )
+
+
+def show_each_class(evaluation: Evaluation) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {
+                    "class": score.label.label,
+                    "photos": score.top1.count,
+                    "top1": score.top1.value,
+                    "top5": score.top5.value,
+                    "precision": score.precision.value if score.precision.count else None,
+                }
+                for score in evaluation.classes
+            ]
+        ),
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "class": "Class",
+            "photos": "Photos",
+            **{
+                column: st.column_config.ProgressColumn(
+                    label, format="percent", min_value=0, max_value=1, help=words
+                )
+                for column, label, words in (
+                    ("top1", "First answer right", "Of the photos of this class"),
+                    ("top5", "Among five", "Of the photos of this class"),
+                    ("precision", "Right when said", "Of the photos that it took for this class"),
+                )
+            },
+        },
+        alt="How often each class was recognised",
+    )
