@@ -148,6 +148,7 @@ def test_photos_that_cannot_be_used(api: TestClient, encode: Callable[..., bytes
     response = api.post(CLASSIFY, files=[part(huge), part(b"", "empty.jpg")])
     assert response.status_code == 422
     document = response.json()
+    assert document["error"] == "ImageTooLargeError"
     assert document["results"] == []
     assert [error["error"] for error in document["errors"]] == [
         "ImageTooLargeError", "NotAnImageError",

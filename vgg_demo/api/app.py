@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, File, Query, Request, UploadFile
+from fastapi import Depends, FastAPI, File, Path, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from vgg_demo.api.gate import LimitBodies, RequireKey, problem, retry_after
 from vgg_demo.api.metrics import CountRequests
@@ -30,7 +30,7 @@ from vgg_demo.errors import (
 )
 from vgg_demo.labels import describe_wnid
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, MODELS, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, get_spec
 from vgg_demo.results import SCHEMA, to_document
 from vgg_demo.version import __version__
 from vgg_demo.weights import describe, find_weights
@@ -38,7 +38,9 @@ from vgg_demo.weights import describe, find_weights
 DOWNLOAD_SECONDS = 10
 """After which it is worth asking again for a model that is being downloaded."""
 
-Model = Annotated[str, Query(max_length=100, description="Which model answers.")]
+Model = Annotated[
+    str, Query(max_length=100, description="Which model answers.", examples=[EMBEDDED_MODEL])
+]
 Top = Annotated[int, Query(ge=1, le=1000, description="How many answers to give.")]
 Square = Annotated[Resize, Query(description="How the photo is made square.")]
 
@@ -56,8 +58,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         },
     }
     for status, description in {
+        400: "The request cannot be read",
         401: "The server wants a key",
         404: "No such model or class, or not on this server",
+        408: "The request did not arrive in time",
         413: "The request is too large",
         422: "No photo could be used, or a parameter is wrong",
         429: "Too much to do already; Retry-After says when to try again",
@@ -104,13 +108,21 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         spec = get_spec(model)
         uploads = [await _read(upload) for upload in file]
         results, failures = await service().classify(uploads, spec, resize)
-        return JSONResponse(to_document(results, failures, top), 200 if results else 422)
+        document = to_document(results, failures, top)
+        if results:
+            return JSONResponse(document)
+        return problem(422, failures[0].error, failures[0].message, **document)
 
     @api.post("/v1/compare", tags=["photos"])
     async def compare(
         file: Annotated[UploadFile, File(description="A photo.")],
         models: Annotated[
-            str, Query(max_length=1000, description="Names with commas; none: what is here.")
+            str,
+            Query(
+                max_length=1000,
+                description="Names with commas; none: what is here.",
+                examples=[EMBEDDED_MODEL],
+            ),
         ] = "",
         top: Top = 5,
         resize: Square = Resize.CROP,
@@ -140,7 +152,7 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         return JSONResponse({"schema": SCHEMA, "models": records})
 
     @api.get("/v1/labels/{wnid}", tags=["models"])
-    def label(wnid: str) -> Response:
+    def label(wnid: Annotated[str, Path(examples=["n02123045"])]) -> Response:
         """Says what a WordNet ID stands for, and what it is a kind of."""
         found = describe_wnid(wnid)
         if found is None:
@@ -159,7 +171,7 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
             return JSONResponse({"status": "ready"})
         return retry_after(problem(503, "NotReady", "No model is loaded yet."), seconds=1)
 
-    @api.get("/metrics", tags=["server"])
+    @api.get("/metrics", tags=["server"], response_class=PlainTextResponse)
     def metrics() -> Response:
         """Tells a Prometheus of requests, times, models, memory and the queue."""
         text = generate_latest(service().metrics.registry)

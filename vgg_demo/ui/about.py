@@ -8,6 +8,7 @@ import streamlit as st
 from vgg_demo.examples import load_examples
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
+from vgg_demo.ui.from_code import server_address
 from vgg_demo.ui.shared import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
 from vgg_demo.verdict import GROUP_THRESHOLD
 
@@ -112,6 +113,12 @@ def show_limits() -> None:
 
 
 def show_sources() -> None:
+    st.header("For other programs", anchor=False)
+    st.markdown(
+        f"All this can be asked over HTTP too, at [{server_address()}/api/docs]"
+        f"({server_address()}/api/docs), and on the command line with `python -m vgg_demo`. "
+        "“From code” on each page shows how."
+    )
     st.header("Sources", anchor=False)
     st.markdown(
         "- K. Simonyan, A. Zisserman: [Very Deep Convolutional Networks for Large-Scale Image "

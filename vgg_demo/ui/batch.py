@@ -16,10 +16,15 @@ from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.ui import shared
 from vgg_demo.ui.batch_results import show_results
 from vgg_demo.ui.batch_run import MOST_BYTES, MOST_PHOTOS, BatchRun, begin
+from vgg_demo.ui.from_code import batch_request, show_from_code
 from vgg_demo.ui.live import say
 from vgg_demo.ui.settings_choice import choose_settings
 
 MOST_MODELS = 3
+FROM_CODE_NOTE = (
+    "A request takes some photos and one network; the command line any number of photos, folders "
+    "and archives."
+)
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 
 FILES, FOLDER = "Photos or archives", "A folder"
@@ -40,6 +45,8 @@ def main() -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             place = st.container(width="content")
             policy, top = choose_settings()
+            if specs:
+                show_from_code(batch_request(specs, policy, top), FROM_CODE_NOTE)
         with place:
             offer_start(uploads, specs, policy)
     run: BatchRun | None = st.session_state.get("batch")

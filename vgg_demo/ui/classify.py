@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.ui.from_code import classify_request, show_from_code
 from vgg_demo.ui.model_choice import announce_model, choose_model
 from vgg_demo.ui.photo_input import chosen, offer_examples, offer_own
 from vgg_demo.ui.result import show_result
@@ -26,9 +27,12 @@ def main() -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             spec = choose_model()
             policy, top = choose_settings()
+            photo = chosen()
+            file = photo.file if photo is not None else "photo.jpg"
+            show_from_code(classify_request(file, spec, policy, top))
     answering = announce_model(spec)
     ask(title, answering)
-    result = show_result(chosen(), answering, policy, top)
+    result = show_result(photo, answering, policy, top)
     if result is not None and result.model != answering.name:
         ask(title, get_spec(result.model))
 
