@@ -14,6 +14,7 @@
     │   └── ArchiveTooLargeError    too many files, or too much when unpacked
     ├── TableError                  a table of results or of true labels that cannot be used
     ├── BusyError                   too much to do already
+    ├── ClusterError                a Ray cluster that cannot be used
     ├── UnknownModelError           no model of that name
     ├── ModelError                  a model cannot be loaded
     │   ├── MemoryBudgetError       it does not fit into memory
@@ -97,6 +98,10 @@ class BusyError(VggDemoError):
     def __init__(self, message: str, retry_seconds: float) -> None:
         self.retry_seconds = retry_seconds
         super().__init__(message)
+
+
+class ClusterError(VggDemoError):
+    """A Ray cluster cannot be used, or Ray is not installed."""
 
 
 class UnknownModelError(VggDemoError):

@@ -176,12 +176,11 @@ class _JsonLines:
 
 class _Parquet:
     def __init__(self, path: Path, columns: Sequence[str], resume: bool) -> None:
-        import pyarrow
         from pyarrow import parquet
 
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
-        self._schema = pyarrow.schema([(column, _arrow_type(column)) for column in columns])
+        self._schema = arrow_schema(columns)
         self._rows: list[Row] = []
         self._writer = parquet.ParquetWriter(self._part, self._schema)
         if resume:
@@ -209,6 +208,13 @@ class _Parquet:
         if rows:
             with _writing(self._path):
                 self._writer.write_table(pyarrow.Table.from_pylist(rows, self._schema))
+
+
+def arrow_schema(columns: Sequence[str]) -> Any:
+    """Returns the `pyarrow.Schema` of tables of these columns."""
+    import pyarrow
+
+    return pyarrow.schema([(column, _arrow_type(column)) for column in columns])
 
 
 def _arrow_type(column: str) -> Any:

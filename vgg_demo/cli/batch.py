@@ -24,7 +24,10 @@ from vgg_demo.cli.options import (
 )
 from vgg_demo.cli.saving import annotated_saver
 from vgg_demo.cli.terminal import tell
+from vgg_demo.distributed import Work, classify_with_ray
+from vgg_demo.errors import TableError
 from vgg_demo.filing import file_photo
+from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.sources import Source
 from vgg_demo.tables import Row, drop_half_line, open_table, read_rows
@@ -40,7 +43,6 @@ Key = tuple[str, str]
 @models_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
     metavar="FILE",
     help="The table to write: .csv, .jsonl or .parquet. Without it, CSV on stdout.",
 )
@@ -64,17 +66,40 @@ Key = tuple[str, str]
     help="Copy each photo there, into a folder named after the first model's first answer.",
 )
 @click.option("--move", is_flag=True, help="With --move-to: move photos instead of copying them.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where the work is done: here, or on a Ray cluster. Ray takes photos and folders, also "
+    "s3://…, and writes a folder of Parquet files.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of the cluster; “auto” for the one that this machine is in. Without it, one is "
+    "started here for this run.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="With Ray: how many actors, of one CPU each. Without it, one less than there are CPUs.",
+)
 @top_option
 @resize_option
 @weights_dir_option
 def batch_command(
     paths: tuple[str, ...],
     models: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
     resume: Path | None,
     annotate_into: Path | None,
     move_to: Path | None,
     move: bool,
+    engine: str,
+    ray_address: str | None,
+    concurrency: int | None,
     top: int,
     resize: str,
     weights_dir: str | None,
@@ -89,6 +114,18 @@ def batch_command(
     if move and not move_to:
         raise click.UsageError("--move needs --move-to.")
     settings, specs = read_settings(weights_dir), choose(models)
+    if engine == "ray":
+        if not out or not out.endswith(".parquet") or annotate_into or move_to:
+            raise click.UsageError(
+                "--engine ray needs --out FOLDER.parquet, and knows no --resume, --annotate or "
+                "--move-to."
+            )
+        work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
+        _run_on_ray(paths, out, work, ray_address, concurrency)
+        return
+    if ray_address or concurrency:
+        raise click.UsageError("--ray-address and --concurrency need --engine ray.")
+    table = Path(out) if out else resume
     done = _read_done(resume)
     own = [folder.resolve() for folder in (annotate_into, move_to) if folder]
 
@@ -101,7 +138,7 @@ def batch_command(
 
     save = annotated_saver(annotate_into) if annotate_into else None
     counts, started = Counts(), time.monotonic()
-    with _table(out or resume, columns(top), resume is not None) as write:
+    with _table(table, columns(top), resume is not None) as write:
         try:
             for row in ask_about_all(
                 paths, models, settings, resize, counts, is_wanted, small_copy if save else None
@@ -115,7 +152,7 @@ def batch_command(
                     if (flat["file"], flat["model"]) not in done:
                         write(flat)
         except KeyboardInterrupt:
-            where = f"; go on with --resume {out or resume}" if out or resume else ""
+            where = f"; go on with --resume {table}" if table else ""
             tell(f"Stopped after {counts.done:,} photos{where}.")
             sys.exit(130)
     seconds = time.monotonic() - started
@@ -126,6 +163,23 @@ def batch_command(
         + "."
     )
     sys.exit(1 if counts.failed else 0)
+
+
+def _run_on_ray(
+    paths: Sequence[str], out: str, work: Work, address: str | None, concurrency: int | None
+) -> None:
+    started = time.monotonic()
+    if "://" not in out and Path(out).exists():
+        raise TableError(f"{out!r} is there already. Choose another name.")
+    places = [path if "://" in path else str(Path(path).resolve()) for path in paths]
+    target = out if "://" in out else str(Path(out).resolve())
+    written = classify_with_ray(places, target, work, address=address, concurrency=concurrency)
+    tell(
+        f"{written.rows:,} rows in {time.monotonic() - started:,.1f} s"
+        + (f", {written.failed:,} of them with an error" if written.failed else "")
+        + "."
+    )
+    sys.exit(1 if written.failed else 0)
 
 
 def _read_done(table: Path | None) -> set[Key]:
