@@ -17,6 +17,7 @@ from vgg_demo.settings import Settings
 # `maxUploadSize` in .streamlit/config.toml lets them be.
 MultiPartParser.spool_max_size = 256 * 2**20
 
+st.secrets.load_if_toml_exists()  # it makes environment variables of them, before they are read
 try:
     Settings.from_environment(os.environ)
     api_settings = ApiSettings.from_environment(os.environ)

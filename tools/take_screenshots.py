@@ -1,9 +1,10 @@
 """Takes the README's screenshots of a running app.
 
-    python tools/take_screenshots.py http://localhost:8501
+    python tools/take_screenshots.py http://localhost:8501 [FOLDER]
 
 Run the app offline with the weights of MobileNetV2 and MobileNetV3Small in
-VGG_DEMO_WEIGHTS_DIR: the pictures show models that are really there. Needs Chromium.
+VGG_DEMO_WEIGHTS_DIR: the pictures show models that are really there. The page Batch shows the
+photos of the folder, in folders named after what is on them. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def take_comparison(browser: Browser, url: str, name: str, example: str) -> None
     context.close()
 
 
+def take_batch(browser: Browser, url: str, name: str, photos: list[Path]) -> None:
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{url}/batch")
+    page.locator("input[type=file]").set_input_files(photos)
+    page.get_by_role("button", name="Look at them").click(timeout=TIMEOUT)
+    expect(page.get_by_role("button", name="CSV")).to_be_visible(timeout=TIMEOUT)
+    picture(page, DESKTOP, name)
+    context.close()
+
+
 def picture(page: Page, size: dict, name: str) -> None:
     """Takes a picture of the whole page."""
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=TIMEOUT)
@@ -67,6 +79,8 @@ def main() -> None:
         take(browser, url, "classify-dark", "Cat", DESKTOP, "dark")
         take(browser, url, "classify-phone", "Parrot", PHONE, "light")
         take_comparison(browser, url, "compare-light", "Dog")
+        if len(sys.argv) > 2:
+            take_batch(browser, url, "batch-light", sorted(Path(sys.argv[2]).rglob("*.jpg")))
         browser.close()
 
 

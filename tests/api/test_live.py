@@ -78,6 +78,15 @@ def test_a_large_body_is_refused_before_it_is_sent(server: str) -> None:
     assert requests.get(f"{server}/api/healthz", timeout=60).ok
 
 
+def test_a_key_among_streamlits_secrets(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As Community Cloud sets it: the API must not be open meanwhile."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".streamlit").mkdir()
+    (home / ".streamlit" / "secrets.toml").write_text(f'VGG_DEMO_API_KEY = "{KEY}"\n')
+    with running_app(tmp_path_factory, HOME=str(home), USERPROFILE=str(home)) as url:
+        assert requests.get(f"{url}/api/v1/models", timeout=60).status_code == 401
+
+
 REQUESTS = {
     "classify": classify_request("it's a cat, Señor; 1.jpg", MINI_VGG, Resize.PAD, 3),
     "compare": compare_request("cat.jpg", [MINI_VGG], Resize.CROP, 2),
