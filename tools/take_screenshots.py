@@ -47,11 +47,12 @@ def take_comparison(browser: Browser, url: str, name: str, example: str) -> None
     context.close()
 
 
-def take_batch(browser: Browser, url: str, name: str, photos: list[Path]) -> None:
+def take_batch(browser: Browser, url: str, name: str, folder: str) -> None:
     context = browser.new_context(viewport=DESKTOP, color_scheme="light")
     page = context.new_page()
     page.goto(f"{url}/batch")
-    page.locator("input[type=file]").set_input_files(photos)
+    page.get_by_role("radio", name="A folder").click(timeout=TIMEOUT)
+    page.locator("input[webkitdirectory]").set_input_files(folder)
     page.get_by_role("button", name="Look at them").click(timeout=TIMEOUT)
     expect(page.get_by_role("button", name="CSV")).to_be_visible(timeout=TIMEOUT)
     picture(page, DESKTOP, name)
@@ -80,7 +81,7 @@ def main() -> None:
         take(browser, url, "classify-phone", "Parrot", PHONE, "light")
         take_comparison(browser, url, "compare-light", "Dog")
         if len(sys.argv) > 2:
-            take_batch(browser, url, "batch-light", sorted(Path(sys.argv[2]).rglob("*.jpg")))
+            take_batch(browser, url, "batch-light", sys.argv[2])
         browser.close()
 
 

@@ -165,6 +165,9 @@ def work_off(run: BatchRun) -> None:
     st.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
     drawn = 0.0
     try:
+        for spec in run.specs:  # what loading takes is not the rate of the photos
+            with shared.get_store().use(spec):
+                pass
         for _ in run.work():
             if time.monotonic() - drawn > UPDATE_SECONDS:
                 drawn = time.monotonic()

@@ -98,11 +98,11 @@ def show_from_code(request: Request, note: str = "") -> None:
     with st.popover("From code", icon=":material/code:"):
         st.markdown("The same from another program, with the settings of this page:")
         st.markdown("**curl**")
-        st.code(request.as_curl(server, wants_key), language="bash")
+        st.code(request.as_curl(server, wants_key), language="bash", wrap_lines=True)
         st.markdown("**Python**, with the package `requests`")
-        st.code(request.as_python(server, wants_key), language="python")
+        st.code(request.as_python(server, wants_key), language="python", wrap_lines=True)
         st.markdown("**Command line**, where VGG Demo is installed")
-        st.code(request.as_command(), language="bash")
+        st.code(request.as_command(), language="bash", wrap_lines=True)
         if note:
             st.caption(note)
         if wants_key:
