@@ -6,16 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
-from starlette.formparsers import MultiPartParser
 from starlette.routing import Mount
 
 from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.errors import SettingsError
 from vgg_demo.settings import Settings
-
-# Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory, as large as
-# `maxUploadSize` in .streamlit/config.toml lets them be.
-MultiPartParser.spool_max_size = 256 * 2**20
 
 st.secrets.load_if_toml_exists()  # it makes environment variables of them, before they are read
 try:

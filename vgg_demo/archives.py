@@ -31,6 +31,16 @@ ARCHIVE_SUFFIXES = (*UPLOAD_SUFFIXES, "txz", "tar.xz")
 
 ENCRYPTED = 1  # bit of a ZIP member's flags
 
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+HEADER_BYTES = 65_536
+"""Of an extended header of a TAR's member; names have some hundred."""
+
 BUFFER_BYTES = 1_000_000
 """As much more than it was asked for may be read of a member: Python's buffers are smaller."""
 
@@ -72,10 +82,12 @@ class Member:
         name: Its name there, with folders.
         read: Returns its bytes, at most one more than a photo may have. May be called from
             any thread, and again.
+        held_bytes: What it keeps in memory to do so.
     """
 
     name: str
     read: Callable[[], bytes]
+    held_bytes: int = 0
 
 
 def is_archive(name: str) -> bool:
@@ -129,7 +141,7 @@ def read_members(
 
 def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
     # The directory at the end is read in one piece, of the size that the file claims.
-    guarded = _Guarded(file, name, largest=NAME_BYTES * limits.members)
+    guarded = _Guarded(file, name, largest=max(NAME_BYTES * limits.members, most + BUFFER_BYTES))
     archive = zipfile.ZipFile(cast("BinaryIO", guarded))
     members = archive.infolist()
     if len(members) > limits.members:
@@ -171,14 +183,22 @@ def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> It
     guarded = _Guarded(
         _unpacked(file, name), name, largest=most + BUFFER_BYTES, total=limits.size_bytes
     )
-    with tarfile.open(fileobj=cast("BinaryIO", guarded), mode="r:") as archive:
+    unpacked = 0
+    with tarfile.open(
+        fileobj=cast("BinaryIO", guarded), mode="r:", tarinfo=_PlainTarInfo
+    ) as archive:
         for count, member in enumerate(iter(archive.next, None), start=1):
             archive.members.clear()  # type: ignore[attr-defined]  # it would remember all
+            archive.pax_headers.clear()  # type: ignore[attr-defined]
             if count > limits.members:
                 raise _too_many(name, limits)
+            unpacked += member.size
+            if unpacked > limits.size_bytes:
+                raise _too_much(name, limits.size_bytes)
             if member.isreg() and is_photo(member.name):
                 opened = archive.extractfile(member)
-                yield Member(member.name, partial(bytes, opened.read(most) if opened else b""))
+                data = opened.read(most) if opened else b""
+                yield Member(member.name, partial(bytes, data), len(data))
     # `tarfile` takes whatever is no header for the end; the real one is zeros.
     if any(guarded.last_block):
         raise _damaged(name, tarfile.ReadError("no header where one should be"))
@@ -194,6 +214,28 @@ def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
             return cast("BinaryIO", lzma.LZMAFile(file))
         case _:
             return file
+
+
+class _PlainTarInfo(tarfile.TarInfo):
+    """A member without what photos do not need, and what strangers could use.
+
+    Of a sparse file, an archive holds little more than a list of holes: with some kilobytes
+    it is as large, and takes as long to read, as it says.
+    """
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # made to be overridden
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse()
+        if self.type in HEADERS and self.size > HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _refuse(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse file in it; archive its files as they are")
+
+    # The three ways in which extended headers say so.
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
 class _Guarded(io.RawIOBase):

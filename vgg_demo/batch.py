@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from vgg_demo.classify import Prepared, classify_together, prepare_photo
@@ -34,7 +33,8 @@ CHUNK_OF_SEVERAL = 32
 them, they take turns, and each turn loads a model."""
 
 CHUNK_BYTES = 64_000_000
-"""But no more than that, as input of the models."""
+"""But no more than that, as input of the models; and no more is held ahead of what comes out of
+archives that are read from beginning to end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,14 +108,21 @@ def classify_all(
         rest = iter(sources)
         try:
             while True:
-                for source in islice(rest, 2 * chunk - len(ahead)):
+                while len(ahead) < 2 * chunk and _held(ahead) < CHUNK_BYTES:
+                    source = next(rest, None)
+                    if source is None:
+                        break
                     ahead.append((source, pool.submit(prepare, source)))
                 if not ahead:
                     return
                 taken = [ahead.popleft() for _ in range(min(chunk, len(ahead)))]
                 yield from _ask([(source, task.result()) for source, task in taken], specs, store)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+
+
+def _held(ahead: Iterable[tuple[Source, object]]) -> int:
+    return sum(source.held_bytes for source, _ in ahead)
 
 
 def _chunk_size(specs: Sequence[ModelSpec]) -> int:
@@ -188,14 +195,20 @@ def flatten(row: BatchRow, specs: Sequence[ModelSpec], top: int = 5) -> list[dic
         top: How many answers each row holds.
     """
     if row.failure is not None:
-        empty = dict.fromkeys(columns(top)) | {"file": printable(row.source.name)}
-        failed = {"error": row.failure.error, "message": printable(row.failure.message)}
-        return [empty | {"model": spec.name} | failed for spec in specs]
-    return [flatten_result(result, top) for result in row.results]
+        return [_flatten_failure(row.failure, spec.name, top) for spec in specs]
+    return [_flatten_result(result, top) for result in row.results]
 
 
-def flatten_result(result: Classification, top: int = 5) -> dict[str, Any]:
-    """Returns a result as a row of such a table."""
+def _flatten_failure(failure: Failure, model: str, top: int) -> dict[str, Any]:
+    return dict.fromkeys(columns(top)) | {
+        "file": printable(failure.file),
+        "model": model,
+        "error": failure.error,
+        "message": printable(failure.message),
+    }
+
+
+def _flatten_result(result: Classification, top: int) -> dict[str, Any]:
     verdict = give_verdict(result)
     filled: dict[str, Any] = dict.fromkeys(columns(top))
     filled |= {

@@ -6,20 +6,22 @@ need it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vgg_demo.archives import is_archive
 from vgg_demo.batch import classify_all, columns, flatten
 from vgg_demo.errors import ClusterError
-from vgg_demo.images import SUFFIXES
+from vgg_demo.images import SUFFIXES, ImageLimits, read_file
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.sources import Source
+from vgg_demo.sources import Source, find_photos
 from vgg_demo.store import ModelStore
 from vgg_demo.tables import arrow_schema
 
@@ -74,23 +76,22 @@ class Classifier:
                 pass
 
     def __call__(self, table: Any) -> Any:
-        """Turns a `pyarrow.Table` of ``path`` and ``bytes`` into one of rows."""
+        """Turns a `pyarrow.Table` of ``path`` (and ``bytes``, if they were read) into rows."""
         import pyarrow
 
-        sources = [
-            Source(path, partial(bytes, data))
-            for path, data in zip(
-                table["path"].to_pylist(), table["bytes"].to_pylist(), strict=True
-            )
-        ]
+        limits, top = self._work.settings.limits, self._work.top
+        paths = table["path"].to_pylist()
+        if "bytes" in table.column_names:
+            contents = table["bytes"].to_pylist()
+            sources = [
+                Source(path, partial(bytes, data))
+                for path, data in zip(paths, contents, strict=True)
+            ]
+        else:
+            sources = [Source(path, partial(read_file, path, limits)) for path in paths]
         rows = classify_all(
-            sources,
-            self._specs,
-            self._store,
-            policy=self._work.resize,
-            limits=self._work.settings.limits,
+            sources, self._specs, self._store, policy=self._work.resize, limits=limits
         )
-        top = self._work.top
         flat = [found for row in rows for found in flatten(row, self._specs, top)]
         return pyarrow.Table.from_pylist(flat, arrow_schema(columns(top)))
 
@@ -105,12 +106,13 @@ def classify_with_ray(
 ) -> Written:
     """Asks models about photos on a Ray cluster, and writes a folder of Parquet files.
 
-    The rows are those of `batch.flatten`, in the order of the paths. What a machine had not
-    finished when it was lost is done again by another; nothing is written twice.
+    The rows are those of `batch.flatten`, in the order of `find_photos`, over files whose names
+    sort so. What a machine had not finished when it was lost is done again by another; nothing is
+    written twice.
 
     Args:
-        paths: Files and folders that every machine can read: on a shared disk, or
-            ``s3://…`` and the like.
+        paths: Files, folders and patterns on a disk that every machine sees under the same
+            name; or files and folders elsewhere, such as ``s3://…``.
         out: Folder for the files, likewise. It must not be there yet.
         work: What is asked.
         address: Of the cluster; None for one on this machine, for this run.
@@ -136,7 +138,7 @@ def classify_with_ray(
     try:
         actors = _check_size(ray, concurrency)
         _run(ray, paths, out, work, actors)
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, OSError, ValueError) as error:
         last = str(error).strip().splitlines()[-1]
         raise ClusterError(f"The work on the Ray cluster failed: {last}") from error
     finally:
@@ -170,15 +172,13 @@ def _check_size(ray: Any, concurrency: int | None) -> int:
 
 
 def _run(ray: Any, paths: Sequence[str], out: str, work: Work, actors: int) -> None:
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = True
-    photos = ray.data.read_binary_files(
-        list(paths), include_paths=True, file_extensions=_suffixes(paths)
-    )
-    photos.map_batches(
+    machines = len([node for node in ray.nodes() if node["Alive"]])
+    together = math.ceil(actors / machines)  # actors that share a machine's memory
+    settings = replace(work.settings, memory_bytes=work.settings.memory_bytes // together)
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    _photos(ray, paths, settings.limits).map_batches(
         Classifier,
-        fn_constructor_args=(work,),
+        fn_constructor_args=(replace(work, settings=settings),),
         batch_format="pyarrow",
         batch_size=PHOTOS_AT_ONCE,
         concurrency=actors,
@@ -186,10 +186,25 @@ def _run(ray: Any, paths: Sequence[str], out: str, work: Work, actors: int) -> N
     ).write_parquet(out)
 
 
-def _suffixes(paths: Sequence[str]) -> list[str]:
-    """Returns the endings of photos, and of files that were named themselves."""
-    named = {Path(path).suffix[1:] for path in paths}
-    return [*SUFFIXES, *(suffix for suffix in named if suffix and suffix not in SUFFIXES)]
+def _photos(ray: Any, paths: Sequence[str], limits: ImageLimits) -> Any:
+    """Returns the photos as a dataset: on disks by their paths, elsewhere with their bytes.
+
+    Raises:
+        ClusterError: If some are on disks and some elsewhere, or in an archive.
+    """
+    elsewhere = ["://" in path for path in paths]
+    if all(elsewhere):
+        return ray.data.read_binary_files(
+            list(paths), include_paths=True, file_extensions=list(SUFFIXES)
+        )
+    if any(elsewhere) or any(map(is_archive, paths)):
+        raise ClusterError(
+            "On a cluster, photos are named either by paths or by addresses such as s3://…, and "
+            "not in archives. Unpack archives first, and run once for each kind of place."
+        )
+    names = [{"path": source.name} for source in find_photos(paths, limits)]
+    blocks = math.ceil(len(names) / PHOTOS_AT_ONCE)
+    return ray.data.from_items(names, override_num_blocks=blocks)
 
 
 def _count(out: str) -> Written:

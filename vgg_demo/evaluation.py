@@ -95,12 +95,14 @@ class Mistake:
     """A photo whose first answer is wrong.
 
     Attributes:
+        place: Which of the photos that count it is, from 0.
         file: Its name.
         truth: What is on it.
         answer: The first answer.
         truth_probability: What the model gave the truth.
     """
 
+    place: int
     file: str
     truth: ClassLabel
     answer: Prediction
@@ -195,6 +197,8 @@ class Tally:
         self._labels = load_labels(get_spec(model).labels)
         self._files: list[str] = []
         self._truth: list[int] = []
+        self._first: list[int] = []
+        self._rank: list[int] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
     def add(self, result: Classification, wnid: str) -> bool:
@@ -202,6 +206,9 @@ class Tally:
         truth = class_of(wnid, self._labels)
         if truth is None:
             return False
+        best = np.argsort(-result.probabilities, kind="stable")
+        self._first.append(int(best[0]))
+        self._rank.append(int(np.flatnonzero(best == truth.index)[0]))
         self._files.append(result.file)
         self._truth.append(truth.index)
         self._probabilities.append(result.probabilities.astype(np.float32))
@@ -211,9 +218,8 @@ class Tally:
         """Returns how right the model was on all photos so far."""
         truth = np.array(self._truth, dtype=int)
         probabilities = np.array(self._probabilities).reshape(len(truth), len(self._labels))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
-        first = order[:, 0]
-        is_first, is_among = first == truth, (order == truth[:, np.newaxis]).any(axis=1)
+        first, rank = np.array(self._first, dtype=int), np.array(self._rank, dtype=int)
+        is_first, is_among = rank == 0, rank < 5
         highest = probabilities.max(axis=1, initial=0)
         bins = reliability(highest, is_first)
         return Evaluation(
@@ -256,6 +262,7 @@ class Tally:
         worst = wrong[np.argsort(-probabilities[wrong, first[wrong]], kind="stable")]
         return tuple(
             Mistake(
+                int(place),
                 self._files[place],
                 self._labels[truth[place]],
                 Prediction(

@@ -38,10 +38,10 @@ def file_photo(source: Source, answer: Prediction, folder: Path, *, move: bool =
         FileUnwritableError: If it cannot be written, or the original not be removed.
     """
     data = source.read()
-    target = folder / _safe(answer.label)
+    target = folder / safe_name(answer.label)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        written = _write(data, target, _safe(PurePosixPath(_slashes(source.name)).name))
+        written = _write(data, target, safe_name(PurePosixPath(_slashes(source.name)).name))
         if move and source.path is not None and not source.path.samefile(written):
             source.path.unlink()
     except OSError as error:
@@ -79,11 +79,11 @@ def _slashes(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Makes a file name of any text: one that every system takes and that leads nowhere.
 
-    >>> _safe("crane (wading bird)"), _safe("a:b?.jpg"), _safe(".."), _safe("CON.jpg")
-    ('crane (wading bird)', 'a_b_.jpg', '_', '_CON.jpg')
+    >>> [safe_name(name) for name in ("crane (wading bird)", "a:b?.jpg", "..", "CON.jpg")]
+    ['crane (wading bird)', 'a_b_.jpg', '_', '_CON.jpg']
     """
     kept = "".join("_" if sign in FORBIDDEN or not sign.isprintable() else sign for sign in name)
     path = PurePosixPath(kept)

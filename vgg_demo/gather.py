@@ -47,6 +47,10 @@ class Gatherer:
         """How many photos wait for a model to look at them."""
         return self._waiting
 
+    def expected_seconds(self, photos: int) -> float:
+        """Returns what so many photos take, going by the last ones."""
+        return photos * self._seconds
+
     def submit(self, photo: Prepared, spec: ModelSpec) -> Future[Classification]:
         """Has a photo looked at.
 
@@ -66,20 +70,21 @@ class Gatherer:
                 raise BusyError(
                     f"{self._waiting} photos are waiting already, which is the limit. "
                     "Try again later.",
-                    retry_seconds=self._waiting * self._seconds,
+                    retry_seconds=self.expected_seconds(self._waiting),
                 )
+            if spec not in self._queues:
+                # It finds its queue when the lock is free. Without a thread there is no queue.
+                threading.Thread(target=self._work, args=(spec,), name=f"ask-{spec.name}").start()
+                self._queues[spec] = deque()
+            self._queues[spec].append(_Waiting(photo, answer))
             self._waiting += 1
-            if (queue := self._queues.get(spec)) is not None:
-                queue.append(_Waiting(photo, answer))
-                return answer
-            self._queues[spec] = deque([_Waiting(photo, answer)])
-        threading.Thread(target=self._work, args=(spec,), name=f"ask-{spec.name}").start()
         return answer
 
     def _work(self, spec: ModelSpec) -> None:
         while (taken := self._take(spec)) is not None:
             try:
-                self._answer(taken, spec)
+                if taken:
+                    self._answer(taken, spec)
             except Exception as error:  # whatever happened, nobody waits for ever
                 for waiting in taken:
                     if not waiting.answer.done():

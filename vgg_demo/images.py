@@ -164,16 +164,20 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     picture = containers.unpack(data)
     image = _open(picture.data, limits)
     _check_size(image, limits)
-    with _BEING_DECODED.hold(image.width * image.height):
+    is_progressive = (
+        "progressive" in image.info
+    )  # then all of it is in memory before the first pixel
+    whole = image.width * image.height
+    if image.format in ("JPEG", "MPO") and whole > DRAFT_PIXELS:
+        # JPEG can be decoded at 1/2, 1/4 or 1/8 at a fraction of the time and memory.
+        image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
+    with _BEING_DECODED.hold(whole if is_progressive else image.width * image.height):
         return _decode_pixels(image, picture.orientation)
 
 
 def _decode_pixels(image: Image.Image, orientation: int | None) -> Image.Image:
     if image.format == "AVIF":  # Pillow says as EXIF which way the container turns the picture
         orientation = containers.exif_orientation(image.info.get("exif", b"")) or 1
-    if image.format in ("JPEG", "MPO") and image.width * image.height > DRAFT_PIXELS:
-        # JPEG can be decoded at 1/2, 1/4 or 1/8 at a fraction of the time and memory.
-        image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
     try:
         image.load()
         # The pixels alone: the readers of WebP and AVIF hold several times their memory.

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 class Quota:
     """An amount that threads share; who finds too little left waits for the others.
 
-    Threads are served in the order in which they come, so that who needs much is not
-    overtaken for ever by those who need little.
+    While one waits for much, no other is served, so that who needs much is not overtaken for
+    ever by those who need little.
     """
 
     def __init__(self, total: int) -> None:

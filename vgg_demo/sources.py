@@ -30,11 +30,14 @@ class Source:
         read: Returns its bytes, at most one more than a photo may have; raises `VggDemoError`
             where that is not possible. May be called from any thread, and again.
         path: Where it is on disk; None in an archive.
+        held_bytes: What it keeps in memory to be read; of what is in a TAR archive, which is
+            read from its beginning to its end, all.
     """
 
     name: str
     read: Callable[[], bytes]
     path: Path | None = None
+    held_bytes: int = 0
 
 
 def find_photos(
@@ -67,9 +70,23 @@ def find_photos(
 
 def count_photos(paths: Sequence[str]) -> int | None:
     """Counts the photos that paths lead to; None where that would take unpacking archives."""
-    if any(is_archive(path) and not path.casefold().endswith(".zip") for path in paths):
+    return None if any(map(_must_be_unpacked, paths)) else sum(1 for _ in find_photos(paths))
+
+
+def count_uploads(
+    uploads: Sequence[tuple[str, BinaryIO]], limits: ImageLimits, archive_limits: ArchiveLimits
+) -> int | None:
+    """Counts the photos in what was uploaded; None where that would take unpacking archives."""
+    if any(_must_be_unpacked(name) for name, _ in uploads):
         return None
-    return sum(1 for _ in find_photos(paths))
+    return sum(
+        1 for name, file in uploads for _ in find_in_upload(name, file, limits, archive_limits)
+    )
+
+
+def _must_be_unpacked(name: str) -> bool:
+    """Whether it takes unpacking to know what is in something: only a ZIP has a directory."""
+    return is_archive(name) and not name.casefold().endswith(".zip")
 
 
 def find_in_upload(
@@ -114,6 +131,8 @@ def _unreadable(error: OSError) -> Source:
 def _in_archive(
     path: str, limits: ImageLimits, archive_limits: ArchiveLimits | None
 ) -> Iterator[Source]:
+    if not os.path.isfile(path):  # noqa: PTH113  # to open a pipe would be to wait for ever
+        raise FileUnreadableError(f"Cannot read {path!r}: it is no ordinary file.")
     try:
         file = open(path, "rb")  # noqa: SIM115  # its members are read later
     except OSError as error:
@@ -127,7 +146,7 @@ def _members(
     name: str, file: BinaryIO, limits: ImageLimits, archive_limits: ArchiveLimits | None
 ) -> Iterator[Source]:
     for member in read_members(file, name, archive_limits, limits):
-        yield Source(f"{name}/{member.name}", member.read)
+        yield Source(f"{name}/{member.name}", member.read, held_bytes=member.held_bytes)
 
 
 def _matching(

@@ -11,7 +11,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,7 @@ def open_table(
     Args:
         path: The file.
         columns: The keys of all rows.
-        resume: Whether rows are added to a file that is there. What was half written when it
-            was interrupted goes.
+        resume: Whether rows are added to a file that is there; see `read_old_rows`.
 
     Yields:
         A function that writes a row.
@@ -50,8 +49,6 @@ def open_table(
             f"{str(path)!r} is there already. Go on with it by --resume, or choose another name."
         )
     if resume:
-        if not path.is_file():
-            raise TableError(f"{str(path)!r} is no table to go on with. Begin one by --out.")
         _check_columns(path, columns)
     writers: dict[str, type[_Csv | _JsonLines | _Parquet]] = {
         "csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet,
@@ -75,7 +72,11 @@ def read_rows(path: Path) -> Iterator[Row]:
                     yield from csv.DictReader(file, strict=True)
             case "jsonl":
                 with path.open(encoding="utf-8") as file:
-                    yield from map(json.loads, file)
+                    for line in file:
+                        row = json.loads(line)
+                        if not isinstance(row, dict):
+                            raise ValueError(f"a line says {line[:60]!r}, which is no row")
+                        yield row
             case _:
                 from pyarrow import parquet
 
@@ -87,14 +88,35 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise TableError(f"Cannot read {str(path)!r} as a table: {reason}.") from error
 
 
-def drop_half_line(path: Path) -> None:
-    """Cuts off the line that was being written when a table was interrupted.
+def read_old_rows(path: Path, columns: Sequence[str]) -> list[Row]:
+    """Reads a table that is to be gone on with.
+
+    What was half written when it was interrupted is cut off, but only if the file is a table
+    of these columns.
 
     Raises:
-        TableError: If there is no such file.
+        TableError: If it is not.
     """
-    if _kind(path) == "parquet":
-        return
+    if not path.is_file():
+        raise TableError(f"{str(path)!r} is no table to go on with. Begin one by --out.")
+    if _kind(path) != "parquet":
+        _check_first_line(path, columns)
+        _drop_half_line(path)
+    _check_columns(path, columns)
+    return list(read_rows(path))
+
+
+def _check_first_line(path: Path, columns: Sequence[str]) -> None:
+    """Makes sure that a file begins as the table would, before anything of it is cut off."""
+    header = ",".join(columns) + "\n" if _kind(path) == "csv" else f'{{"{columns[0]}": '
+    with path.open("rb") as file:
+        begins = file.read(len(header.encode()))
+    if not header.encode().startswith(begins):
+        raise _other_columns(path)
+
+
+def _drop_half_line(path: Path) -> None:
+    """Cuts off the line that was being written when a table was interrupted."""
     try:
         with path.open("r+b") as file:
             position = file.seek(0, os.SEEK_END)
@@ -124,10 +146,14 @@ def _kind(path: Path) -> str:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     first = next(read_rows(path), None)
     if first is not None and list(first) != list(columns):
-        raise TableError(
-            f"{str(path)!r} has other columns than this run. Use the same --top as then, or "
-            "begin a new table."
-        )
+        raise _other_columns(path)
+
+
+def _other_columns(path: Path) -> TableError:
+    return TableError(
+        f"{str(path)!r} has other columns than this run. Use the same --top as then, or begin a "
+        "new table."
+    )
 
 
 @contextmanager
@@ -182,6 +208,7 @@ class _Parquet:
         self._part = path.with_name(f"{path.name}.part")
         self._schema = arrow_schema(columns)
         self._rows: list[Row] = []
+        self._is_lost = False
         self._writer = parquet.ParquetWriter(self._part, self._schema)
         if resume:
             with parquet.ParquetFile(path) as old:
@@ -191,23 +218,37 @@ class _Parquet:
     def write(self, row: Row) -> None:
         self._rows.append(row)
         if len(self._rows) == ROW_GROUP:
-            self._flush()
+            with self._all_or_nothing():
+                self._flush()
 
     def close(self) -> None:
-        try:
+        if self._is_lost:
+            return
+        with self._all_or_nothing():
             self._flush()
-        finally:
-            with _writing(self._path):
-                self._writer.close()
-                self._part.replace(self._path)
+            self._writer.close()
+            self._part.replace(self._path)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._is_lost = True
+            with suppress(OSError):
+                self._part.unlink()
+            raise FileUnwritableError(
+                f"Cannot write {str(self._path)!r}: {error.strerror or error}. A Parquet file that "
+                "is not whole cannot be read, so nothing of this run is kept. Make room, or write "
+                ".csv or .jsonl, of which each line is kept."
+            ) from error
 
     def _flush(self) -> None:
         import pyarrow
 
         rows, self._rows = self._rows, []
         if rows:
-            with _writing(self._path):
-                self._writer.write_table(pyarrow.Table.from_pylist(rows, self._schema))
+            self._writer.write_table(pyarrow.Table.from_pylist(rows, self._schema))
 
 
 def arrow_schema(columns: Sequence[str]) -> Any:

@@ -17,9 +17,12 @@ from starlette.testclient import TestClient
 from tests.api.conftest import Open
 from vgg_demo.api import ApiSettings
 from vgg_demo.cli import main
+from vgg_demo.downloads import Download, Status
 from vgg_demo.errors import SettingsError
+from vgg_demo.gather import Gatherer
 from vgg_demo.registry import MODELS
 from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
 
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 CLASSIFY = "/v1/classify?model=mini_vgg"
@@ -155,6 +158,15 @@ def test_photos_that_cannot_be_used(api: TestClient, encode: Callable[..., bytes
     ]  # fmt: skip
 
 
+def test_a_name_that_is_no_text(api: TestClient) -> None:
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="+2AA-.jpg"\r\n\r\nx\r\n'
+        b"--x--\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}
+    assert api.post(CLASSIFY, content=body, headers=headers).status_code == 422
+
+
 def test_without_a_photo(api: TestClient) -> None:
     assert api.post(CLASSIFY).json()["message"] == "file: Field required."
     assert api.post(CLASSIFY, content=b"x").status_code == 422
@@ -173,11 +185,10 @@ def test_too_many_photos(open_api: Open, photos: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_a_body_that_is_too_large(is_announced: bool, open_api: Open) -> None:
-    api, sent = open_api(body_bytes=10_000), []
+    api = open_api(body_bytes=10_000)
 
     def body() -> Iterator[bytes]:
         for _ in range(100):
-            sent.append(1)
             yield bytes(1000)
 
     content = bytes(100_000) if is_announced else body()
@@ -186,7 +197,6 @@ def test_a_body_that_is_too_large(is_announced: bool, open_api: Open) -> None:
     )
     assert response.status_code == 413
     assert response.json()["error"] == "ContentTooLarge"
-    assert api.service.metrics.photos is not None
     assert api.post(CLASSIFY, files=[part(b"small")]).status_code == 422  # and goes on
 
 
@@ -259,8 +269,10 @@ def test_a_full_queue(api: TestClient, photos: dict[str, bytes]) -> None:
             patch.setattr(model.engine, "logits", slow)
             send = lambda: api.post(CLASSIFY, files=[part(photos["cat"])])  # noqa: E731
             sent: list[Future] = [clients.submit(send) for _ in range(8)]
-            while sum(request.done() for request in sent) < 6:  # one is at work, one waits
-                pass
+            for _ in range(600):
+                if sum(request.done() for request in sent) == 6:  # one is at work, one waits
+                    break
+                threading.Event().wait(0.1)
             held.set()
             answers = [request.result(60) for request in sent]
     statuses = sorted(answer.status_code for answer in answers)
@@ -320,18 +332,63 @@ def test_other_sites_may_ask_only_if_they_are_named(
         assert allowed == (origin if origin in origins else None)
 
 
-def test_a_missing_model_is_fetched(
-    open_api: Open, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_model_that_is_on_its_way(
+    open_api: Open, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As the server itself, or a visitor of the page, has asked for it."""
     api = open_api()
-    started: list[str] = []
-    downloads = api.service._downloads
-    monkeypatch.setattr(downloads, "start", lambda spec: started.append(spec.name))
-    api.service.settings = Settings(cache_dir=tmp_path, offline=False)
+    monkeypatch.setattr(api.service._downloads, "get", lambda _: Download(Status.RUNNING))
     response = api.post("/v1/classify", files=[part(photos["cat"])])
     assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
     assert "VGG16 (553 MB) is being downloaded" in response.json()["message"]
-    assert started == ["vgg16"]
+
+
+def test_no_request_starts_a_download(
+    open_api: Open, photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    api = open_api()
+    api.service.settings = Settings(cache_dir=tmp_path, offline=False)
+    response = api.post("/v1/classify?model=resnet50", files=[part(photos["cat"])])
+    assert response.status_code == 404
+    assert "weights download resnet50" in response.json()["message"]
+    assert api.service._downloads.get(MODELS["resnet50"]) is None
+
+
+def test_where_things_are_on_the_server_is_not_told(
+    open_api: Open, photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    settings = Settings(cache_dir=tmp_path, offline=True)
+    (tmp_path / MODELS["vgg16"].weights.name).write_bytes(b"damaged")
+    store = ModelStore(settings)
+    api = open_api()
+    api.service.settings, api.service.store = settings, store
+    api.service._gatherer = Gatherer(store)
+    single = api.post("/v1/classify", files=[part(photos["cat"])])
+    assert single.status_code == 503
+    several = api.post("/v1/compare?models=vgg16", files=[part(photos["cat"])]).json()
+    for message in (single.json()["message"], several["errors"][0]["message"]):
+        assert str(tmp_path) not in message
+        assert "The file is damaged" in message
+
+
+def test_uploads_stay_in_memory(
+    api: TestClient, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no temporary file can be made, a photo of four megabytes is answered."""
+    noise = Image.effect_noise((1300, 1000), 200).convert("RGB")
+    photo = encode(noise, "BMP")
+    assert len(photo) > 3 * 2**20
+    monkeypatch.setattr("tempfile.tempdir", "/does/not/exist")
+    assert api.post(CLASSIFY, files=[part(photo)]).status_code == 200
+
+
+def test_more_photos_than_may_wait(open_api: Open, photos: dict[str, bytes]) -> None:
+    """They are refused before they are decoded."""
+    api = open_api(waiting=2)
+    assert api.post(CLASSIFY, files=[part(photos["cat"])] * 2).status_code == 200
+    response = api.post(CLASSIFY, files=[part(photos["cat"])] * 3)
+    assert (response.status_code, response.json()["error"]) == (429, "BusyError")
+    assert api.post(CLASSIFY, files=[part(photos["cat"])] * 2).status_code == 200
 
 
 def test_settings() -> None:

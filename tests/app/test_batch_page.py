@@ -8,9 +8,13 @@ import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from streamlit.proto.Common_pb2 import FileURLs
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
@@ -19,8 +23,9 @@ from vgg_demo.images import DEFAULT_LIMITS
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import get_spec
 from vgg_demo.store import ModelStore
-from vgg_demo.ui import batch_results
+from vgg_demo.ui import batch_results, shared
 from vgg_demo.ui.batch_run import BatchRun, begin
+from vgg_demo.ui.evaluation import evaluate
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 MINI_VGG, MOBILENET = get_spec("mini_vgg"), get_spec("mobilenet_v2")
@@ -166,8 +171,8 @@ def test_files_to_take_away(run: BatchRun) -> None:
     for _ in run.work():
         pass
     rows = list(csv.DictReader(io.StringIO(batch_results.to_csv(run, top=2))))
-    assert [row["label_1"] for row in rows] == ["cat", "bird", "deer", "dog", ""]
-    assert rows[-1]["error"] == "NotAnImageError"
+    assert [row["label_1"] for row in rows] == ["cat", "", "bird", "deer", "dog"]
+    assert (rows[1]["model"], rows[1]["error"]) == ("mini_vgg", "NotAnImageError")
     document = json.loads(batch_results.to_json(run, top=1))
     assert [len(document[key]) for key in ("results", "errors")] == [4, 1]
     with zipfile.ZipFile(io.BytesIO(batch_results.to_zip(run))) as archive:
@@ -176,6 +181,41 @@ def test_files_to_take_away(run: BatchRun) -> None:
         ]  # fmt: skip
         with archive.open("004-dog.jpg") as file:
             assert max(Image.open(file).size) == 480
+
+
+def test_uploads_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit would keep them as long as the session lives."""
+    manager = MemoryUploadedFileManager("/upload")
+    record = UploadedFileRec("id", "a.jpg", "image/jpeg", b"x")
+    manager.add_file("session", record)
+    context = SimpleNamespace(uploaded_file_mgr=manager, session_id="session")
+    monkeypatch.setattr(shared, "get_script_run_ctx", lambda: context)
+    file = UploadedFile(record, FileURLs())
+    shared.release([file])
+    assert manager.get_files("session", ["id"]) == []
+    assert file.read() == b"x"  # for who has it in hand
+
+
+def test_names_that_are_formulas(photos: dict[str, bytes], store: ModelStore) -> None:
+    run = started({"=1+1.jpg": photos["cat"], "plain.jpg": photos["dog"]}, store)
+    for _ in run.work():
+        pass
+    rows = list(csv.DictReader(io.StringIO(batch_results.to_csv(run, top=1))))
+    assert [row["file"] for row in rows] == ["'=1+1.jpg", "plain.jpg"]
+
+
+def test_mistakes_of_photos_of_one_name(photos: dict[str, bytes], store: ModelStore) -> None:
+    folders = ("cat", "dog", "bird")
+    archive = make_zip({f"{kind}/1.jpg": photos["rocket"] for kind in folders})
+    files = {"a.zip": archive}
+    run = started(files, store)
+    for _ in run.work():
+        pass
+    evaluation, counted = evaluate(run, MINI_VGG)
+    assert [counted[mistake.place].truth for mistake in evaluation.mistakes] == [
+        mistake.truth.wnid for mistake in evaluation.mistakes
+    ]
+    assert len(counted) == 3
 
 
 def test_disagreement(photos: dict[str, bytes], shared_store: ModelStore) -> None:

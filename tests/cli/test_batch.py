@@ -79,6 +79,29 @@ def test_going_on(kind: str, folder: Path, tmp_path: Path) -> None:
     assert "0 photos in " in again.stderr
 
 
+def test_going_on_in_another_way(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    run("batch", folder / "below", "--out", out, *MINI_VGG)
+    before = out.read_text()
+    result = run("batch", folder, "--resume", out, "--resize", "pad", *MINI_VGG)
+    assert "was made with --resize crop, not pad" in result.stderr
+    assert out.read_text() == before
+
+
+def test_a_pipe_that_is_called_an_archive(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs POSIX pipes")
+    os.mkfifo(tmp_path / "a.zip")
+    assert "it is no ordinary file" in run("batch", tmp_path / "a.zip", *MINI_VGG).stderr
+
+
+def test_sorted_where_the_photos_are(folder: Path) -> None:
+    result = run("batch", folder, "--move-to", folder, "--move", *MINI_VGG)
+    assert "3 photos in " in result.stderr
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+    assert found == ["bad.jpg", "cat/cat.jpg", "dog/dog.jpg"]
+
+
 def test_sorted_into_folders(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "sorted"
     run("batch", folder, "--move-to", out, *MINI_VGG)
@@ -88,6 +111,28 @@ def test_sorted_into_folders(folder: Path, tmp_path: Path) -> None:
     run("batch", folder, "--move-to", out, "--move", *MINI_VGG)
     assert sorted(path.name for path in folder.rglob("*.jpg")) == ["bad.jpg"]
     assert len(list(out.rglob("*.jpg"))) == 2
+
+
+def test_a_photo_that_cannot_be_sorted_stops_nothing(folder: Path, tmp_path: Path) -> None:
+    """The same photo twice: the second time it is not there any more."""
+    table, out = tmp_path / "results.csv", tmp_path / "sorted"
+    result = run("batch", folder / "cat.jpg", folder / "cat.jpg", folder / "below", "--out", table,
+                 "--move-to", out, "--move", *MINI_VGG)  # fmt: skip
+    assert result.exit_code == 1
+    assert "1 not saved or sorted" in result.stderr
+    assert [row["label_1"] for row in read_rows(table)] == ["cat", "cat", "dog"]
+    assert (out / "dog" / "dog.jpg").exists()
+
+
+def test_pictures_of_the_first_run_stay(folder: Path, tmp_path: Path) -> None:
+    table, annotated = tmp_path / "results.csv", tmp_path / "annotated"
+    options = ("--annotate", annotated, *MINI_VGG)
+    run("batch", folder / "below", "--out", table, *options)
+    first = (annotated / "dog.mini_vgg.png").read_bytes()
+    shutil.copy(EXAMPLES / "cat.jpg", folder / "dog.jpg")
+    run("batch", folder, "--resume", table, *options)
+    assert (annotated / "dog.mini_vgg.png").read_bytes() == first
+    assert (annotated / "dog-2.mini_vgg.png").exists()
 
 
 def test_what_it_makes_is_not_looked_at(folder: Path) -> None:
@@ -107,9 +152,10 @@ def test_what_it_makes_is_not_looked_at(folder: Path) -> None:
         ((), "Missing argument 'PATHS...'", 2),
         (("a", "--out", "a.csv", "--resume", "b.csv"), "one of --out and --resume", 2),
         (("a", "--move"), "--move needs --move-to", 2),
+        (("a", "--move", "--move-to", "b", "--out", "a.parquet"), "needs a table of lines", 2),
         (("a", "--model", "vgg61"), "Did you mean vgg19 or vgg16", 2),
         (("a", "--out", "a.xlsx", *MINI_VGG), "let it end in .csv, .jsonl, .parquet", 1),
-        (("a", "--resume", "missing.csv", *MINI_VGG), "Cannot go on with 'missing.csv'", 1),
+        (("a", "--resume", "missing.csv", *MINI_VGG), "no table to go on with", 1),
         (("a", "--out", "a.csv"), "VGG_DEMO_OFFLINE", 1),
     ],
 )
@@ -124,6 +170,7 @@ def test_wrong_usage(
     result = run("batch", *arguments)
     assert words in result.stderr
     assert result.exit_code == status
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -198,6 +245,14 @@ def test_evaluation_by_a_table(folder: Path, tmp_path: Path) -> None:
     assert "1×  cat taken for dog" in result.stdout
     assert "below/dog.jpg: dog 98% instead of cat" in result.stdout.replace("\\", "/")
     assert result.exit_code == 1  # of the photo that is none
+
+
+def test_what_a_model_has_no_class_for_is_told(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "n02123045.jpg")
+    shutil.copy(EXAMPLES / "moose.jpg", tmp_path / "n02504458.jpg")  # so it says: an elephant
+    result = run("evaluate", tmp_path, *MINI_VGG)
+    assert "mini_vgg has no class for what is on 1 photos" in result.stderr
+    assert "mini_vgg on 1 photos" in result.stdout
 
 
 def test_evaluation_without_truth(folder: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import random
 import struct
 import tarfile
 import zipfile
@@ -15,6 +15,7 @@ import pytest
 from vgg_demo.archives import ArchiveLimits, is_archive, is_photo, read_members
 from vgg_demo.errors import ArchiveCorruptError, ArchiveError, ArchiveTooLargeError
 from vgg_demo.images import ImageLimits
+from vgg_demo.ui.batch_run import LIMITS
 
 Files = dict[str, bytes]
 TAR_KINDS = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
@@ -97,7 +98,7 @@ def test_a_header_that_wants_all_memory(kind: str) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=TAR_KINDS[kind]) as archive:
         archive.addfile(header, io.BytesIO(bytes(header.size)))
-    with pytest.raises(ArchiveTooLargeError):
+    with pytest.raises(ArchiveCorruptError, match="a header of 31,457,280 bytes"):
         contents(buffer.getvalue(), f"a.{kind}")
 
 
@@ -134,6 +135,56 @@ def test_a_locked_member() -> None:
         member.read()
 
 
+@pytest.mark.parametrize(
+    "pax",
+    [
+        {"GNU.sparse.map": "0,1," * 4_000, "GNU.sparse.size": "20000000"},
+        {"GNU.sparse.size": "20000000", "GNU.sparse.numblocks": "1"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "20000000"},
+    ],
+)
+def test_sparse_files_are_refused(pax: dict[str, str]) -> None:
+    """Some kilobytes could say: twenty megabytes of holes, four thousand of them."""
+    member = tarfile.TarInfo("1.jpg")
+    member.pax_headers = pax
+    data = member.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
+    with pytest.raises(ArchiveCorruptError, match="sparse"):
+        contents(data, "a.tar")
+
+
+def test_old_sparse_files_are_refused() -> None:
+    member = tarfile.TarInfo("1.jpg")
+    member.type = tarfile.GNUTYPE_SPARSE
+    with pytest.raises(ArchiveCorruptError, match="sparse"):
+        contents(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024), "a.tar")
+
+
+def test_what_members_say_of_their_size_counts() -> None:
+    member = tarfile.TarInfo("1.jpg")
+    member.size = 2_000_000
+    with pytest.raises(ArchiveTooLargeError):
+        contents(member.tobuf() + bytes(1024), "a.tar", limits=ArchiveLimits(size_bytes=10**6))
+
+
+def test_headers_for_all_are_not_remembered() -> None:
+    """Extended headers for all members that follow; each says something else."""
+    headers = b"".join(
+        tarfile.TarInfo.create_pax_global_header({f"comment{number}": "x" * 50_000})
+        + make_tar({f"{number}.jpg": b"x"})[:1024]
+        for number in range(5)
+    )
+    assert len(contents(headers + bytes(1024), "a.tar")) == 5
+    large = tarfile.TarInfo.create_pax_global_header({"comment": "x" * 70_000})
+    with pytest.raises(ArchiveCorruptError, match="a header of 70,0"):
+        contents(large + make_tar({"1.jpg": b"x"}), "a.tar")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_large_photos_in_an_archive_of_a_visitor(method: int) -> None:
+    photo = random.Random(7).randbytes(3_000_000)  # noqa: S311
+    assert contents(make_zip({"1.jpg": photo}, method), "a.zip", limits=LIMITS) == {"1.jpg": photo}
+
+
 def test_links_and_devices_are_passed_over() -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -159,7 +210,7 @@ def damaged(data: bytes) -> Iterable[bytes]:
     yield b"no archive"
     yield data[: len(data) // 2]
     middle = len(data) // 2
-    yield data[:middle] + os.urandom(2000) + data[middle + 2000 :]
+    yield data[:middle] + random.Random(7).randbytes(2000) + data[middle + 2000 :]  # noqa: S311
 
 
 @pytest.mark.parametrize("kind", MAKERS)

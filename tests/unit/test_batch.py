@@ -123,6 +123,22 @@ def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: Mo
     assert max(read) < 20 + 3 * vgg_demo.batch.CHUNK
 
 
+def test_little_is_held_of_an_archive(photos: dict[str, bytes], store: ModelStore) -> None:
+    """What is read from beginning to end is in memory; ten megabytes each, so ten at most."""
+    taken: list[int] = []
+
+    def heavy() -> Iterator[Source]:
+        for number in range(60):
+            taken.append(number)
+            yield Source(str(number), lambda: photos["cat"], held_bytes=10_000_000)
+
+    models = [MINI_VGG, replace(MINI_VGG, name="mini_vgg")]
+    rows = classify_all(heavy(), models, store)
+    next(rows)
+    assert len(taken) < 10
+    rows.close()
+
+
 def test_models_of_large_input_take_fewer_photos_at_once() -> None:
     large = replace(MOBILENET, input_size=2000)
     assert vgg_demo.batch._chunk_size([large]) == 1

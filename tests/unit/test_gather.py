@@ -119,6 +119,22 @@ def test_all_are_told_of_an_error(store: ModelStore, prepared: dict[str, Prepare
     gatherer.submit(prepared["cat"], MINI_VGG).result(60)
 
 
+def test_without_a_thread_nothing_is_lost(
+    store: ModelStore, prepared: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gatherer = Gatherer(store)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            gatherer.submit(prepared["cat"], MINI_VGG)
+    assert gatherer.waiting == 0
+    assert gatherer.submit(prepared["cat"], MINI_VGG).result(60).file == "cat"
+
+
 def test_from_many_threads(store: ModelStore, prepared: dict[str, Prepared]) -> None:
     gatherer = Gatherer(store, most_waiting=1000)
 

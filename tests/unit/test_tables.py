@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vgg_demo.errors import FileUnwritableError, TableError
-from vgg_demo.tables import KINDS, Row, drop_half_line, open_table, read_rows
+from vgg_demo.tables import KINDS, Row, open_table, read_old_rows, read_rows
 
 COLUMNS = ("file", "sure", "probability_1", "message")
 
@@ -83,16 +83,35 @@ def test_an_error_on_the_way_keeps_what_is_written(path: Path) -> None:
 @pytest.mark.parametrize("cut", [1, 5, 20])
 def test_a_half_line_goes(kind: str, cut: int, tmp_path: Path) -> None:
     path = tmp_path / f"table.{kind}"
-    with open_table(path, COLUMNS) as add:
-        for number in range(3):
-            add(row(number) | {"file": "plain.jpg"})
+    write(path, range(3))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    drop_half_line(path)
-    assert len(numbers(path)) == 2
-    path.write_bytes(b"half a header")
-    drop_half_line(path)
-    assert path.read_bytes() == b""
+    assert read_old_rows(path, COLUMNS) == rows_of(path, range(2))
+    assert whole.startswith(path.read_bytes())
+
+
+def test_a_half_header_goes(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("file,su")
+    assert read_old_rows(path, COLUMNS) == []
+    write(path, range(2), resume=True)
+    assert numbers(path) == rows_of(path, range(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", "image,label\n1.jpg,cat\n2.jpg,dog"),
+        ("notes.jsonl", '{"name": "a line without an end"}'),
+        ("number.jsonl", "5\n"),
+    ],
+)
+def test_what_is_another_table_is_left_as_it_is(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(TableError, match="other columns"):
+        read_old_rows(path, COLUMNS)
+    assert path.read_text() == text
 
 
 def test_lines_are_there_as_soon_as_they_are_written(tmp_path: Path) -> None:
@@ -137,23 +156,26 @@ def test_no_place_to_write(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
 def test_a_disk_without_room(path: Path) -> None:
-    """What fits is kept, whatever the kind; a file may grow to 20 kB."""
+    """A file may grow to 20 kB; what of it is kept is told."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(FileUnwritableError, match=r"Cannot write .* go on by --resume"):
+        with pytest.raises(FileUnwritableError, match="Cannot write") as caught:
             write(path, range(100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    if path.suffix != ".parquet":
-        drop_half_line(path)
-        assert len(numbers(path)) > 100
+    if path.suffix == ".parquet":
+        assert "nothing of this run is kept" in str(caught.value)
+        assert list(path.parent.iterdir()) == []
+    else:
+        assert "go on by --resume" in str(caught.value)
+        assert len(read_old_rows(path, COLUMNS)) > 100
 
 
 def test_only_a_file_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     for name in ("missing.csv", "folder.csv"):
         with pytest.raises(TableError, match="no table to go on with"):
-            write(tmp_path / name, range(1), resume=True)
+            read_old_rows(tmp_path / name, COLUMNS)

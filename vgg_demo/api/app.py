@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -30,10 +32,13 @@ from vgg_demo.errors import (
 )
 from vgg_demo.labels import describe_wnid
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import SCHEMA, to_document
 from vgg_demo.version import __version__
 from vgg_demo.weights import describe, find_weights
+
+UPLOAD_BYTES = 256 * 2**20
+"""More than `server.maxUploadSize` in .streamlit/config.toml and `ApiSettings.body_bytes`."""
 
 DOWNLOAD_SECONDS = 10
 """After which it is worth asking again for a model that is being downloaded."""
@@ -77,7 +82,10 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         get_service: Returns what does the work; called at the first request.
         settings: Who may ask, and how much.
     """
-    service = functools.cache(get_service)
+    service = _once(get_service)
+    # Starlette writes uploads of more than 1 MB to a temporary file. Ours stay in memory; also
+    # the page's, which Streamlit has parsed by Starlette too.
+    MultiPartParser.spool_max_size = UPLOAD_BYTES
     api: FastAPI = FastAPIOffline(
         title="VGG Demo",
         version=__version__,
@@ -88,7 +96,7 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         dependencies=[Depends(HTTPBearer(auto_error=False))] if settings.key else [],
         responses=PROBLEMS,
     )
-    _add_errors(api)
+    _add_errors(api, service)
 
     @api.post("/v1/classify", tags=["photos"])
     async def classify(
@@ -130,8 +138,7 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
     ) -> Response:
         """Lets several models answer one photo, and measures them."""
         names = [name for name in models.split(",") if name.strip()]
-        here = [spec for spec in MODELS.values() if find_weights(spec, service().settings)]
-        specs = list(dict.fromkeys(map(get_spec, names))) or here[: settings.models]
+        specs = list(dict.fromkeys(map(get_spec, names))) or _here(service())[: settings.models]
         if len(specs) > settings.models:
             return problem(
                 422,
@@ -139,7 +146,10 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
                 f"The request names {len(specs)} models; the limit is {settings.models}.",
             )
         comparison = await service().compare(await _read(file), specs, resize, repeat)
-        return JSONResponse(comparison.to_dict(top))
+        document = comparison.to_dict(top)
+        for error in document["errors"]:
+            error["message"] = service().without_folders(error["message"])
+        return JSONResponse(document)
 
     @api.get("/v1/models", tags=["models"])
     def models() -> Response:
@@ -180,6 +190,17 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
     return api
 
 
+def _once(get: Callable[[], Service]) -> Callable[[], Service]:
+    """Returns a function that makes something at its first call, whichever thread's that is."""
+    lock, made = threading.Lock(), functools.cache(get)
+
+    def get_once() -> Service:
+        with lock:
+            return made()
+
+    return get_once
+
+
 def _middleware(service: Callable[[], Service], settings: ApiSettings) -> list[Middleware]:
     """Returns what requests pass through, the outermost first."""
     cross_origin = Middleware(
@@ -197,16 +218,23 @@ def _middleware(service: Callable[[], Service], settings: ApiSettings) -> list[M
     ]
 
 
+def _here(service: Service) -> list[ModelSpec]:
+    return [spec for spec in MODELS.values() if find_weights(spec, service.settings)]
+
+
 async def _read(upload: UploadFile) -> Upload:
-    return Upload(upload.filename or "", await upload.read())
+    # A name in one of Python's odder encodings may hold what is no text.
+    name = (upload.filename or "").encode(errors="replace").decode()
+    return Upload(name, await upload.read())
 
 
-def _add_errors(api: FastAPI) -> None:
+def _add_errors(api: FastAPI, service: Callable[[], Service]) -> None:
     """Maps errors to answers, all of the same shape."""
 
     @api.exception_handler(VggDemoError)
     async def ours(_: Request, error: VggDemoError) -> Response:
-        response = problem(_status(error), type(error).__name__, str(error), **_more(error))
+        message = service().without_folders(str(error))
+        response = problem(_status(error), type(error).__name__, message, **_more(error))
         if isinstance(error, BusyError):
             return retry_after(response, error.retry_seconds)
         if isinstance(error, DownloadingError):

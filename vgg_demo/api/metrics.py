@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vgg_demo import memory
-from vgg_demo.gather import Gatherer
 from vgg_demo.store import ModelStore
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
@@ -25,7 +24,7 @@ class Metrics:
         registry: What is told.
     """
 
-    def __init__(self, store: ModelStore, gatherer: Gatherer) -> None:
+    def __init__(self, store: ModelStore, count_waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "vgg_demo_requests", "Requests answered.", ["path", "status"], registry=self.registry
@@ -40,15 +39,15 @@ class Metrics:
         self.photos = Counter(
             "vgg_demo_photos", "Photos classified.", ["model"], registry=self.registry
         )
-        self.registry.register(_Now(store, gatherer))
+        self.registry.register(_Now(store, count_waiting))
 
 
 class _Now(Collector):
     """What is measured when it is asked for."""
 
-    def __init__(self, store: ModelStore, gatherer: Gatherer) -> None:
+    def __init__(self, store: ModelStore, count_waiting: Callable[[], int]) -> None:
         self._store = store
-        self._gatherer = gatherer
+        self._count_waiting = count_waiting
 
     def collect(self) -> Iterator[Metric]:
         loaded = GaugeMetricFamily(
@@ -61,7 +60,7 @@ class _Now(Collector):
             "vgg_demo_memory_bytes", "Memory that the process holds.", memory.used_bytes()
         )
         yield GaugeMetricFamily(
-            "vgg_demo_waiting_photos", "Photos that wait for a model.", self._gatherer.waiting
+            "vgg_demo_waiting_photos", "Photos that wait, or are at work.", self._count_waiting()
         )
 
 

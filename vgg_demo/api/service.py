@@ -59,8 +59,10 @@ class Service:
         self._gatherer = Gatherer(store)
         self._decoding = ThreadPoolExecutor(os.cpu_count(), "api-decode")
         self._comparing = ThreadPoolExecutor(1, "api-compare")
-        self._comparisons = 0  # that run or wait; only the event loop's thread counts
-        self.metrics = Metrics(store, self._gatherer)
+        # What runs or waits; only the event loop's thread counts.
+        self._photos = 0
+        self._comparisons = 0
+        self.metrics = Metrics(store, lambda: self._photos)
 
     async def classify(
         self, uploads: Sequence[Upload], spec: ModelSpec, policy: Resize
@@ -72,11 +74,22 @@ class Service:
             BusyError: If too many photos wait already.
         """
         self._make_ready(spec)
-        run = asyncio.get_running_loop().run_in_executor
-        opened = await asyncio.gather(
-            *(run(self._decoding, self._prepare, upload, spec, policy) for upload in uploads)
-        )
-        results = await self._ask([photo for photo in opened if isinstance(photo, Prepared)], spec)
+        if self._photos + len(uploads) > self._limits.waiting:
+            raise BusyError(
+                f"{self._photos} photos are waiting already; the limit is {self._limits.waiting}. "
+                "Try again later.",
+                retry_seconds=self._gatherer.expected_seconds(self._photos),
+            )
+        self._photos += len(uploads)
+        try:
+            run = asyncio.get_running_loop().run_in_executor
+            opened = await asyncio.gather(
+                *(run(self._decoding, self._prepare, upload, spec, policy) for upload in uploads)
+            )
+            prepared = [photo for photo in opened if isinstance(photo, Prepared)]
+            results = await self._ask(prepared, spec)
+        finally:
+            self._photos -= len(uploads)
         self.metrics.photos.labels(spec.name).inc(len(results))
         return results, [photo for photo in opened if isinstance(photo, Failure)]
 
@@ -109,6 +122,13 @@ class Service:
             self.metrics.photos.labels(answer.result.model).inc()
         return comparison
 
+    def without_folders(self, message: str) -> str:
+        """Returns a message without what clients need not know: where things are here."""
+        for folder in (self.settings.weights_dir, self.settings.cache_dir):
+            if folder is not None:
+                message = message.replace(str(folder), "…")
+        return message
+
     def _compare(
         self, upload: Upload, specs: Sequence[ModelSpec], policy: Resize, repeat: int
     ) -> Comparison:
@@ -131,30 +151,29 @@ class Service:
             for photo in photos:
                 asked.append(self._gatherer.submit(photo, spec))  # noqa: PERF401
             return await asyncio.gather(*map(asyncio.wrap_future, asked))
-        except BaseException:  # too busy, or the client has gone: nobody wants the others
+        except BaseException:  # an error for one is the answer to all
             for answer in asked:
                 answer.cancel()
             raise
 
     def _make_ready(self, spec: ModelSpec) -> None:
-        """Makes sure that a model is on this machine; begins to download it if it may.
+        """Makes sure that a model is on this machine.
+
+        It is not downloaded: a request of some bytes would cost the server gigabytes.
 
         Raises:
-            WeightsMissingError: If it is not, and may not be downloaded.
-            DownloadingError: If it is on its way.
+            WeightsMissingError: If it is not.
+            DownloadingError: If it is on its way, as the server's own choice or a visitor's.
         """
         if find_weights(spec, self.settings) is not None:
             return
-        if self.settings.offline:
-            raise WeightsMissingError(
-                f"{spec.keras_name} is not on this server, and downloading is switched off there. "
-                "GET /api/v1/models tells which are."
+        download = self._downloads.get(spec)
+        if download is not None and download.is_under_way:
+            raise DownloadingError(
+                f"{spec.keras_name} ({spec.weights.size_bytes / 1e6:,.0f} MB) is being downloaded "
+                "to this server. Try again later."
             )
-        failed = self._downloads.get(spec)
-        self._downloads.start(spec)
-        if failed is not None and failed.error is not None:
-            raise DownloadingError(f"{failed.error} It is being tried once more.")
-        raise DownloadingError(
-            f"{spec.keras_name} ({spec.weights.size_bytes / 1e6:,.0f} MB) is being downloaded to "
-            "this server. Try again later."
+        raise WeightsMissingError(
+            f"{spec.keras_name} is not on this server. GET /api/v1/models tells which are; who "
+            f"runs it can add it: python -m vgg_demo weights download {spec.name}"
         )

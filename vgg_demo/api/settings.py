@@ -22,6 +22,7 @@ class ApiSettings:
         body_seconds: How long a body may take to arrive.
         files: Photos in one request.
         models: Models in one comparison.
+        waiting: Photos that may wait, or be at work, in all requests.
         comparisons: Comparisons that may wait; they run one after the other.
     """
 
@@ -32,6 +33,7 @@ class ApiSettings:
     body_seconds: float = 60.0
     files: int = 16
     models: int = 5
+    waiting: int = 64
     comparisons: int = 4
 
     @classmethod

@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,14 @@ from pathlib import Path
 import click
 
 from vgg_demo.annotate import small_copy
-from vgg_demo.batch import columns, flatten
-from vgg_demo.cli.many import Counts, ask_about_all, choose, paths_argument
+from vgg_demo.batch import BatchRow, columns, flatten
+from vgg_demo.cli.many import (
+    ask_about_all,
+    choose,
+    is_terminal,
+    open_store,
+    paths_argument,
+)
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -22,15 +29,15 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
-from vgg_demo.cli.saving import annotated_saver
+from vgg_demo.cli.saving import Save, annotated_saver
 from vgg_demo.cli.terminal import tell
 from vgg_demo.distributed import Work, classify_with_ray
-from vgg_demo.errors import TableError
+from vgg_demo.errors import TableError, VggDemoError
 from vgg_demo.filing import file_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
-from vgg_demo.sources import Source
-from vgg_demo.tables import Row, drop_half_line, open_table, read_rows
+from vgg_demo.sources import Source, count_photos, find_photos
+from vgg_demo.tables import Row, open_table, read_old_rows
 
 Key = tuple[str, str]
 """A photo's name and a model's."""
@@ -113,6 +120,11 @@ def batch_command(
         raise click.UsageError("Choose one of --out and --resume.")
     if move and not move_to:
         raise click.UsageError("--move needs --move-to.")
+    if move and str(out or resume).endswith(".parquet"):
+        raise click.UsageError(
+            "--move needs a table of lines, .csv or .jsonl: if a Parquet file is interrupted, "
+            "nobody would know any more where the photos were."
+        )
     settings, specs = read_settings(weights_dir), choose(models)
     if engine == "ray":
         if not out or not out.endswith(".parquet") or annotate_into or move_to:
@@ -126,43 +138,91 @@ def batch_command(
     if ray_address or concurrency:
         raise click.UsageError("--ray-address and --concurrency need --engine ray.")
     table = Path(out) if out else resume
-    done = _read_done(resume)
-    own = [folder.resolve() for folder in (annotate_into, move_to) if folder]
+    done = _read_done(resume, columns(top), resize) if resume else set()
+    save = annotated_saver(annotate_into, keep=resume is not None) if annotate_into else None
+    # What can fail before anything is written does.
+    store = open_store(specs, settings)
+    own_folders = [folder for folder in (annotate_into, move_to) if folder]
+    own_folders = [folder for folder in own_folders if not _is_above(folder, paths)]
+    made: set[Path] = set()
+    counts, started = Counter[str](), time.monotonic()
 
-    def is_wanted(source: Source) -> bool:
-        name = printable(source.name)
-        if all((name, spec.name) in done for spec in specs):
-            return False
-        # What this run itself puts into a folder is not to be looked at.
-        return not (own and source.path and any(f in source.path.resolve().parents for f in own))
+    def wanted() -> Iterator[Source]:
+        for source in find_photos(paths, settings.limits):
+            name = printable(source.name)
+            if all((name, spec.name) in done for spec in specs):
+                counts["passed over"] += 1
+            # What this command itself puts into a folder is not to be looked at.
+            elif not (_is_inside(source, own_folders) or source.path in made):
+                yield source
 
-    save = annotated_saver(annotate_into) if annotate_into else None
-    counts, started = Counts(), time.monotonic()
     with _table(table, columns(top), resume is not None) as write:
+        rows = ask_about_all(
+            wanted(),
+            specs,
+            store,
+            settings,
+            resize,
+            total=_count_left(paths, done) if is_terminal() else None,
+            view=small_copy if save else None,
+        )
         try:
-            for row in ask_about_all(
-                paths, models, settings, resize, counts, is_wanted, small_copy if save else None
-            ):
-                if save is not None:
-                    for result in row.results:
-                        save(row.view, result)
-                if move_to and row.results:
-                    file_photo(row.source, row.results[0].predictions(1)[0], move_to, move=move)
+            for row in rows:
+                counts["photos"] += 1
+                counts["failed"] += row.failure is not None
                 for flat in flatten(row, specs, top):
                     if (flat["file"], flat["model"]) not in done:
                         write(flat)
+                counts["unkept"] += not _keep(row, save, move_to, move, made)
         except KeyboardInterrupt:
             where = f"; go on with --resume {table}" if table else ""
-            tell(f"Stopped after {counts.done:,} photos{where}.")
+            tell(f"Stopped after {counts['photos']:,} photos{where}.")
             sys.exit(130)
     seconds = time.monotonic() - started
     tell(
-        f"{counts.done:,} photos in {seconds:,.1f} s"
-        + (f", {counts.failed:,} of them could not be used" if counts.failed else "")
-        + (f"; {counts.skipped:,} passed over" if counts.skipped else "")
+        f"{counts['photos']:,} photos in {seconds:,.1f} s"
+        + (f", {counts['failed']:,} of them could not be used" if counts["failed"] else "")
+        + (f", {counts['unkept']:,} not saved or sorted" if counts["unkept"] else "")
+        + (f"; {counts['passed over']:,} passed over" if counts["passed over"] else "")
         + "."
     )
-    sys.exit(1 if counts.failed else 0)
+    sys.exit(1 if counts["failed"] or counts["unkept"] else 0)
+
+
+def _keep(
+    row: BatchRow, save: Save | None, move_to: Path | None, move: bool, made: set[Path]
+) -> bool:
+    """Saves and sorts a photo as was asked. Returns whether that worked, and tells if not."""
+    try:
+        if save is not None:
+            for result in row.results:
+                made.add(save(row.view, result))
+        if move_to and row.results:
+            best = row.results[0].predictions(1)[0]
+            made.add(file_photo(row.source, best, move_to, move=move))
+    except VggDemoError as error:
+        tell(f"{row.source.name}: {error}")
+        return False
+    return True
+
+
+def _count_left(paths: Sequence[str], done: set[Key]) -> int | None:
+    total = count_photos(paths)
+    return None if total is None else max(0, total - len({file for file, _ in done}))
+
+
+def _is_above(folder: Path, paths: Sequence[str]) -> bool:
+    """Whether a folder is one of the paths, or above one."""
+    whole = folder.resolve()
+    resolved = [Path(path).resolve() for path in paths]
+    return any(whole == path or whole in path.parents for path in resolved)
+
+
+def _is_inside(source: Source, folders: Sequence[Path]) -> bool:
+    if not folders or source.path is None:
+        return False
+    above = source.path.resolve().parents
+    return any(folder.resolve() in above for folder in folders)
 
 
 def _run_on_ray(
@@ -182,11 +242,15 @@ def _run_on_ray(
     sys.exit(1 if written.failed else 0)
 
 
-def _read_done(table: Path | None) -> set[Key]:
-    if table is None:
-        return set()
-    drop_half_line(table)
-    return {(str(row["file"]), str(row["model"])) for row in read_rows(table)}
+def _read_done(table: Path, keys: Sequence[str], resize: str) -> set[Key]:
+    rows = read_old_rows(table, keys)
+    others = {row["resize"] for row in rows} - {resize, "", None}
+    if others:
+        raise TableError(
+            f"{str(table)!r} was made with --resize {others.pop()}, not {resize}. Use the same, or "
+            "begin a new table."
+        )
+    return {(row["file"], row["model"]) for row in rows}
 
 
 @contextmanager

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
 
-from vgg_demo.cli.many import Counts, ask_about_all, choose, paths_argument
+from vgg_demo.cli.many import (
+    ask_about_all,
+    choose,
+    is_terminal,
+    open_store,
+    paths_argument,
+)
 from vgg_demo.cli.options import models_option, read_settings, resize_option, weights_dir_option
 from vgg_demo.cli.terminal import show, tell
 from vgg_demo.errors import FileUnreadableError, NoPhotosError
 from vgg_demo.evaluation import Evaluation, Share, Tally
 from vgg_demo.results import SCHEMA
+from vgg_demo.sources import count_photos, find_photos
 from vgg_demo.truth import FindTruth, read_truth, truth_in_name
 
 
@@ -54,37 +62,45 @@ def evaluate_command(
     """
     settings, specs = read_settings(weights_dir), choose(models)
     find_truth = _read_labels(labels) if labels else truth_in_name
+    store = open_store(specs, settings)
     tallies = {spec.name: Tally(spec.name) for spec in specs}
-    counts, unknown = Counts(), 0
-    for row in ask_about_all(paths, models, settings, resize, counts):
+    without_class = Counter[str]()
+    failed = known = unknown = 0
+    sources = find_photos(paths, settings.limits)
+    total = count_photos(paths) if is_terminal() else None
+    for row in ask_about_all(sources, specs, store, settings, resize, total=total):
+        failed += row.failure is not None
         truth = find_truth(row.source.name)
-        if row.results and truth is None:
-            unknown += 1
+        known += bool(row.results) and truth is not None
+        unknown += bool(row.results) and truth is None
         for result in row.results:
-            if truth is not None:
-                tallies[result.model].add(result, truth)
+            if truth is not None and not tallies[result.model].add(result, truth):
+                without_class[result.model] += 1
     if unknown:
         tell(f"Of {unknown:,} photos the truth is not known; they do not count.")
-    evaluations = [tally.evaluate() for tally in tallies.values()]
-    if not any(evaluation.top1.count for evaluation in evaluations):
+    for model, count in without_class.items():
+        tell(f"{model} has no class for what is on {count:,} photos; they do not count for it.")
+    if not known:
         raise NoPhotosError(
             "Of none of these photos the truth is known. Name them or their folders after "
             "WordNet IDs or classes, or give a table with --labels."
         )
+    evaluations = [tally.evaluate() for tally in tallies.values()]
     if as_json:
         found = [evaluation.to_dict(most) for evaluation in evaluations]
         document = {
             "schema": SCHEMA,
             "resize": resize,
             "unknown": unknown,
-            "failed": counts.failed,
+            "without_class": dict(without_class),
+            "failed": failed,
             "evaluations": found,
         }
         click.echo(json.dumps(document, indent=2))
     else:
         for evaluation in evaluations:
             _show(evaluation, most)
-    sys.exit(1 if counts.failed else 0)
+    sys.exit(1 if failed else 0)
 
 
 def _read_labels(path: Path) -> FindTruth:

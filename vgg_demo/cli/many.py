@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -17,75 +16,60 @@ from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.sources import Source, count_photos, find_photos
+from vgg_demo.sources import Source
 from vgg_demo.store import ModelStore
 
 paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 
-@dataclass(slots=True)
-class Counts:
-    """How far the work has come.
+def choose(models: Sequence[str]) -> list[ModelSpec]:
+    """Returns the models of these names, each once."""
+    return list(dict.fromkeys(get_spec(name) for name in models))
 
-    Attributes:
-        done: Photos that models have looked at, or that could not be used.
-        failed: Those of them that could not be used.
-        skipped: Photos that were not looked at, as they had been before.
+
+def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:
+    """Returns a store for models that are here, or are brought here first.
+
+    Raises:
+        ModelError: If one cannot be had.
     """
+    store = ModelStore(settings)
+    for spec in specs:
+        make_ready(spec, store, settings)
+    return store
 
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
+
+def is_terminal() -> bool:
+    """Whether somebody watches stderr."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def ask_about_all(
-    paths: Sequence[str],
-    models: Sequence[str],
+    sources: Iterable[Source],
+    specs: Sequence[ModelSpec],
+    store: ModelStore,
     settings: Settings,
     resize: str,
-    counts: Counts,
-    is_wanted: Callable[[Source], bool] = lambda _: True,
+    *,
+    total: int | None = None,
     view: Callable[[Photo], Any] | None = None,
 ) -> Iterator[BatchRow]:
-    """Yields a row for each photo; shows progress, and tells of photos that cannot be used.
-
-    Raises:
-        ModelError: Before any photo is read, if a model cannot be had.
-    """
-    specs, store = choose(models), ModelStore(settings)
-    for spec in specs:
-        make_ready(spec, store, settings)
-
-    def wanted() -> Iterator[Source]:
-        for source in find_photos(paths, settings.limits):
-            if is_wanted(source):
-                yield source
-            else:
-                counts.skipped += 1
-                bar.update()
-
-    is_seen = sys.stderr is not None and sys.stderr.isatty()
-    total = count_photos(paths) if is_seen else None
+    """Yields a row for each photo; shows progress, and tells of photos that cannot be used."""
+    failed = 0
     with (
         quiet_libraries(),
-        tqdm(total=total, unit=" photos", disable=not is_seen, dynamic_ncols=True) as bar,
+        tqdm(total=total, unit=" photos", disable=not is_terminal(), dynamic_ncols=True) as bar,
         contextlib.closing(
             classify_all(
-                wanted(), specs, store, policy=Resize(resize), limits=settings.limits, view=view
+                sources, specs, store, policy=Resize(resize), limits=settings.limits, view=view
             )
         ) as rows,
     ):
         for row in rows:
-            counts.done += 1
             if row.failure is not None:
-                counts.failed += 1
+                failed += 1
                 bar.clear()
                 tell(f"{row.source.name}: {row.failure.message}")
-                bar.set_postfix(failed=counts.failed, refresh=False)
+                bar.set_postfix(failed=failed, refresh=False)
             yield row
             bar.update()
-
-
-def choose(models: Sequence[str]) -> list[ModelSpec]:
-    """Returns the models of these names, each once."""
-    return list(dict.fromkeys(get_spec(name) for name in models))

@@ -12,14 +12,19 @@ from PIL import Image
 
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.errors import FileUnwritableError
+from vgg_demo.filing import safe_name
 from vgg_demo.results import Classification
 
 Save = Callable[[Image.Image, Classification], Path]
 """Saves a photo with an answer; returns where."""
 
 
-def annotated_saver(folder: Path) -> Save:
+def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
     """Returns a function that saves photos into a folder, each under a name of its own.
+
+    Args:
+        folder: The folder.
+        keep: Whether pictures that are there already stay.
 
     Raises:
         FileUnwritableError: If nothing can be saved in the folder.
@@ -31,13 +36,15 @@ def annotated_saver(folder: Path) -> Save:
     taken: set[str] = set()
 
     def save(image: Image.Image, result: Classification) -> Path:
-        stem = name = Path(result.file).stem
+        stem = name = safe_name(Path(result.file).stem)
         number = 1
-        while f"{name.casefold()}.{result.model}" in taken:  # "Cat" and "cat" may be one name
+        target = folder / f"{name}.{result.model}.png"
+        # "Cat" and "cat" may be one name.
+        while target.name.casefold() in taken or (keep and target.exists()):
             number += 1
             name = f"{stem}-{number}"
-        taken.add(f"{name.casefold()}.{result.model}")
-        target = folder / f"{name}.{result.model}.png"
+            target = folder / f"{name}.{result.model}.png"
+        taken.add(target.name.casefold())
         with _writing(target):
             target.write_bytes(to_png(annotate(image, result)))
         return target

@@ -144,6 +144,9 @@ def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], policy: Res
     named = [(file.name, file) for file in uploads]
     st.session_state["batch"] = begin(named, specs, policy, store, settings.limits)
     st.session_state["batch_uploads"] += 1
+    shared.release(uploads)
+    st.session_state["batch_page"] = 1
+    st.session_state.pop("batch_kind", None)
 
 
 def cancel() -> None:

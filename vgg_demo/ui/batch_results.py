@@ -16,7 +16,8 @@ from PIL import Image
 
 from vgg_demo import charts
 from vgg_demo.annotate import annotate
-from vgg_demo.batch import columns, flatten_result
+from vgg_demo.batch import columns, flatten
+from vgg_demo.filing import safe_name
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.printable import printable
 from vgg_demo.results import percent, to_document
@@ -273,12 +274,12 @@ def take_away(run: BatchRun, top: int) -> None:
 
 
 def to_csv(run: BatchRun, top: int) -> str:
-    rows = [flatten_result(result, top) for found in run.found for result in found.results]
-    failed = [
-        {"file": printable(failure.file), "error": failure.error, "message": failure.message}
-        for failure in run.failures
-    ]
-    return pd.DataFrame(rows + failed, columns=list(columns(top))).to_csv(index=False)
+    rows = [flat for row in run.kept for flat in flatten(row, run.specs, top)]
+    frame = pd.DataFrame(rows, columns=list(columns(top)))
+    # Spreadsheets take such names for formulas.
+    formulas = frame["file"].str.match(r"[=+\-@]")
+    frame["file"] = frame["file"].mask(formulas, "'" + frame["file"])
+    return frame.to_csv(index=False)
 
 
 def to_json(run: BatchRun, top: int) -> str:
@@ -293,6 +294,6 @@ def to_zip(run: BatchRun) -> bytes:
             picture = annotate(Image.open(io.BytesIO(found.copies.picture)), found.results[0])
             encoded = io.BytesIO()
             picture.save(encoded, "JPEG", quality=90)
-            stem = PurePosixPath(printable(found.file)).stem
+            stem = safe_name(PurePosixPath(found.file).stem)
             archive.writestr(f"{number:03}-{stem}.jpg", encoded.getvalue())
     return buffer.getvalue()

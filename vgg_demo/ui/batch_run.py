@@ -17,12 +17,13 @@ from PIL import Image
 from vgg_demo.agreement import distances
 from vgg_demo.archives import ArchiveLimits
 from vgg_demo.batch import BatchRow, classify_all
+from vgg_demo.evaluation import Evaluation
 from vgg_demo.images import ImageLimits
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Failure
-from vgg_demo.sources import Source, find_in_upload
+from vgg_demo.sources import Source, count_uploads, find_in_upload
 from vgg_demo.store import ModelStore
 from vgg_demo.truth import truth_in_name
 
@@ -31,7 +32,7 @@ MOST_BYTES = 200 * 2**20  # of all files that are uploaded for a batch
 COPY_SIDE = 480  # pixels; longer side of the copy that is kept of each photo
 THUMBNAIL_SIDE = 56  # pixels; in the table
 LIMITS = ArchiveLimits(members=5_000, size_bytes=1_000_000_000)
-"""Of an archive: photos are read from it one after the other, and only copies are kept."""
+"""Of an archive: what is in it is read bit by bit, and only small copies are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +94,26 @@ class BatchRun:
         specs: The networks.
         policy: How photos are made square.
         total: How many photos there are; None where that is not known in advance.
+        kept: All rows in their order, without the photos.
         found: What came of those that could be used.
         failures: Why others could not be.
         is_done: Whether it has ended or was cancelled.
         was_cut: Whether there were more photos than are taken.
+        evaluated: By a network's name, how right it is and the photos that count; filled when
+            it is looked at.
     """
 
     specs: tuple[ModelSpec, ...]
     policy: Resize
     total: int | None
     rows: Generator[BatchRow]
+    kept: list[BatchRow] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     is_done: bool = False
     was_cut: bool = False
     seconds: float = 0.0
+    evaluated: dict[str, tuple[Evaluation, list[Found]]] = field(default_factory=dict)
     # When the page is drawn anew, its last drawing may still be at work.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -133,6 +139,8 @@ class BatchRun:
             if row is None:
                 self.is_done = True
                 return False
+            # Without the source, which may hold the photo.
+            self.kept.append(BatchRow(Source(row.source.name, bytes), row.results, row.failure))
             if row.failure is not None:
                 self.failures.append(row.failure)
             else:
@@ -181,15 +189,4 @@ def begin(
         with closing(asked):
             yield from asked
 
-    return BatchRun(specs, policy, _count(uploads, limits), rows())
-
-
-def _count(uploads: Sequence[tuple[str, BinaryIO]], limits: ImageLimits) -> int | None:
-    """Counts photos; None if an archive would have to be unpacked for that."""
-    total = 0
-    for name, file in uploads:
-        lower = name.casefold()
-        if lower.endswith((".tar", ".tgz", ".gz", ".bz2", ".tbz2")):
-            return None
-        total += sum(1 for _ in find_in_upload(name, file, limits, LIMITS))
-    return total
+    return BatchRun(specs, policy, count_uploads(uploads, limits, LIMITS), rows())

@@ -11,7 +11,7 @@ from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.results import percent
 from vgg_demo.ui import shared
-from vgg_demo.ui.batch_run import BatchRun
+from vgg_demo.ui.batch_run import BatchRun, Found
 
 MOST_MISTAKES = 6
 MOST_CONFUSIONS = 10
@@ -47,14 +47,13 @@ def show_evaluation(run: BatchRun) -> None:
 
 
 def show_model(run: BatchRun, spec: ModelSpec) -> None:
-    tally = Tally(spec.name)
-    place = [one.name for one in run.specs].index(spec.name)
-    for found in run.found:
-        if found.truth is not None:
-            tally.add(found.results[place], found.truth)
-    evaluation = tally.evaluate()
-    if not evaluation.top1.count:
-        st.caption(f"{spec.keras_name} has no class for any of them.")
+    if spec.name not in run.evaluated:  # once, not each time that the page is drawn
+        run.evaluated[spec.name] = evaluate(run, spec)
+    evaluation, counted = run.evaluated[spec.name]
+    without = sum(found.truth is not None for found in run.found) - len(counted)
+    if without:
+        st.caption(f"{spec.keras_name} has no class for what is on {without} of them.")
+    if not counted:
         return
     with st.container(horizontal=True):
         show_share("First answer right", evaluation.top1)
@@ -75,7 +74,7 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
             border=True,
             height="stretch",
         )
-    show_mistakes(run, evaluation)
+    show_mistakes(evaluation, counted)
     confused, calibrated = st.columns(2, gap="medium")
     with confused:
         show_confusions(evaluation)
@@ -83,6 +82,18 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
         show_calibration(evaluation)
     with st.expander(f"Each class ({len(evaluation.classes)})"):
         show_each_class(evaluation)
+
+
+def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
+    """Returns how right a network is, and the photos that count."""
+    tally = Tally(spec.name)
+    place = [one.name for one in run.specs].index(spec.name)
+    counted = [
+        found
+        for found in run.found
+        if found.truth is not None and tally.add(found.results[place], found.truth)
+    ]
+    return tally.evaluate(), counted
 
 
 def show_share(label: str, share: Share) -> None:
@@ -100,17 +111,16 @@ def show_share(label: str, share: Share) -> None:
     )
 
 
-def show_mistakes(run: BatchRun, evaluation: Evaluation) -> None:
+def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
     """Shows the wrong answers that the network was surest of."""
     if not evaluation.mistakes:
         return
-    pictures = {found.file: found.copies.picture for found in run.found}
     st.markdown("**The worst mistakes**", help="Wrong answers, the most probable first.")
     with st.grid(6, min_column_width=140, gap="small"):
         for mistake in evaluation.mistakes[:MOST_MISTAKES]:
             with st.container(border=True, gap="xsmall", height="stretch"):
                 st.image(
-                    pictures[mistake.file],
+                    counted[mistake.place].copies.picture,
                     alt=f"Photo {printable(mistake.file)}",
                     width="stretch",
                 )

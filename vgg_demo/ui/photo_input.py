@@ -110,6 +110,9 @@ def take_own(key: str) -> None:
 
 def renew_inputs() -> None:
     """Empties the uploader and the camera: widgets of another name are new widgets."""
+    generation = st.session_state["inputs"]
+    held = [st.session_state.get(f"{kind}-{generation}") for kind in ("upload", "camera")]
+    shared.release(file for file in held if file is not None)
     st.session_state["inputs"] += 1
 
 

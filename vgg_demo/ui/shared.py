@@ -7,11 +7,14 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from vgg_demo.classify import classify_photo
 from vgg_demo.compare import Answer, ask
@@ -167,6 +170,21 @@ def measure_again(sha256: str, specs: Sequence[ModelSpec], policy: Resize) -> No
     """Forgets answers, so that the models are asked and measured anew."""
     for spec in specs:
         _ask_once.clear(sha256, spec.name, policy.value)
+
+
+def release(files: Iterable[UploadedFile]) -> None:
+    """Has the server forget uploaded files; who has them in hand keeps them.
+
+    Streamlit keeps them until the session ends, unless it is the visitor's browser that takes
+    them back.
+    """
+    context = get_script_run_ctx()
+    if context is None:
+        return
+    manager = context.uploaded_file_mgr
+    if isinstance(manager, MemoryUploadedFileManager):
+        for file in files:
+            manager.remove_file(context.session_id, file.file_id)
 
 
 def text_color() -> str:
