@@ -11,6 +11,7 @@ Importing this package does not import TensorFlow; the first `classify` does.
 
 import os
 
+from vgg_demo import memory
 from vgg_demo.classify import classify, classify_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import ImageLimits, decode
@@ -26,6 +27,7 @@ from vgg_demo.version import __version__
 # TensorFlow reads this when it is imported. Without it, an allocator that comes with oneDNN
 # keeps the memory of a model that has gone: 600 MB after VGG16.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+memory.prepare_allocator()
 
 __all__ = [
     "MODELS",

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from vgg_demo import memory
 from vgg_demo.classify import Prepared, classify_together, prepare_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
@@ -119,6 +120,7 @@ def classify_all(
                 yield from _ask([(source, task.result()) for source, task in taken], specs, store)
         finally:
             pool.shutdown(cancel_futures=True)
+            memory.give_back_freed()
 
 
 def _held(ahead: Iterable[tuple[Source, object]]) -> int:

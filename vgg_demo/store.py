@@ -200,7 +200,8 @@ class ModelStore:
 
         before = memory.used_bytes()
         try:
-            engine = load_engine(spec, path)
+            with memory.in_pieces_of_their_own():
+                engine = load_engine(spec, path)
         except (MemoryError, WeightsCorruptError) as error:
             _let_go(error)
             memory.give_back()

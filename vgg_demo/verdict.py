@@ -199,12 +199,13 @@ def roll_up(
         The node, or None if every one that reaches it covers more than `MAX_GROUP_SHARE`
         of the classes.
     """
-    candidates = [
-        (-len(indices), float(probabilities[list(indices)].sum()), depth(wnid), wnid)
-        for wnid, indices in members(labels).items()
-        if says_something(wnid, len(indices), len(labels))
+    nodes, indices, starts = _nameable(labels)
+    sums = np.add.reduceat(probabilities[indices], starts)
+    reached = [
+        (minus_size, float(sums[place]), node_depth, wnid)
+        for place in np.flatnonzero(sums >= threshold)
+        for minus_size, node_depth, wnid in [nodes[place]]
     ]
-    reached = [candidate for candidate in candidates if candidate[1] >= threshold]
     if not reached:
         return None
     minus_size, probability, _, wnid = max(reached)
@@ -215,6 +216,26 @@ def roll_up(
         probability=min(1.0, probability),
         classes=-minus_size,
     )
+
+
+@cache
+def _nameable(
+    labels: tuple[ClassLabel, ...],
+) -> tuple[tuple[tuple[int, int, str], ...], NDArray[np.intp], NDArray[np.intp]]:
+    """Returns the nodes that may be named, and the indices of their classes one after the other.
+
+    Returns:
+        For each node minus the number of its classes, its depth and its ID; the indices of
+        all their classes; and where each node's begin.
+    """
+    found = [
+        (wnid, indices)
+        for wnid, indices in members(labels).items()
+        if says_something(wnid, len(indices), len(labels))
+    ]
+    nodes = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in found)
+    starts = np.cumsum([0, *(len(indices) for _, indices in found)])[:-1]
+    return nodes, np.concatenate([indices for _, indices in found]), starts
 
 
 def judge_certainty(probabilities: NDArray[np.float64]) -> Certainty:
