@@ -123,6 +123,7 @@ def classify_with_ray(
             or the work fails.
     """
     ray = _import_ray()
+    _check_places(paths)
     try:
         ray.init(
             address=address,
@@ -158,6 +159,20 @@ def _import_ray() -> Any:
     return ray
 
 
+def _is_elsewhere(path: str) -> bool:
+    """Whether something is not on a disk but at an address, such as ``s3://…``."""
+    return "://" in path
+
+
+def _check_places(paths: Sequence[str]) -> None:
+    """Makes sure that photos are either on disks or elsewhere, and not in archives."""
+    if len(set(map(_is_elsewhere, paths))) > 1 or any(map(is_archive, paths)):
+        raise ClusterError(
+            "On a cluster, photos are named either by paths or by addresses such as s3://…, and "
+            "not in archives. Unpack archives first, and run once for each kind of place."
+        )
+
+
 def _check_size(ray: Any, concurrency: int | None) -> int:
     """Returns how many actors there are to be, so that something is left for the readers."""
     cpus = int(ray.cluster_resources().get("CPU", 0))
@@ -187,20 +202,10 @@ def _run(ray: Any, paths: Sequence[str], out: str, work: Work, actors: int) -> N
 
 
 def _photos(ray: Any, paths: Sequence[str], limits: ImageLimits) -> Any:
-    """Returns the photos as a dataset: on disks by their paths, elsewhere with their bytes.
-
-    Raises:
-        ClusterError: If some are on disks and some elsewhere, or in an archive.
-    """
-    elsewhere = ["://" in path for path in paths]
-    if all(elsewhere):
+    """Returns the photos as a dataset: on disks by their paths, elsewhere with their bytes."""
+    if _is_elsewhere(paths[0]):
         return ray.data.read_binary_files(
             list(paths), include_paths=True, file_extensions=list(SUFFIXES)
-        )
-    if any(elsewhere) or any(map(is_archive, paths)):
-        raise ClusterError(
-            "On a cluster, photos are named either by paths or by addresses such as s3://…, and "
-            "not in archives. Unpack archives first, and run once for each kind of place."
         )
     names = [{"path": source.name} for source in find_photos(paths, limits)]
     blocks = math.ceil(len(names) / PHOTOS_AT_ONCE)

@@ -20,6 +20,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
 def test_no_request_makes_the_server_fail(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -25,7 +25,12 @@ def test_example_click(page: Page) -> None:
 
 
 def test_a_click_on_the_picture_is_a_click_on_the_example(page: Page) -> None:
-    # Its upper left corner is the picture's.
+    # The button lies over the whole tile once its style is there.
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('.st-key-tile-parrot button'), '::after')"
+        ".position == 'absolute'"
+    )
+    # The tile's upper left corner is the picture's.
     page.locator(".st-key-tile-parrot").click(position={"x": 20, "y": 20})
     expect(verdict(page)).to_contain_text("A bird")
 

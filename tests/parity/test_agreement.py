@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from vgg_demo.agreement import distances, find_consensus
 from vgg_demo.classify import classify_photo
@@ -17,6 +18,7 @@ from vgg_demo.verdict import give_verdict
 NAMES = ("mobilenet_v2", "mobilenet_v3_small")
 
 
+@pytest.mark.slow
 def test_two_models_on_500_photos(shared: Path, shared_store: ModelStore) -> None:
     """Read one by one on 2026-11-21: 386 times the same, else mostly of one kind."""
     apart: dict[bool, list[float]] = {True: [], False: []}

@@ -25,6 +25,7 @@ def report() -> dict:
     return json.loads((DATA / "mini_vgg.json").read_text())
 
 
+@pytest.mark.slow
 def test_accuracy_on_all_test_images(
     shared: Path, store: ModelStore, report: dict, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
