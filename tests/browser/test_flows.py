@@ -27,8 +27,11 @@ def test_example_click(page: Page) -> None:
 def test_a_click_on_the_picture_is_a_click_on_the_example(page: Page) -> None:
     # The button lies over the whole tile once its style is there.
     page.wait_for_function(
-        "getComputedStyle(document.querySelector('.st-key-tile-parrot button'), '::after')"
-        ".position == 'absolute'"
+        """() => {
+            const tile = document.querySelector(".st-key-tile-parrot").getBoundingClientRect()
+            const top = document.elementFromPoint(tile.x + 20, tile.y + 20)
+            return top !== null && top.closest("[class*=st-key-example-]") !== null
+        }"""
     )
     # The tile's upper left corner is the picture's.
     page.locator(".st-key-tile-parrot").click(position={"x": 20, "y": 20})
