@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 
 import numpy as np
@@ -36,6 +38,52 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True)
+class Soak:
+    """A server, and what it is asked."""
+
+    url: str
+    process: psutil.Process
+    model: str
+    count: int
+    photos: Mapping[str, bytes]
+    tally: Tally = field(default_factory=Tally)
+
+    def ask(self, name: str, session: requests.Session) -> dict:
+        """Sends a photo, again and again as long as the server is too busy."""
+        while True:
+            response = session.post(
+                f"{self.url}/v1/classify", params={"model": self.model}, timeout=120,
+                files={"file": (f"{name}.jpg", self.photos[name])},
+            )  # fmt: skip
+            if response.status_code != 429:
+                response.raise_for_status()
+                return response.json()["results"][0]
+            with self.tally.lock:
+                self.tally.busy += 1
+            time.sleep(float(response.headers["Retry-After"]))  # as a good client does
+
+    def be_client(self, number: int, expected: Mapping[str, str]) -> None:
+        """Asks one client's share, and notes what comes."""
+        session = requests.Session()
+        for turn in range(number, self.count, CLIENTS):
+            name = NAMES[turn % len(NAMES)]
+            started = time.perf_counter()
+            answer = self.ask(name, session)
+            seconds = time.perf_counter() - started
+            wnid = answer["predictions"][0]["wnid"]
+            self.note(seconds, is_right=(answer["file"], wnid) == (f"{name}.jpg", expected[name]))
+
+    def note(self, seconds: float, *, is_right: bool) -> None:
+        tally = self.tally
+        with tally.lock:
+            tally.seconds.append(seconds)
+            tally.wrong += not is_right
+            done = len(tally.seconds)
+            if done % (self.count // 8) == 0:
+                tally.megabytes.append((done, self.process.memory_info().rss / 1e6))
+
+
 def start_server() -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -52,7 +100,7 @@ def start_server() -> tuple[subprocess.Popen[bytes], str]:
                 return process, url
         except requests.ConnectionError:
             pass
-        time.sleep(0.25)
+        time.sleep(0.25)  # a server has no way to call back
     raise RuntimeError("the server did not start")
 
 
@@ -60,62 +108,35 @@ def main(model: str = "mini_vgg", count: str = "2000") -> None:
     folder = files("vgg_demo").joinpath("data", "examples")
     photos = {name: folder.joinpath(f"{name}.jpg").read_bytes() for name in NAMES}
     process, url = start_server()
-    server = psutil.Process(process.pid)
-    tally = Tally()
-
-    def ask(name: str, session: requests.Session) -> dict:
-        while True:
-            response = session.post(
-                f"{url}/v1/classify", params={"model": model}, timeout=120,
-                files={"file": (f"{name}.jpg", photos[name])},
-            )  # fmt: skip
-            if response.status_code != 429:
-                response.raise_for_status()
-                return response.json()["results"][0]
-            with tally.lock:
-                tally.busy += 1
-            time.sleep(float(response.headers["Retry-After"]))
-
-    def client(number: int) -> None:
-        session = requests.Session()
-        for turn in range(number, int(count), CLIENTS):
-            name = NAMES[turn % len(NAMES)]
-            started = time.perf_counter()
-            answer = ask(name, session)
-            seconds = time.perf_counter() - started
-            is_right = (
-                answer["file"] == f"{name}.jpg"
-                and answer["predictions"][0]["wnid"] == expected[name]
-            )
-            with tally.lock:
-                tally.seconds.append(seconds)
-                tally.wrong += not is_right
-                if len(tally.seconds) % (int(count) // 8) == 0:
-                    tally.megabytes.append((len(tally.seconds), server.memory_info().rss / 1e6))
-
+    soak = Soak(url, psutil.Process(process.pid), model, int(count), photos)
     try:
         alone = requests.Session()
-        expected = {name: ask(name, alone)["predictions"][0]["wnid"] for name in NAMES}
-        one_by_one = time.perf_counter()
+        expected = {name: soak.ask(name, alone)["predictions"][0]["wnid"] for name in NAMES}
+        started = time.perf_counter()
         for name in NAMES * 5:
-            ask(name, alone)
-        one_by_one = (time.perf_counter() - one_by_one) / (5 * len(NAMES))
+            soak.ask(name, alone)
+        alone_seconds = (time.perf_counter() - started) / (5 * len(NAMES))
         started = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as clients:
-            list(clients.map(client, range(CLIENTS)))
+            list(clients.map(partial(soak.be_client, expected=expected), range(CLIENTS)))
         seconds = time.perf_counter() - started
     finally:
         process.terminate()
         process.wait(30)
+    print_table(soak, seconds, alone_seconds)
+
+
+def print_table(soak: Soak, seconds: float, alone_seconds: float) -> None:
+    tally = soak.tally
     spread = 1000 * np.percentile(tally.seconds, [50, 95, 99])
-    print(f"| {count} requests to {model} from {CLIENTS} clients | |")
+    memory = ", ".join(f"{size:.0f} after {done}" for done, size in tally.megabytes)
+    print(f"| {soak.count} requests to {soak.model} from {CLIENTS} clients | |")
     print("|---|---|")
     print(f"| answered, of them wrong | {len(tally.seconds)}, {tally.wrong} |")
     print(f"| told to come later (429) | {tally.busy} |")
     print(f"| requests a second | {len(tally.seconds) / seconds:.1f} |")
-    print(f"| the same from one client | {1 / one_by_one:.1f} |")
+    print(f"| the same from one client | {1 / alone_seconds:.1f} |")
     print(f"| milliseconds, median / 95 % / 99 % | {' / '.join(f'{x:.0f}' for x in spread)} |")
-    memory = ", ".join(f"{size:.0f} after {done}" for done, size in tally.megabytes)
     print(f"| memory of the server, MB | {memory} |")
 
 

@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from vgg_demo.errors import FileUnwritableError, TableError
+from vgg_demo.writing import writing
 
 KINDS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 1_000
 """Rows of a Parquet file that are kept in memory before they are written."""
+
+LINES_ARE_KEPT = (
+    "What was written is kept; make room or choose another place, and go on by --resume."
+)
+NOTHING_IS_KEPT = (
+    "A Parquet file that is not whole cannot be read, so nothing of this run is kept. Make room, "
+    "or write .csv or .jsonl, of which each line is kept."
+)
 
 Row = dict[str, Any]
 
@@ -53,7 +62,7 @@ def open_table(
     writers: dict[str, type[_Csv | _JsonLines | _Parquet]] = {
         "csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet,
     }  # fmt: skip
-    with _writing(path):
+    with writing(path, LINES_ARE_KEPT):
         writer = writers[kind](path, columns, resume)
     with closing(writer):
         yield writer.write
@@ -156,17 +165,6 @@ def _other_columns(path: Path) -> TableError:
     )
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileUnwritableError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}. What was written is kept; "
-            "make room or choose another place, and go on by --resume."
-        ) from error
-
-
 class _Csv:
     def __init__(self, path: Path, columns: Sequence[str], resume: bool) -> None:
         self._path = path
@@ -176,12 +174,12 @@ class _Csv:
             self._writer.writeheader()
 
     def write(self, row: Row) -> None:
-        with _writing(self._path):
+        with writing(self._path, LINES_ARE_KEPT):
             self._writer.writerow(row)
             self._file.flush()
 
     def close(self) -> None:
-        with _writing(self._path):
+        with writing(self._path, LINES_ARE_KEPT):
             self._file.close()
 
 
@@ -191,12 +189,12 @@ class _JsonLines:
         self._file = path.open("a" if resume else "x", encoding="utf-8")
 
     def write(self, row: Row) -> None:
-        with _writing(self._path):
+        with writing(self._path, LINES_ARE_KEPT):
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        with _writing(self._path):
+        with writing(self._path, LINES_ARE_KEPT):
             self._file.close()
 
 
@@ -232,16 +230,13 @@ class _Parquet:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         try:
-            yield
-        except OSError as error:
+            with writing(self._path, NOTHING_IS_KEPT):
+                yield
+        except FileUnwritableError:
             self._is_lost = True
             with suppress(OSError):
                 self._part.unlink()
-            raise FileUnwritableError(
-                f"Cannot write {str(self._path)!r}: {error.strerror or error}. A Parquet file that "
-                "is not whole cannot be read, so nothing of this run is kept. Make room, or write "
-                ".csv or .jsonl, of which each line is kept."
-            ) from error
+            raise
 
     def _flush(self) -> None:
         import pyarrow

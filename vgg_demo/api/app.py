@@ -97,6 +97,14 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         responses=PROBLEMS,
     )
     _add_errors(api, service)
+    _add_photos(api, service, settings)
+    _add_models(api, service)
+    _add_server(api, service)
+    return api
+
+
+def _add_photos(api: FastAPI, service: Callable[[], Service], settings: ApiSettings) -> None:
+    """Adds what looks at photos."""
 
     @api.post("/v1/classify", tags=["photos"])
     async def classify(
@@ -151,6 +159,10 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
             error["message"] = service().without_folders(error["message"])
         return JSONResponse(document)
 
+
+def _add_models(api: FastAPI, service: Callable[[], Service]) -> None:
+    """Adds what tells of models and of what they know."""
+
     @api.get("/v1/models", tags=["models"])
     def models() -> Response:
         """Lists the models: which are here, and which are loaded."""
@@ -169,6 +181,10 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
             return problem(404, "UnknownLabel", f"There is no class or kind {wnid[:20]!r} here.")
         return JSONResponse(found)
 
+
+def _add_server(api: FastAPI, service: Callable[[], Service]) -> None:
+    """Adds what is for those who watch over the server."""
+
     @api.get("/healthz", tags=["server"])
     async def healthz() -> Response:
         """Says that the server lives."""
@@ -186,8 +202,6 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         """Tells a Prometheus of requests, times, models, memory and the queue."""
         text = generate_latest(service().metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-    return api
 
 
 def _once(get: Callable[[], Service]) -> Callable[[], Service]:

@@ -8,6 +8,7 @@ import math
 import time
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -75,7 +76,7 @@ class LimitBodies:
         body = _Body(receive, send, self)
         try:
             await self._app(scope, body.receive, body.send)
-        except Exception:
+        except ClientDisconnect:  # as it takes a body that is not read on
             if body.refusal is None or body.is_answered:
                 raise
         finally:

@@ -151,10 +151,9 @@ class Service:
             for photo in photos:
                 asked.append(self._gatherer.submit(photo, spec))  # noqa: PERF401
             return await asyncio.gather(*map(asyncio.wrap_future, asked))
-        except BaseException:  # an error for one is the answer to all
+        finally:  # where one has an error, nobody wants the others any more
             for answer in asked:
                 answer.cancel()
-            raise
 
     def _make_ready(self, spec: ModelSpec) -> None:
         """Makes sure that a model is on this machine.

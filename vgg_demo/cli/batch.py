@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from vgg_demo.annotate import small_copy
-from vgg_demo.batch import BatchRow, columns, flatten
+from vgg_demo.batch import columns, flatten
+from vgg_demo.cli.keeping import Keeper, Keeping
 from vgg_demo.cli.many import (
     ask_about_all,
     choose,
@@ -29,11 +30,9 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
-from vgg_demo.cli.saving import Save, annotated_saver
 from vgg_demo.cli.terminal import tell
 from vgg_demo.distributed import Work, classify_with_ray
-from vgg_demo.errors import TableError, VggDemoError
-from vgg_demo.filing import file_photo
+from vgg_demo.errors import TableError
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.sources import Source, count_photos, find_photos
@@ -116,35 +115,17 @@ def batch_command(
     PATHS are photos, folders (with those below), archives (.zip, .tar, .tar.gz …) and
     patterns. A photo that cannot be used is a row with its error.
     """
-    if out and resume:
-        raise click.UsageError("Choose one of --out and --resume.")
-    if move and not move_to:
-        raise click.UsageError("--move needs --move-to.")
-    if move and str(out or resume).endswith(".parquet"):
-        raise click.UsageError(
-            "--move needs a table of lines, .csv or .jsonl: if a Parquet file is interrupted, "
-            "nobody would know any more where the photos were."
-        )
+    table = Path(out) if out else resume
+    keeping = Keeping(annotate_into, move_to, move, is_resumed=resume is not None)
+    _check_usage(out, table, resume, keeping, engine, has_cluster=bool(ray_address or concurrency))
     settings, specs = read_settings(weights_dir), choose(models)
     if engine == "ray":
-        if not out or not out.endswith(".parquet") or annotate_into or move_to:
-            raise click.UsageError(
-                "--engine ray needs --out FOLDER.parquet, and knows no --resume, --annotate or "
-                "--move-to."
-            )
         work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
-        _run_on_ray(paths, out, work, ray_address, concurrency)
+        _run_on_ray(paths, str(out), work, ray_address, concurrency)
         return
-    if ray_address or concurrency:
-        raise click.UsageError("--ray-address and --concurrency need --engine ray.")
-    table = Path(out) if out else resume
     done = _read_done(resume, columns(top), resize) if resume else set()
-    save = annotated_saver(annotate_into, keep=resume is not None) if annotate_into else None
-    # What can fail before anything is written does.
-    store = open_store(specs, settings)
-    own_folders = [folder for folder in (annotate_into, move_to) if folder]
-    own_folders = [folder for folder in own_folders if not _is_above(folder, paths)]
-    made: set[Path] = set()
+    keep = Keeper(keeping, paths)
+    store = open_store(specs, settings)  # what can fail before anything is written does
     counts, started = Counter[str](), time.monotonic()
 
     def wanted() -> Iterator[Source]:
@@ -152,8 +133,7 @@ def batch_command(
             name = printable(source.name)
             if all((name, spec.name) in done for spec in specs):
                 counts["passed over"] += 1
-            # What this command itself puts into a folder is not to be looked at.
-            elif not (_is_inside(source, own_folders) or source.path in made):
+            elif not keep.has_made(source):
                 yield source
 
     with _table(table, columns(top), resume is not None) as write:
@@ -164,7 +144,7 @@ def batch_command(
             settings,
             resize,
             total=_count_left(paths, done) if is_terminal() else None,
-            view=small_copy if save else None,
+            view=small_copy if annotate_into else None,
         )
         try:
             for row in rows:
@@ -173,12 +153,45 @@ def batch_command(
                 for flat in flatten(row, specs, top):
                     if (flat["file"], flat["model"]) not in done:
                         write(flat)
-                counts["unkept"] += not _keep(row, save, move_to, move, made)
+                counts["unkept"] += not keep(row)
         except KeyboardInterrupt:
             where = f"; go on with --resume {table}" if table else ""
             tell(f"Stopped after {counts['photos']:,} photos{where}.")
             sys.exit(130)
-    seconds = time.monotonic() - started
+    _tell_counts(counts, time.monotonic() - started)
+    sys.exit(1 if counts["failed"] or counts["unkept"] else 0)
+
+
+def _check_usage(
+    out: str | None,
+    table: Path | None,
+    resume: Path | None,
+    keeping: Keeping,
+    engine: str,
+    *,
+    has_cluster: bool,
+) -> None:
+    """Makes sure that the options go together."""
+    if out and resume:
+        raise click.UsageError("Choose one of --out and --resume.")
+    if keeping.move and not keeping.move_to:
+        raise click.UsageError("--move needs --move-to.")
+    if keeping.move and table is not None and table.suffix == ".parquet":
+        raise click.UsageError(
+            "--move needs a table of lines, .csv or .jsonl: if a Parquet file is interrupted, "
+            "nobody would know any more where the photos were."
+        )
+    is_kept = keeping.annotate_into or keeping.move_to
+    if engine == "ray" and (not out or not out.endswith(".parquet") or is_kept):
+        raise click.UsageError(
+            "--engine ray needs --out FOLDER.parquet, and knows no --resume, --annotate or "
+            "--move-to."
+        )
+    if engine != "ray" and has_cluster:
+        raise click.UsageError("--ray-address and --concurrency need --engine ray.")
+
+
+def _tell_counts(counts: Counter[str], seconds: float) -> None:
     tell(
         f"{counts['photos']:,} photos in {seconds:,.1f} s"
         + (f", {counts['failed']:,} of them could not be used" if counts["failed"] else "")
@@ -186,43 +199,11 @@ def batch_command(
         + (f"; {counts['passed over']:,} passed over" if counts["passed over"] else "")
         + "."
     )
-    sys.exit(1 if counts["failed"] or counts["unkept"] else 0)
-
-
-def _keep(
-    row: BatchRow, save: Save | None, move_to: Path | None, move: bool, made: set[Path]
-) -> bool:
-    """Saves and sorts a photo as was asked. Returns whether that worked, and tells if not."""
-    try:
-        if save is not None:
-            for result in row.results:
-                made.add(save(row.view, result))
-        if move_to and row.results:
-            best = row.results[0].predictions(1)[0]
-            made.add(file_photo(row.source, best, move_to, move=move))
-    except VggDemoError as error:
-        tell(f"{row.source.name}: {error}")
-        return False
-    return True
 
 
 def _count_left(paths: Sequence[str], done: set[Key]) -> int | None:
     total = count_photos(paths)
     return None if total is None else max(0, total - len({file for file, _ in done}))
-
-
-def _is_above(folder: Path, paths: Sequence[str]) -> bool:
-    """Whether a folder is one of the paths, or above one."""
-    whole = folder.resolve()
-    resolved = [Path(path).resolve() for path in paths]
-    return any(whole == path or whole in path.parents for path in resolved)
-
-
-def _is_inside(source: Source, folders: Sequence[Path]) -> bool:
-    if not folders or source.path is None:
-        return False
-    above = source.path.resolve().parents
-    return any(folder.resolve() in above for folder in folders)
 
 
 def _run_on_ray(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
 from vgg_demo.annotate import annotate, to_png
-from vgg_demo.errors import FileUnwritableError
 from vgg_demo.filing import safe_name
 from vgg_demo.results import Classification
+from vgg_demo.writing import writing
+
+CHOOSE_ANOTHER = "Choose another folder."
 
 Save = Callable[[Image.Image, Classification], Path]
 """Saves a photo with an answer; returns where."""
@@ -29,7 +30,7 @@ def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
     Raises:
         FileUnwritableError: If nothing can be saved in the folder.
     """
-    with _writing(folder):
+    with writing(folder, CHOOSE_ANOTHER):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -45,18 +46,8 @@ def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
             name = f"{stem}-{number}"
             target = folder / f"{name}.{result.model}.png"
         taken.add(target.name.casefold())
-        with _writing(target):
+        with writing(target, CHOOSE_ANOTHER):
             target.write_bytes(to_png(annotate(image, result)))
         return target
 
     return save
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileUnwritableError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose another folder."
-        ) from error

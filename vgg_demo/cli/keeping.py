@@ -1,0 +1,81 @@
+"""What `batch` does with photos besides the table: pictures with answers, and sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vgg_demo.batch import BatchRow
+from vgg_demo.cli.saving import annotated_saver
+from vgg_demo.cli.terminal import tell
+from vgg_demo.errors import VggDemoError
+from vgg_demo.filing import file_photo
+from vgg_demo.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is to be done.
+
+    Attributes:
+        annotate_into: Folder for pictures with the answers on them; None for none.
+        move_to: Folder in which photos are sorted; None if they are not.
+        move: Whether they go from where they were.
+        is_resumed: Whether an earlier run has filled the folders in part.
+    """
+
+    annotate_into: Path | None
+    move_to: Path | None
+    move: bool
+    is_resumed: bool
+
+
+class Keeper:
+    """Does it, photo by photo, and knows what came of it.
+
+    Raises:
+        FileUnwritableError: If nothing can be saved in the folder for pictures.
+    """
+
+    def __init__(self, keeping: Keeping, paths: Sequence[str]) -> None:
+        self._keeping = keeping
+        folder = keeping.annotate_into
+        self._save = annotated_saver(folder, keep=keeping.is_resumed) if folder else None
+        self._folders = [
+            folder.resolve()
+            for folder in (keeping.annotate_into, keeping.move_to)
+            if folder and not _is_above(folder, paths)
+        ]
+        self._made: set[Path] = set()
+
+    def __call__(self, row: BatchRow) -> bool:
+        """Keeps a photo as was asked. Returns whether that worked, and tells if not."""
+        keeping = self._keeping
+        try:
+            if self._save is not None:
+                for result in row.results:
+                    self._made.add(self._save(row.view, result))
+            if keeping.move_to and row.results:
+                best = row.results[0].predictions(1)[0]
+                self._made.add(file_photo(row.source, best, keeping.move_to, move=keeping.move))
+        except VggDemoError as error:
+            tell(f"{row.source.name}: {error}")
+            return False
+        return True
+
+    def has_made(self, source: Source) -> bool:
+        """Whether a photo is one that this command puts somewhere, and not to be looked at."""
+        if source.path is None:
+            return False
+        if source.path in self._made:
+            return True
+        above = source.path.resolve().parents if self._folders else ()
+        return any(folder in above for folder in self._folders)
+
+
+def _is_above(folder: Path, paths: Sequence[str]) -> bool:
+    """Whether a folder is one of the paths, or above one."""
+    whole = folder.resolve()
+    resolved = [Path(path).resolve() for path in paths]
+    return any(whole == path or whole in path.parents for path in resolved)
