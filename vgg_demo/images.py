@@ -11,15 +11,14 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
 from vgg_demo import containers
+from vgg_demo.colours import to_rgb
 from vgg_demo.errors import (
     FileUnreadableError,
     ImageCorruptError,
@@ -58,9 +57,6 @@ rows beyond the picture's end, which is nothing unless rows are millions of pixe
 RLE_PIXELS = 4_000_000
 """Compressed BMPs may have fewer pixels: Pillow unpacks them in Python, byte by byte. They
 are icons and drawings of the nineties; photos do not gain from that compression."""
-BAND_PIXELS = 1_000_000
-"""Colours are converted in bands of about so many pixels, because whole copies of a large
-picture, in between, would take several times its memory."""
 DRAFT_PIXELS = 16_000_000
 """JPEGs of more pixels are decoded at a half, a quarter or an eighth of their size …"""
 DRAFT_SIDE = 1_600
@@ -132,10 +128,8 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decodes a picture and turns it upright.
 
     The first frame of an animation is taken, the EXIF orientation applied, transparency
-    laid over white, and every colour mode (CMYK, palette, grey, 16 bits) becomes RGB.
-    Greys of 16 bits are scaled from 0..65,535 to 0..255; those that have no natural white
-    (signed, 32 bits, floating point) from their own smallest and largest finite values,
-    where NaN becomes black. Colour profiles are ignored, as Keras ignores them.
+    laid over white, and every colour mode (CMYK, palette, grey, 16 bits) becomes RGB
+    (`colours.to_rgb`). Colour profiles are ignored, as Keras ignores them.
 
     Args:
         data: A file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF.
@@ -182,7 +176,7 @@ def _decode_pixels(image: Image.Image, orientation: int | None) -> Image.Image:
         image.load()
         # The pixels alone: the readers of WebP and AVIF hold several times their memory.
         image = image._new(image.im)
-        image = _to_rgb(image)
+        image = to_rgb(image)
         return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     # Pillow's decoders report damage through many types; whatever a damaged file makes
     # them raise here is the file's fault, and the person must be told about the file.
@@ -245,49 +239,6 @@ def _check_size(image: Image.Image, limits: ImageLimits) -> None:
             f"The picture has {width:,} × {height:,} pixels; at least {MIN_SIDE} × {MIN_SIDE} "
             "are needed to recognise anything. Choose a larger one."
         )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    is_grey = image.mode[0] in "IF"  # more than 8 bits; Pillow's own `convert` would clip them
-    black, white = _grey_range(image) if is_grey else (0.0, 255.0)
-    rgb = Image.new("RGB", image.size, "white")
-    for top, band in _bands(image):
-        if is_grey:
-            rgb.paste(_to_8_bits(band, black, white), (0, top))
-        elif band.has_transparency_data:
-            rgba = band.convert("RGBA")
-            rgb.paste(rgba, (0, top), mask=rgba)
-        else:
-            rgb.paste(band.convert("RGB"), (0, top))
-    return rgb
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    rows = max(1, BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _grey_range(image: Image.Image) -> tuple[float, float]:
-    if image.mode.startswith("I;16"):
-        return 0.0, 65_535.0
-    ends = []
-    for _, band in _bands(image):
-        values = np.asarray(band)
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            ends += [float(finite.min()), float(finite.max())]
-    return min(ends, default=0.0), max(ends, default=0.0)
-
-
-def _to_8_bits(image: Image.Image, black: float, white: float) -> Image.Image:
-    values = np.nan_to_num(
-        np.asarray(image, dtype=np.float64), nan=black, posinf=white, neginf=black
-    )
-    scale = 255 / (white - black) if white > black else 0.0
-    return Image.fromarray(np.rint((values - black) * scale).astype(np.uint8))
 
 
 _TURNS = {

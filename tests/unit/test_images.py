@@ -163,7 +163,7 @@ def test_bands_leave_no_seams(encode: Encode, monkeypatch: pytest.MonkeyPatch) -
     rgba = np.random.default_rng(1).integers(0, 256, (50, 40, 4), np.uint8)
     data = encode(Image.fromarray(rgba), "PNG")
     whole = decode(data)
-    monkeypatch.setattr("vgg_demo.images.BAND_PIXELS", 100)
+    monkeypatch.setattr("vgg_demo.colours.BAND_PIXELS", 100)
     assert np.array_equal(decode(data), whole)
 
 
