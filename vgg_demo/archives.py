@@ -11,6 +11,7 @@ import bz2
 import gzip
 import io
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -141,19 +142,26 @@ def read_members(
 
 def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
     # The directory at the end is read in one piece, of the size that the file claims.
-    guarded = _Guarded(file, name, largest=max(NAME_BYTES * limits.members, most + BUFFER_BYTES))
+    guarded = _Guarded(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
     archive = zipfile.ZipFile(cast("BinaryIO", guarded))
+    guarded.largest = most + BUFFER_BYTES
     members = archive.infolist()
     if len(members) > limits.members:
         raise _too_many(name, limits)
     unpacked = 0
     for member in members:
-        if is_photo(member.filename):
+        if is_photo(member.filename) and _is_file(member):
             # `zipfile` never unpacks more of a member than its header says.
             unpacked += member.file_size
             if unpacked > limits.size_bytes:
                 raise _too_much(name, limits.size_bytes)
             yield Member(member.filename, _zip_reader(archive, member, name, most))
+
+
+def _is_file(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is neither a folder nor a link; Unix keeps its modes in the upper bits."""
+    mode = member.external_attr >> 16
+    return not member.is_dir() and stat.S_IFMT(mode) in (0, stat.S_IFREG)
 
 
 def _zip_reader(
@@ -228,8 +236,16 @@ class _PlainTarInfo(tarfile.TarInfo):
             self._refuse()
         if self.type in HEADERS and self.size > HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        self._check_size(self)
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        self._check_size(member)  # an extended header may have changed it
         return member
+
+    @staticmethod
+    def _check_size(member: tarfile.TarInfo) -> None:
+        """Keeps `tarfile` from going backwards, where it would read the same for ever."""
+        if member.size < 0:
+            raise tarfile.ReadError(f"a file of {member.size:,} bytes")
 
     def _refuse(self, *_: object) -> None:
         raise tarfile.ReadError("a sparse file in it; archive its files as they are")
@@ -242,13 +258,14 @@ class _Guarded(io.RawIOBase):
     """A file that is read in pieces of limited size, and from its beginning only so far.
 
     Attributes:
+        largest: The largest piece, in bytes.
         last_block: What was read last, if it was as small as a header.
     """
 
     def __init__(self, file: BinaryIO, name: str, largest: int, total: int | None = None) -> None:
         self._file = file
         self._name = name
-        self._largest = largest
+        self.largest = largest
         self._total = total
         self.last_block = b""
 
@@ -261,12 +278,15 @@ class _Guarded(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if self._total is not None and offset > self._total:
             raise _too_much(self._name, self._total)
+        # To go back in something packed is to unpack it again from its beginning.
+        if self._total is not None and offset < self._file.tell() - tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it leads back to what was read already")
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self._largest + 1 if size < 0 else min(size, self._largest + 1))
-        if len(data) > self._largest:
-            raise _too_much(self._name, self._largest)
+        data = self._file.read(self.largest + 1 if size < 0 else min(size, self.largest + 1))
+        if len(data) > self.largest:
+            raise _too_much(self._name, self.largest)
         if self._total is not None and self._file.tell() > self._total:
             raise _too_much(self._name, self._total)
         self.last_block = data if len(data) <= tarfile.BLOCKSIZE else b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from vgg_demo.calibration import (
 from vgg_demo.labels import ClassLabel, load_labels
 from vgg_demo.registry import get_spec
 from vgg_demo.results import Classification, Prediction
-from vgg_demo.truth import class_of
+from vgg_demo.truth import Thing, find_thing
 
 WILSON_Z = 1.959964
 """Of the normal distribution, for 95 %."""
@@ -196,83 +197,90 @@ class Tally:
         self.model = model
         self._labels = load_labels(get_spec(model).labels)
         self._files: list[str] = []
-        self._truth: list[int] = []
+        self._truth: list[Thing] = []
         self._first: list[int] = []
         self._rank: list[int] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
     def add(self, result: Classification, wnid: str) -> bool:
         """Adds a photo that shows a thing. Returns whether the model has a class for it."""
-        truth = class_of(wnid, self._labels)
+        truth = find_thing(wnid, self._labels)
         if truth is None:
             return False
         best = np.argsort(-result.probabilities, kind="stable")
         self._first.append(int(best[0]))
-        self._rank.append(int(np.flatnonzero(best == truth.index)[0]))
+        self._rank.append(int(np.flatnonzero(np.isin(best, truth.indices))[0]))
         self._files.append(result.file)
-        self._truth.append(truth.index)
+        self._truth.append(truth)
         self._probabilities.append(result.probabilities.astype(np.float32))
         return True
 
+    @property
+    def count(self) -> int:
+        """How many photos were added."""
+        return len(self._truth)
+
     def evaluate(self) -> Evaluation:
         """Returns how right the model was on all photos so far."""
-        truth = np.array(self._truth, dtype=int)
-        probabilities = np.array(self._probabilities).reshape(len(truth), len(self._labels))
-        first, rank = np.array(self._first, dtype=int), np.array(self._rank, dtype=int)
-        is_first, is_among = rank == 0, rank < 5
-        highest = probabilities.max(axis=1, initial=0)
-        bins = reliability(highest, is_first)
+        rank = np.array(self._rank, dtype=int)
+        probabilities = np.array(self._probabilities).reshape(len(rank), len(self._labels))
+        of_truth = np.array(
+            [probabilities[place, list(one.indices)].sum() for place, one in enumerate(self._truth)]
+        )
+        bins = reliability(probabilities.max(axis=1, initial=0), rank == 0)
         return Evaluation(
             model=self.model,
-            top1=_share(is_first),
-            top5=_share(is_among),
-            classes=tuple(
-                ClassScore(
-                    self._labels[index],
-                    _share(is_first[truth == index]),
-                    _share(is_among[truth == index]),
-                    _share(is_first[first == index]),
-                )
-                for index in np.unique(truth)
-            ),
-            confusions=self._confusions(truth, first),
-            mistakes=self._mistakes(truth, first, probabilities),
+            top1=_share(rank == 0),
+            top5=_share(rank < 5),
+            classes=self._classes(rank),
+            confusions=self._confusions(),
+            mistakes=self._mistakes(probabilities, of_truth),
             bins=bins,
             calibration_error=expected_calibration_error(bins),
-            temperature=_temperature(probabilities, truth),
+            temperature=_temperature(probabilities, self._truth),
         )
 
-    def _confusions(
-        self, truth: NDArray[np.integer], first: NDArray[np.integer]
-    ) -> tuple[Confusion, ...]:
-        pairs = Counter(zip(truth.tolist(), first.tolist(), strict=True))
+    def _classes(self, rank: NDArray[np.integer]) -> tuple[ClassScore, ...]:
+        first = np.array(self._first, dtype=int)
+        place = {truth: number for number, truth in enumerate(dict.fromkeys(self._truth))}
+        truths = np.array([place[truth] for truth in self._truth], dtype=int)
         return tuple(
-            Confusion(self._labels[is_one], self._labels[other], count)
-            for (is_one, other), count in pairs.most_common()
-            if is_one != other
+            ClassScore(
+                truth.label,
+                _share(rank[truths == place[truth]] == 0),
+                _share(rank[truths == place[truth]] < 5),
+                _share(rank[np.isin(first, truth.indices)] == 0),
+            )
+            for truth in sorted(place, key=lambda truth: truth.indices)
+        )
+
+    def _confusions(self) -> tuple[Confusion, ...]:
+        pairs = Counter(zip(self._truth, self._first, strict=True))
+        return tuple(
+            Confusion(truth.label, self._labels[answer], count)
+            for (truth, answer), count in pairs.most_common()
+            if answer not in truth.indices
         )
 
     def _mistakes(
-        self,
-        truth: NDArray[np.integer],
-        first: NDArray[np.integer],
-        probabilities: NDArray[np.float32],
+        self, probabilities: NDArray[np.float32], of_truth: NDArray[np.floating]
     ) -> tuple[Mistake, ...]:
-        wrong = np.flatnonzero(first != truth)
-        worst = wrong[np.argsort(-probabilities[wrong, first[wrong]], kind="stable")]
+        highest = probabilities.max(axis=1, initial=0)
+        wrong = np.flatnonzero(np.array(self._rank, dtype=int) > 0)
+        worst = wrong[np.argsort(-highest[wrong], kind="stable")]
         return tuple(
             Mistake(
                 int(place),
                 self._files[place],
-                self._labels[truth[place]],
+                self._truth[place].label,
                 Prediction(
                     rank=1,
-                    index=int(first[place]),
-                    wnid=self._labels[first[place]].wnid,
-                    label=self._labels[first[place]].label,
-                    probability=float(probabilities[place, first[place]]),
+                    index=self._first[place],
+                    wnid=self._labels[self._first[place]].wnid,
+                    label=self._labels[self._first[place]].label,
+                    probability=float(highest[place]),
                 ),
-                float(probabilities[place, truth[place]]),
+                float(of_truth[place]),
             )
             for place in worst
         )
@@ -282,8 +290,11 @@ def _share(is_right: NDArray[np.bool_]) -> Share:
     return Share(int(is_right.sum()), len(is_right))
 
 
-def _temperature(probabilities: NDArray[np.float32], truth: NDArray[np.integer]) -> float:
-    if not len(truth):
+def _temperature(probabilities: NDArray[np.float32], truth: Sequence[Thing]) -> float:
+    """Fits a temperature on the photos whose truth is one class; 1 where there are none."""
+    exact = [place for place, thing in enumerate(truth) if len(thing.indices) == 1]
+    if not exact:
         return 1.0
     smallest = np.finfo(np.float32).tiny  # a probability too small for its number format
-    return fit_temperature(np.log(np.maximum(probabilities, smallest)), truth)
+    logits = np.log(np.maximum(probabilities[exact], smallest))
+    return fit_temperature(logits, np.array([truth[place].indices[0] for place in exact]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vgg_demo.errors import FileUnwritableError
-from vgg_demo.results import Prediction
+from vgg_demo.errors import FileUnreadableError, FileUnwritableError
 from vgg_demo.sources import Source
 
 STEM_BYTES = 180  # of a file's name; most systems take 255 with the rest
@@ -17,16 +18,19 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 """What Windows keeps for itself."""
 
 
-def file_photo(source: Source, answer: Prediction, folder: Path, *, move: bool = False) -> Path:
+def file_photo(
+    source: Source, sha256: str, label: str, folder: Path, *, move: bool = False
+) -> Path:
     """Copies or moves a photo into a folder named after what is on it.
 
     A name that another photo has there is numbered; where the very same photo is there
     already, nothing is done but that the original goes if it is to be moved. What is in an
-    archive is always copied.
+    archive, or is a link, is always copied. The times and the permissions of a file stay.
 
     Args:
         source: The photo.
-        answer: What is on it.
+        sha256: Of the bytes that were looked at, 64 hex digits.
+        label: What is on it.
         folder: Where the folders are made.
         move: Whether the original goes.
 
@@ -34,16 +38,24 @@ def file_photo(source: Source, answer: Prediction, folder: Path, *, move: bool =
         Where the photo is now.
 
     Raises:
-        FileUnreadableError: If it cannot be read (any more).
+        FileUnreadableError: If it cannot be read (any more), or is not what was looked at.
         FileUnwritableError: If it cannot be written, or the original not be removed.
     """
-    data = source.read()
-    target = folder / safe_name(answer.label)
+    data, original = source.read(), source.path
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise FileUnreadableError(
+            f"{source.name!r} has changed since it was looked at, and stays where it is. "
+            "Look at it again."
+        )
+    target = folder / safe_name(label)
     try:
         target.mkdir(parents=True, exist_ok=True)
         written = _write(data, target, safe_name(PurePosixPath(_slashes(source.name)).name))
-        if move and source.path is not None and not source.path.samefile(written):
-            source.path.unlink()
+        if original is not None and not original.samefile(written):
+            with suppress(OSError):  # some file systems know no such things
+                shutil.copystat(original, written)
+            if move and not original.is_symlink():
+                original.unlink()
     except OSError as error:
         raise FileUnwritableError(
             f"Cannot sort {source.name!r} into {str(target)!r}: {error.strerror or error}. "
@@ -89,6 +101,5 @@ def safe_name(name: str) -> str:
     path = PurePosixPath(kept)
     stem = path.stem.encode()[:STEM_BYTES].decode(errors="ignore")
     short = stem + path.suffix[:SUFFIX_LETTERS]
-    if short.startswith(".") or not short.strip() or RESERVED.match(short):
-        short = f"_{short}"
-    return short.rstrip(" .")
+    short = short.rstrip(" .")
+    return f"_{short}" if not short or short.startswith(".") or RESERVED.match(short) else short

@@ -144,14 +144,3 @@ class Failure:
     file: str
     error: str
     message: str
-
-
-def to_document(
-    results: Sequence[Classification], errors: Sequence[Failure], top: int = 5
-) -> dict[str, Any]:
-    """Returns the one JSON document that every door gives."""
-    return {
-        "schema": SCHEMA,
-        "results": [result.to_dict(top) for result in results],
-        "errors": [asdict(error) for error in errors],
-    }

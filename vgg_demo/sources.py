@@ -154,7 +154,7 @@ def _matching(
 ) -> Iterator[Source]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # text in, text out
     # With ** all that is in a folder matches by itself.
-    is_whole = "**" in pattern
+    is_whole = "**" in Path(pattern).parts
     chosen = [path for path in matches if not (is_whole and os.path.isdir(path))]  # noqa: PTH112
     yield from find_photos(chosen, limits, archive_limits)
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vgg_demo.errors import FileUnwritableError, TableError
 from vgg_demo.writing import writing
@@ -21,6 +21,9 @@ from vgg_demo.writing import writing
 KINDS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 1_000
 """Rows of a Parquet file that are kept in memory before they are written."""
+
+LONGEST_FIELD = 10_000_000
+"""Characters; Python's own limit is shorter than what a name in an archive can be."""
 
 LINES_ARE_KEPT = (
     "What was written is kept; make room or choose another place, and go on by --resume."
@@ -53,12 +56,12 @@ def open_table(
         FileUnwritableError: If it cannot be written.
     """
     kind = _kind(path)
-    if path.exists() and not resume:
+    if not resume and _is_there(path):
         raise TableError(
             f"{str(path)!r} is there already. Go on with it by --resume, or choose another name."
         )
     if resume:
-        _check_columns(path, columns)
+        next(read_old_rows(path, columns), None)
     writers: dict[str, type[_Csv | _JsonLines | _Parquet]] = {
         "csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet,
     }  # fmt: skip
@@ -77,6 +80,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     try:
         match _kind(path):
             case "csv":
+                csv.field_size_limit(LONGEST_FIELD)
                 with path.open(newline="", encoding="utf-8") as file:
                     yield from csv.DictReader(file, strict=True)
             case "jsonl":
@@ -97,8 +101,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise TableError(f"Cannot read {str(path)!r} as a table: {reason}.") from error
 
 
-def read_old_rows(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Reads a table that is to be gone on with.
+def read_old_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Yields the rows of a table that is to be gone on with.
 
     What was half written when it was interrupted is cut off, but only if the file is a table
     of these columns.
@@ -110,36 +114,64 @@ def read_old_rows(path: Path, columns: Sequence[str]) -> list[Row]:
         raise TableError(f"{str(path)!r} is no table to go on with. Begin one by --out.")
     if _kind(path) != "parquet":
         _check_first_line(path, columns)
-        _drop_half_line(path)
-    _check_columns(path, columns)
-    return list(read_rows(path))
+        _mend_last_line(path)
+    for row in read_rows(path):
+        if list(row) != list(columns):
+            raise _other_columns(path)
+        yield row
 
 
 def _check_first_line(path: Path, columns: Sequence[str]) -> None:
     """Makes sure that a file begins as the table would, before anything of it is cut off."""
-    header = ",".join(columns) + "\n" if _kind(path) == "csv" else f'{{"{columns[0]}": '
+    is_csv = _kind(path) == "csv"
+    header = (",".join(columns) + "\n" if is_csv else f'{{"{columns[0]}": ').encode()
     with path.open("rb") as file:
-        begins = file.read(len(header.encode()))
-    if not header.encode().startswith(begins):
+        line = file.readline()
+    is_other = line[: len(header)] != header[: len(line)]
+    row = None if is_csv else _parsed(line)
+    if is_other or (row is not None and list(row) != list(columns)):
         raise _other_columns(path)
 
 
-def _drop_half_line(path: Path) -> None:
-    """Cuts off the line that was being written when a table was interrupted."""
+def _mend_last_line(path: Path) -> None:
+    """Ends the last line, or cuts it off if it was being written when a table was interrupted."""
     try:
         with path.open("r+b") as file:
-            position = file.seek(0, os.SEEK_END)
-            while position:
-                start = max(0, position - 65_536)
-                file.seek(start)
-                end = file.read(position - start).rfind(b"\n")
-                if end >= 0:
-                    file.truncate(start + end + 1)
-                    return
-                position = start
-            file.truncate(0)
+            start = _start_of_last_line(file)
+            file.seek(start)
+            if _kind(path) == "jsonl" and _parsed(file.read()) is not None:
+                file.write(b"\n")
+            else:
+                file.truncate(start)
     except OSError as error:
         raise TableError(f"Cannot go on with {str(path)!r}: {error.strerror}.") from error
+
+
+def _start_of_last_line(file: BinaryIO) -> int:
+    """Returns where what follows the last line's end begins: the end, of a table that is whole."""
+    position = file.seek(0, os.SEEK_END)
+    while position:
+        begin = max(0, position - 65_536)
+        file.seek(begin)
+        end = file.read(position - begin).rfind(b"\n")
+        if end >= 0:
+            return begin + end + 1
+        position = begin
+    return 0
+
+
+def _parsed(line: bytes) -> Row | None:
+    """Reads a line of JSON; None if it is not a whole row."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _is_there(path: Path) -> bool:
+    with writing(path, "Choose another name."):
+        return path.exists()
 
 
 def _kind(path: Path) -> str:
@@ -150,12 +182,6 @@ def _kind(path: Path) -> str:
             f"{', '.join(f'.{kind}' for kind in KINDS)}."
         )
     return kind
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    first = next(read_rows(path), None)
-    if first is not None and list(first) != list(columns):
-        raise _other_columns(path)
 
 
 def _other_columns(path: Path) -> TableError:
@@ -203,15 +229,27 @@ class _Parquet:
         from pyarrow import parquet
 
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._replaces = resume
         self._schema = arrow_schema(columns)
         self._rows: list[Row] = []
         self._is_lost = False
         self._writer = parquet.ParquetWriter(self._part, self._schema)
         if resume:
-            with parquet.ParquetFile(path) as old:
+            self._copy_old_rows()
+
+    def _copy_old_rows(self) -> None:
+        from pyarrow import Table, parquet
+
+        try:
+            with parquet.ParquetFile(self._path) as old:
                 for batch in old.iter_batches():
-                    self._writer.write_batch(batch)
+                    # Other programs write the same values under other types.
+                    self._writer.write_table(Table.from_batches([batch]).cast(self._schema))
+        except ValueError as error:
+            self._writer.close()
+            self._part.unlink()
+            raise TableError(f"Cannot go on with {str(self._path)!r}: {error}.") from error
 
     def write(self, row: Row) -> None:
         self._rows.append(row)
@@ -225,6 +263,12 @@ class _Parquet:
         with self._all_or_nothing():
             self._flush()
             self._writer.close()
+        if not self._replaces and self._path.exists():
+            raise FileUnwritableError(
+                f"{str(self._path)!r} has come to be while this table was written, and is left as "
+                f"it is. The table is {str(self._part)!r}."
+            )
+        with self._all_or_nothing():
             self._part.replace(self._path)
 
     @contextmanager

@@ -7,37 +7,53 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePosixPath
 
 from vgg_demo.errors import TableError
-from vgg_demo.labels import ClassLabel, ancestors, depth, load_labels
+from vgg_demo.labels import (
+    ClassLabel,
+    ancestors,
+    definition,
+    depth,
+    lemma,
+    load_labels,
+)
 
 WNID = re.compile(r"(?<![a-z0-9])n\d{8}(?!\d)")
+NUMBER = re.compile(r"[\s._-]*(\d+|\(\d+\))$")
 FindTruth = Callable[[str], str | None]
 """Says the WordNet ID of what is on a photo by the photo's name; None where it is not known."""
 
 
 def truth_in_name(name: str) -> str | None:
-    """Reads what is on a photo from its name: a WordNet ID anywhere, else the folder's name.
+    """Reads what is on a photo from its name.
+
+    A WordNet ID anywhere in it counts most, then the folder's name, then the file's, without
+    the number behind it.
 
     >>> truth_in_name("val/n02123045_17.jpg"), truth_in_name("photos.zip/tabby/1.jpg")
     ('n02123045', 'n02123045')
+    >>> truth_in_name("train/golden_retriever.12.jpg")
+    'n02099601'
     """
-    path = PurePosixPath(PurePath(name).as_posix())
+    path = PurePosixPath(_slashes(name))
     for part in reversed(path.parts):
         if found := WNID.search(part):
             return found.group() if found.group() in _known_wnids() else None
-    return wnid_of(path.parent.name)
+    return wnid_of(path.parent.name) or wnid_of(NUMBER.sub("", path.stem))
 
 
-def wnid_of(label: str) -> str | None:
-    """Returns the WordNet ID of a class by its name or by the ID itself; None if there is none.
+def wnid_of(name: str) -> str | None:
+    """Returns the WordNet ID of a class by its name; what is an ID already stays.
+
+    None if there is none. Other kinds of things have no names here: "train" is one.
 
     >>> wnid_of("Egyptian_cat"), wnid_of("n02124075"), wnid_of("my holidays")
     ('n02124075', 'n02124075', None)
     """
-    wanted = " ".join(label.replace("_", " ").split())
+    wanted = " ".join(name.replace("_", " ").split())
     if wanted in _known_wnids():
         return wanted
     exact, folded = _wnids_by_label()
@@ -47,14 +63,15 @@ def wnid_of(label: str) -> str | None:
 def read_truth(text: str) -> FindTruth:
     """Reads true labels from a table with the columns ``image`` and ``label``.
 
-    An image is named by its path as it ends: ``1.jpg`` or ``cats/1.jpg``. A label is a
-    class's name or its WordNet ID; photos with other labels are of unknown truth.
+    An image is named by its path as it ends: ``1.jpg`` or ``cats/1.jpg``, of which the longer
+    goes before. A label is the name of a class, or a WordNet ID; photos with other labels are of
+    unknown truth.
 
     Args:
         text: CSV, with a header.
 
     Raises:
-        TableError: If a column is missing, or no label is a class.
+        TableError: If a column is missing, no label is a class, or an image has two.
     """
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
@@ -67,9 +84,12 @@ def read_truth(text: str) -> FindTruth:
             f"The table of labels has the columns {', '.join(columns)[:200]}; "
             "it needs image and label."
         )
-    labels = {_slashes(row["image"] or ""): wnid_of(row["label"] or "") for row in rows}
-    truth = {image: wnid for image, wnid in labels.items() if wnid}
-    if not truth:
+    truth: dict[str, str | None] = {}
+    for row in rows:
+        image, wnid = _slashes(row["image"] or ""), wnid_of(row["label"] or "")
+        if truth.setdefault(image, wnid) != wnid:
+            raise TableError(f"The table of labels says two things of {image[:200]!r}.")
+    if not any(truth.values()):
         first = rows[0]["label"] if rows else ""
         raise TableError(
             f"No label in the table is a class; the first is {str(first)[:60]!r}. "
@@ -78,7 +98,7 @@ def read_truth(text: str) -> FindTruth:
     return _by_end_of_path(truth)
 
 
-def _by_end_of_path(truth: Mapping[str, str]) -> FindTruth:
+def _by_end_of_path(truth: Mapping[str, str | None]) -> FindTruth:
     def find(name: str) -> str | None:
         parts = _slashes(name).split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
@@ -88,12 +108,13 @@ def _by_end_of_path(truth: Mapping[str, str]) -> FindTruth:
 
 
 def _slashes(path: str) -> str:
-    return path.strip().replace("\\", "/")
+    return path.strip().replace("\\", "/").removeprefix("./")
 
 
 @cache
 def _known_wnids() -> frozenset[str]:
-    return frozenset(label.wnid for label in _all_labels())
+    """Returns all classes, and all that they are kinds of."""
+    return frozenset().union(*(ancestors(label.wnid) for label in _all_labels()))
 
 
 @cache
@@ -112,12 +133,31 @@ def _all_labels() -> tuple[ClassLabel, ...]:
     return load_labels("cifar10") + load_labels("imagenet")
 
 
-@cache
-def class_of(wnid: str, labels: tuple[ClassLabel, ...]) -> ClassLabel | None:
-    """Returns the class that something is, or is a kind of; None if a model has no such class.
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What is on a photo, in the terms of a model.
 
-    A tabby is right as "tabby" for one model, and as "cat" for one that knows ten things.
+    Attributes:
+        label: A class of the model; or, with the index -1, something that several classes are
+            kinds of.
+        indices: The classes that are right.
+    """
+
+    label: ClassLabel
+    indices: tuple[int, ...]
+
+
+@cache
+def find_thing(wnid: str, labels: tuple[ClassLabel, ...]) -> Thing | None:
+    """Returns what is right for a model where something is on a photo; None if nothing is.
+
+    A tabby is right as "tabby" for one model, and as "cat" for one that knows ten things. A dog
+    of which no more is known is right as any of a hundred breeds.
     """
     kinds = ancestors(wnid)
-    found = [label for label in labels if label.wnid in kinds]
-    return max(found, key=lambda label: depth(label.wnid), default=None)
+    above = [label for label in labels if label.wnid in kinds]
+    if above:
+        label = max(above, key=lambda label: depth(label.wnid))
+        return Thing(label, (label.index,))
+    below = tuple(label.index for label in labels if wnid in ancestors(label.wnid))
+    return Thing(ClassLabel(-1, wnid, lemma(wnid), definition(wnid)), below) if below else None

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from starlette.testclient import TestClient
+from urllib3 import encode_multipart_formdata
 
 from tests.api.conftest import Open
 from vgg_demo.api import ApiSettings
@@ -200,7 +201,14 @@ def test_a_body_that_is_too_large(is_announced: bool, open_api: Open) -> None:
     assert api.post(CLASSIFY, files=[part(b"small")]).status_code == 422  # and goes on
 
 
-def asgi(api: TestClient, messages: list[dict], **headers: str) -> dict:
+def asgi(
+    api: TestClient,
+    messages: list[dict],
+    content_type: str = "multipart/form-data; boundary=x",
+    *,
+    is_deaf: bool = False,
+    **headers: str,
+) -> dict:
     """Sends a request by hand: how fast, and in which pieces, a client would not let us say."""
     answered: dict = {"body": b""}
     scope = {
@@ -209,7 +217,7 @@ def asgi(api: TestClient, messages: list[dict], **headers: str) -> dict:
         "query_string": b"model=mini_vgg", "server": ("test", 80), "client": ("test", 1),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
-    scope["headers"].append((b"content-type", b"multipart/form-data; boundary=x"))
+    scope["headers"].append((b"content-type", content_type.encode()))
     left = iter(messages)
 
     async def receive() -> dict:
@@ -221,6 +229,8 @@ def asgi(api: TestClient, messages: list[dict], **headers: str) -> dict:
     async def send(message: dict) -> None:
         if message["type"] == "http.response.start":
             answered["status"] = message["status"]
+        elif is_deaf:
+            await asyncio.sleep(3600)
         answered["body"] += message.get("body", b"")
 
     with ThreadPoolExecutor(1) as executor:  # Playwright keeps a loop running in this thread
@@ -234,6 +244,19 @@ def test_a_body_that_never_ends(open_api: Open) -> None:
     answered = asgi(api, [piece])
     assert answered["status"] == 408
     assert b"did not arrive within" in answered["body"]
+
+
+def test_a_client_that_takes_no_answer(open_api: Open, photos: dict[str, bytes]) -> None:
+    """It holds nobody up, and its photos are let go of."""
+    api = open_api(answer_seconds=0.1, bodies_bytes=len(photos["cat"]) + 1000)
+    body, kind = encode_multipart_formdata([("file", ("cat.jpg", photos["cat"]))])
+    for _ in range(2):
+        answered = asgi(
+            api, [{"type": "http.request", "body": body}], content_type=kind, is_deaf=True
+        )
+        assert answered["status"] == 200
+        assert answered["body"] == b""
+    assert api.post(CLASSIFY, files=[part(photos["cat"])]).status_code == 200
 
 
 def test_a_client_that_goes_away(api: TestClient) -> None:
@@ -402,7 +425,7 @@ def test_settings() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("KEY", "short", "has 5 signs; it needs at least 16"),
+        ("KEY", "short", "has 5 characters; it needs at least 16"),
         ("KEY", "é" * 20, "printable ASCII"),
         ("ORIGINS", "*", r"'\*'; an origin looks like"),
         ("ORIGINS", "https://a.org/path", "without a path"),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,43 @@ def test_going_on_in_another_way(folder: Path, tmp_path: Path) -> None:
     assert out.read_text() == before
 
 
+def test_going_on_with_another_model(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    run("batch", folder / "below", "--out", out, *MINI_VGG)
+    result = run("batch", folder, "--resume", out, "--model", "vgg16")
+    assert "was made with --model mini_vgg, not vgg16" in result.stderr
+
+
+def test_photos_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    archive, out = tmp_path / "photos.tar", tmp_path / "results.jsonl"
+    with tarfile.open(archive, "w") as tar:
+        for example in ("cat", "dog"):
+            tar.add(EXAMPLES / f"{example}.jpg", "1.jpg")
+    run("batch", archive, "--out", out, *MINI_VGG)
+    whole = out.read_bytes()
+    out.write_bytes(whole.splitlines(keepends=True)[0])
+    assert "1 photos in " in run("batch", archive, "--resume", out, *MINI_VGG).stderr
+    assert out.read_bytes() == whole
+
+
+def test_what_could_not_be_sorted_is_sorted_later(folder: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "results.csv", tmp_path / "file"
+    file.touch()
+    result = run("batch", folder, "--out", out, "--move-to", file / "sorted", *MINI_VGG)
+    assert "2 not saved or sorted" in result.stderr
+    run("batch", folder, "--resume", out, "--move-to", tmp_path / "sorted", *MINI_VGG)
+    found = sorted(path.name for path in (tmp_path / "sorted").rglob("*.jpg"))
+    assert found == ["cat.jpg", "dog.jpg"]
+
+
+def test_links_that_lead_round_in_circles(folder: Path, tmp_path: Path) -> None:
+    (folder / "b.jpg").symlink_to("c.jpg")
+    (folder / "c.jpg").symlink_to("b.jpg")
+    result = run("batch", folder, "--move-to", tmp_path / "sorted", *MINI_VGG)
+    assert "5 photos in " in result.stderr
+    assert "3 of them could not be used" in result.stderr
+
+
 def test_a_pipe_that_is_called_an_archive(tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("needs POSIX pipes")
@@ -153,6 +191,7 @@ def test_what_it_makes_is_not_looked_at(folder: Path) -> None:
         (("a", "--out", "a.csv", "--resume", "b.csv"), "one of --out and --resume", 2),
         (("a", "--move"), "--move needs --move-to", 2),
         (("a", "--move", "--move-to", "b", "--out", "a.parquet"), "needs a table of lines", 2),
+        (("a", "--move", "--move-to", "b", "--out", "a.PARQUET"), "needs a table of lines", 2),
         (("a", "--model", "vgg61"), "Did you mean vgg19 or vgg16", 2),
         (("a", "--out", "a.xlsx", *MINI_VGG), "let it end in .csv, .jsonl, .parquet", 1),
         (("a", "--resume", "missing.csv", *MINI_VGG), "no table to go on with", 1),
@@ -181,9 +220,12 @@ def test_ctrl_c_keeps_what_is_done(kind: str, tmp_path: Path) -> None:
     for number in range(2_000):
         (folder / f"{number:04}.jpg").symlink_to(EXAMPLES / "cat.jpg")
     arguments = [folder, "--out", out, *MINI_VGG, "--annotate", tmp_path / "annotated"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vgg_demo", "batch", *arguments], cwd=ROOT, stderr=subprocess.PIPE
+    # Where tests run in the background, a child would ignore the signal.
+    code = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from vgg_demo.cli import main\nmain({['batch', *map(str, arguments)]!r})"
     )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
     while process.poll() is None and len(list(tmp_path.glob("annotated/*"))) < 9:
         pass
     process.send_signal(signal.SIGINT)
@@ -255,7 +297,28 @@ def test_what_a_model_has_no_class_for_is_told(tmp_path: Path) -> None:
     assert "mini_vgg on 1 photos" in result.stdout
 
 
+def test_a_kind_of_thing_as_the_truth(shared: Path, tmp_path: Path) -> None:
+    """Of cats and dogs, a network that knows their breeds answers rightly with any of them."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        shutil.copy(EXAMPLES / f"{name}.jpg", tmp_path / name / "1.jpg")
+    result = run("evaluate", tmp_path, "--weights-dir", shared / "weights",
+                 "--model", "mobilenet_v2")  # fmt: skip
+    assert "mobilenet_v2 on 2 photos of 2 classes" in result.stdout
+    assert "the first answer is right    100.0%" in result.stdout
+
+
+def test_photos_that_no_model_has_a_class_for(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "moose.jpg", tmp_path / "n02504458.jpg")
+    result = run("evaluate", tmp_path, *MINI_VGG)
+    assert "mini_vgg has no class for what is on 1 photos" in result.stderr
+    assert "So none of the photos counts" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
 def test_evaluation_without_truth(folder: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(folder.rglob("*.jpg")):
+        path.rename(path.with_name(f"IMG_{number}.jpg"))
     result = run("evaluate", folder, *MINI_VGG)
     assert "Of 2 photos the truth is not known" in result.stderr
     assert "Of none of these photos the truth is known" in result.stderr

@@ -159,6 +159,45 @@ def test_old_sparse_files_are_refused() -> None:
         contents(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024), "a.tar")
 
 
+def with_size(name: str, size: int) -> bytes:
+    """Returns a header of ustar with any size, as base-256 holds it."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = b"\xff" + (size & ((1 << 88) - 1)).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def with_pax_size(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.pax_headers = {"size": str(size)}
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize("header", [with_size, with_pax_size])
+@pytest.mark.parametrize("size", [-512, -1536, -(10**9)])
+def test_a_file_of_less_than_nothing_leads_nowhere(
+    header: Callable[[str, int], bytes], size: int
+) -> None:
+    """It would lead back to a header that was read already, and to it again, for ever."""
+    data = make_tar({"a.jpg": b"abc"})[:1024] + header("b.jpg", size) + bytes(2048)
+    members = read_members(io.BytesIO(data), "a.tar")
+    assert next(members).read() == b"abc"
+    with pytest.raises(ArchiveCorruptError, match="a file of -"):
+        next(members)
+
+
+def test_links_and_folders_in_a_zip_are_passed_over() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "a.jpg")
+        archive.mkdir("album.jpg")
+        archive.writestr("a.jpg", b"abc")
+    assert contents(buffer.getvalue(), "a.zip") == {"a.jpg": b"abc"}
+
+
 def test_what_members_say_of_their_size_counts() -> None:
     member = tarfile.TarInfo("1.jpg")
     member.size = 2_000_000

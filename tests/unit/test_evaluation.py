@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,6 +66,26 @@ def test_confusions_and_mistakes(evaluation: Evaluation) -> None:
     worst = evaluation.mistakes[0]
     assert worst.answer.probability == pytest.approx(0.99)
     assert worst.truth_probability == pytest.approx(0.01 / 9)
+
+
+def test_a_kind_of_thing_that_a_model_knows_more_exactly() -> None:
+    tally = Tally("mobilenet_v2")
+    labels = load_labels("imagenet")
+    for probabilities in ({"golden retriever": 0.5, "Labrador retriever": 0.25}, {"tabby": 0.9}):
+        values = np.full(1000, (1 - sum(probabilities.values())) / (1000 - len(probabilities)))
+        for label in labels:
+            values[label.index] = probabilities.get(label.label, values[label.index])
+        assert tally.add(
+            replace(result("1", cat=1.0), model="mobilenet_v2", probabilities=values), DOG
+        )
+    found = tally.evaluate()
+    assert (found.top1, found.top5) == (Share(1, 2), Share(1, 2))
+    (score,) = found.classes
+    assert (score.label.label, score.precision) == ("dog", Share(1, 1))
+    (mistake,) = found.mistakes
+    assert (mistake.truth.label, mistake.answer.label) == ("dog", "tabby")
+    assert 0.01 < mistake.truth_probability < 0.02  # of 118 breeds
+    assert found.temperature == 1  # which breed it is, nobody knows
 
 
 def test_as_json(evaluation: Evaluation) -> None:

@@ -160,8 +160,10 @@ def test_asked_for_by_two_processes_at_once_it_is_downloaded_once(
     assert second.stdout.readline() == "asking\n"
     server.go_on.set()
     assert first.communicate(timeout=30)[0] == "asking\nhalf way\n['vgg16.h5']\n"
-    assert second.communicate(timeout=30)[0] == "['vgg16.h5']\n"
+    # It may look around while the first has the file but has not put the lock away yet.
+    assert "vgg16.h5" in second.communicate(timeout=30)[0]
     assert server.bodies_sent == 1
+    assert left_behind(settings) == ["vgg16.h5"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX")

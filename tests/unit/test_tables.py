@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from vgg_demo.errors import FileUnwritableError, TableError
@@ -80,20 +81,69 @@ def test_an_error_on_the_way_keeps_what_is_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-@pytest.mark.parametrize("cut", [1, 5, 20])
+@pytest.mark.parametrize("cut", [2, 5, 20])
 def test_a_half_line_goes(kind: str, cut: int, tmp_path: Path) -> None:
     path = tmp_path / f"table.{kind}"
     write(path, range(3))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    assert read_old_rows(path, COLUMNS) == rows_of(path, range(2))
+    assert list(read_old_rows(path, COLUMNS)) == rows_of(path, range(2))
     assert whole.startswith(path.read_bytes())
+
+
+def test_a_whole_row_without_its_end_stays(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    write(path, range(3))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert list(read_old_rows(path, COLUMNS)) == rows_of(path, range(3))
+    write(path, range(3, 4), resume=True)
+    assert numbers(path) == rows_of(path, range(4))
+
+
+def test_other_rows_further_on(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    write(path, range(3))
+    with path.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(TableError, match="other columns"):
+        list(read_old_rows(path, COLUMNS))
+
+
+def test_a_parquet_file_that_pandas_has_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    write(path, range(2))
+    pd.read_parquet(path).to_parquet(path)
+    write(path, range(2, 3), resume=True)
+    assert numbers(path) == rows_of(path, range(3))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_parquet_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    with pytest.raises(FileUnwritableError, match="has come to be"), open_table(path, COLUMNS):
+        path.write_text("precious")
+    assert path.read_text() == "precious"
+    (other,) = set(tmp_path.iterdir()) - {path}
+    other = other.rename(tmp_path / "other.parquet")
+    assert numbers(other) == []
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(FileUnwritableError, match="Choose another name"):
+        write(tmp_path / ("a" * 300 + ".csv"), range(1))
+
+
+def test_names_that_are_longer_than_python_reads(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    with open_table(path, COLUMNS) as add:
+        add(row(0) | {"file": "a" * 200_000})
+    assert len(numbers(path)[0]["file"]) == 200_000
 
 
 def test_a_half_header_goes(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("file,su")
-    assert read_old_rows(path, COLUMNS) == []
+    assert list(read_old_rows(path, COLUMNS)) == []
     write(path, range(2), resume=True)
     assert numbers(path) == rows_of(path, range(2))
 
@@ -103,14 +153,16 @@ def test_a_half_header_goes(tmp_path: Path) -> None:
     [
         ("labels.csv", "image,label\n1.jpg,cat\n2.jpg,dog"),
         ("notes.jsonl", '{"name": "a line without an end"}'),
-        ("number.jsonl", "5\n"),
+        ("number.jsonl", '{"file": 5}\n'),
+        ("one_row.jsonl", '{"file": "a", "x": 1}'),
+        ("two_rows.jsonl", '{"file": "a", "x": 1}\n{"file": "b", "x": 2}'),
     ],
 )
 def test_what_is_another_table_is_left_as_it_is(name: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(TableError, match="other columns"):
-        read_old_rows(path, COLUMNS)
+        list(read_old_rows(path, COLUMNS))
     assert path.read_text() == text
 
 
@@ -171,11 +223,11 @@ def test_a_disk_without_room(path: Path) -> None:
         assert list(path.parent.iterdir()) == []
     else:
         assert "go on by --resume" in str(caught.value)
-        assert len(read_old_rows(path, COLUMNS)) > 100
+        assert len(list(read_old_rows(path, COLUMNS))) > 100
 
 
 def test_only_a_file_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     for name in ("missing.csv", "folder.csv"):
         with pytest.raises(TableError, match="no table to go on with"):
-            read_old_rows(tmp_path / name, COLUMNS)
+            list(read_old_rows(tmp_path / name, COLUMNS))

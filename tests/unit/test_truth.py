@@ -6,7 +6,7 @@ import pytest
 
 from vgg_demo.errors import TableError
 from vgg_demo.labels import load_labels
-from vgg_demo.truth import class_of, read_truth, truth_in_name, wnid_of
+from vgg_demo.truth import find_thing, read_truth, truth_in_name, wnid_of
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,12 @@ from vgg_demo.truth import class_of, read_truth, truth_in_name, wnid_of
         ("n02123045/n01751748.jpg", "n01751748"),
         ("photos.zip/Egyptian_cat/1.jpg", "n02124075"),
         ("test/airplane/1.jpg", "n02691156"),
-        ("tabby.jpg", None),
+        ("tabby.jpg", "n02123045"),
+        ("train/cat.1203.jpg", "n02121620"),
+        ("golden_retriever (2).jpg", "n02099601"),
+        ("holidays\\tabby\\1.jpg", "n02123045"),
+        ("tabby/dog.jpg", "n02123045"),
+        ("tabby and dog.jpg", None),
         ("n99999999/1.jpg", None),
         ("an02123045.jpg", None),
         ("n021230451.jpg", None),
@@ -41,12 +46,20 @@ def test_each_class_by_its_name() -> None:
     assert wnid_of("CARDIGAN") is None  # a dog or a garment
 
 
+def test_kinds_of_things_by_their_names() -> None:
+    assert wnid_of("dog") == wnid_of("Dog") == "n02084071"
+    assert wnid_of("train") is None  # a folder of photos to learn from is not of trains
+    assert wnid_of("n02075296") == "n02075296"
+
+
 def test_what_is_right_for_whom() -> None:
     imagenet, cifar10 = load_labels("imagenet"), load_labels("cifar10")
-    assert class_of("n02123045", imagenet).label == "tabby"
-    assert class_of("n02123045", cifar10).label == "cat"
-    assert class_of("n02121620", imagenet) is None  # any cat: none of the thousand
-    assert class_of("n02504458", cifar10) is None  # an elephant
+    assert find_thing("n02123045", imagenet).label.label == "tabby"
+    assert find_thing("n02123045", cifar10).label.label == "cat"
+    assert find_thing("n02504458", cifar10) is None  # an elephant
+    dog = find_thing("n02084071", imagenet)  # any dog
+    assert (dog.label.label, dog.label.index, len(dog.indices)) == ("dog", -1, 118)
+    assert imagenet[dog.indices[0]].label == "Chihuahua"
 
 
 def test_tables() -> None:
@@ -56,12 +69,19 @@ def test_tables() -> None:
     assert find("2.jpg") is find("11.jpg") is find("3.jpg") is None
 
 
+def test_the_longer_path_in_a_table_goes_before() -> None:
+    find = read_truth("image,label\ncats/1.jpg,my holidays\n./1.jpg,tabby\n")
+    assert find("photos/cats/1.jpg") is None
+    assert find("photos/1.jpg") == "n02123045"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", r"the columns \(none\); it needs image and label"),
         ("file,label\n1.jpg,cat\n", "the columns file, label; it needs"),
         ("image,label\n", "No label in the table is a class"),
+        ("image,label\n1.jpg,tabby\n1.jpg,tench\n", "says two things of '1.jpg'"),
         ("image,label\n1.jpg,T-Shirt\n2.jpg\n", "the first is 'T-Shirt'"),
     ],
 )

@@ -22,6 +22,7 @@ from vgg_demo.api.gate import LimitBodies, RequireKey, problem, retry_after
 from vgg_demo.api.metrics import CountRequests
 from vgg_demo.api.service import Service, Upload
 from vgg_demo.api.settings import ApiSettings
+from vgg_demo.document import to_document
 from vgg_demo.errors import (
     BusyError,
     DownloadingError,
@@ -33,7 +34,7 @@ from vgg_demo.errors import (
 from vgg_demo.labels import describe_wnid
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
-from vgg_demo.results import SCHEMA, to_document
+from vgg_demo.results import SCHEMA
 from vgg_demo.version import __version__
 from vgg_demo.weights import describe, find_weights
 

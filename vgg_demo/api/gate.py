@@ -80,10 +80,15 @@ class LimitBodies:
             if body.refusal is None or body.is_answered:
                 raise
         finally:
-            self._held_bytes -= body.size_bytes
+            self.let_go(body)
         if body.refusal is not None and not body.is_answered:
             body.refusal.headers["Connection"] = "close"
             await body.refusal(scope, receive, send)
+
+    def let_go(self, body: _Body) -> None:
+        """Counts a body no longer."""
+        self._held_bytes -= body.size_bytes
+        body.size_bytes = 0
 
     def count(self, arrived_bytes: int, body_bytes: int) -> Response | None:
         """Counts what has just arrived of a body; says why there is to be no more, if so."""
@@ -99,10 +104,11 @@ class _Body:
     """A request whose body is counted while the application reads it.
 
     Attributes:
-        size_bytes: What has arrived.
+        size_bytes: What has arrived and is held.
         refusal: Why no more is read; what the application makes of a body that breaks off is
             not what is answered.
         is_answered: Whether the application has begun to answer before that.
+        is_deaf: Whether the client takes no answer.
     """
 
     def __init__(self, receive: Receive, send: Send, limits: LimitBodies) -> None:
@@ -114,6 +120,7 @@ class _Body:
         self.size_bytes = 0
         self.refusal: Response | None = None
         self.is_answered = False
+        self.is_deaf = False
 
     async def receive(self) -> Message:
         if self._is_whole:  # what comes now is that the client has gone
@@ -131,9 +138,15 @@ class _Body:
         return {"type": "http.disconnect"} if self.refusal is not None else message
 
     async def send(self, message: Message) -> None:
-        if self.refusal is None or self.is_answered:
-            self.is_answered = True
-            await self._send(message)
+        if self.is_deaf or (self.refusal is not None and not self.is_answered):
+            return
+        self.is_answered = True
+        try:
+            # Who does not read keeps the server waiting, with the photos in its hands.
+            async with asyncio.timeout(self._limits.settings.answer_seconds):
+                await self._send(message)
+        except TimeoutError:
+            self.is_deaf = True  # the server closes the connection, since the answer has no end
 
 
 def _too_large(settings: ApiSettings) -> Response:

@@ -20,6 +20,7 @@ class ApiSettings:
         body_bytes: Of one request.
         bodies_bytes: Of all requests that are being received or answered.
         body_seconds: How long a body may take to arrive.
+        answer_seconds: How long a client may take to receive a piece of an answer.
         files: Photos in one request.
         models: Models in one comparison.
         waiting: Photos that may wait, or be at work, in all requests.
@@ -31,6 +32,7 @@ class ApiSettings:
     body_bytes: int = 42 * 2**20
     bodies_bytes: int = 128 * 2**20
     body_seconds: float = 60.0
+    answer_seconds: float = 20.0
     files: int = 16
     models: int = 5
     waiting: int = 64
@@ -46,8 +48,8 @@ class ApiSettings:
         key = environment.get("VGG_DEMO_API_KEY", "")
         if key and (len(key) < SHORTEST_KEY or not (key.isascii() and key.isprintable())):
             raise SettingsError(
-                f"VGG_DEMO_API_KEY has {len(key)} signs; it needs at least {SHORTEST_KEY}, all "
-                "printable ASCII. A good one: python -c 'import secrets; "
+                f"VGG_DEMO_API_KEY has {len(key)} characters; it needs at least {SHORTEST_KEY}, "
+                "all printable ASCII. A good one: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'"
             )
         named = environment.get("VGG_DEMO_API_ORIGINS", "").split(",")

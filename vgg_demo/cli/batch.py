@@ -6,9 +6,10 @@ import csv
 import io
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -35,11 +36,32 @@ from vgg_demo.distributed import Work, classify_with_ray
 from vgg_demo.errors import TableError
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
+from vgg_demo.registry import ModelSpec
 from vgg_demo.sources import Source, count_photos, find_photos
 from vgg_demo.tables import Row, open_table, read_old_rows
 
 Key = tuple[str, str]
 """A photo's name and a model's."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What a table holds already.
+
+    Attributes:
+        counts: How often it has each photo for each model: in an archive, a name may come twice.
+        answers: SHA-256 and first answer of each photo, of the first model.
+    """
+
+    counts: Counter[Key] = field(default_factory=Counter)
+    answers: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def take(self, file: str, model: str) -> bool:
+        """Whether a row is there; each counts once."""
+        if not self.counts[file, model]:
+            return False
+        self.counts[file, model] -= 1
+        return True
 
 
 @click.command(
@@ -123,37 +145,42 @@ def batch_command(
         work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
         _run_on_ray(paths, str(out), work, ray_address, concurrency)
         return
-    done = _read_done(resume, columns(top), resize) if resume else set()
+    done = _read_done(resume, columns(top), specs, resize) if resume else Done()
     keep = Keeper(keeping, paths)
     store = open_store(specs, settings)  # what can fail before anything is written does
     counts, started = Counter[str](), time.monotonic()
 
+    # Which rows of a photo are there is known before it is looked at, in the order of photos.
+    missing: deque[set[str]] = deque()
+
     def wanted() -> Iterator[Source]:
         for source in find_photos(paths, settings.limits):
             name = printable(source.name)
-            if all((name, spec.name) in done for spec in specs):
+            lacking = {spec.name for spec in specs if not done.take(name, spec.name)}
+            if not lacking:
                 counts["passed over"] += 1
+                counts["unkept"] += not keep.sort(source, *done.answers.get(name, ("", "")))
             elif not keep.has_made(source):
+                missing.append(lacking)
                 yield source
 
+    total = _count_left(paths, done) if is_terminal() else None
+    view = small_copy if annotate_into else None
     with _table(table, columns(top), resume is not None) as write:
-        rows = ask_about_all(
-            wanted(),
-            specs,
-            store,
-            settings,
-            resize,
-            total=_count_left(paths, done) if is_terminal() else None,
-            view=small_copy if annotate_into else None,
-        )
+        rows = ask_about_all(wanted(), specs, store, settings, resize, total=total, view=view)
         try:
             for row in rows:
                 counts["photos"] += 1
                 counts["failed"] += row.failure is not None
+                is_saved, lacking = keep.save(row), missing.popleft()
                 for flat in flatten(row, specs, top):
-                    if (flat["file"], flat["model"]) not in done:
+                    if flat["model"] in lacking:
                         write(flat)
-                counts["unkept"] += not keep(row)
+                # After the row: whoever looks for a photo that was moved finds it in the table.
+                is_sorted = not row.results or keep.sort(
+                    row.source, row.results[0].sha256, row.results[0].predictions(1)[0].label
+                )
+                counts["unkept"] += not (is_saved and is_sorted)
         except KeyboardInterrupt:
             where = f"; go on with --resume {table}" if table else ""
             tell(f"Stopped after {counts['photos']:,} photos{where}.")
@@ -176,7 +203,7 @@ def _check_usage(
         raise click.UsageError("Choose one of --out and --resume.")
     if keeping.move and not keeping.move_to:
         raise click.UsageError("--move needs --move-to.")
-    if keeping.move and table is not None and table.suffix == ".parquet":
+    if keeping.move and table is not None and table.suffix.casefold() == ".parquet":
         raise click.UsageError(
             "--move needs a table of lines, .csv or .jsonl: if a Parquet file is interrupted, "
             "nobody would know any more where the photos were."
@@ -201,9 +228,9 @@ def _tell_counts(counts: Counter[str], seconds: float) -> None:
     )
 
 
-def _count_left(paths: Sequence[str], done: set[Key]) -> int | None:
+def _count_left(paths: Sequence[str], done: Done) -> int | None:
     total = count_photos(paths)
-    return None if total is None else max(0, total - len({file for file, _ in done}))
+    return None if total is None else max(0, total - len({file for file, _ in done.counts}))
 
 
 def _run_on_ray(
@@ -223,15 +250,22 @@ def _run_on_ray(
     sys.exit(1 if written.failed else 0)
 
 
-def _read_done(table: Path, keys: Sequence[str], resize: str) -> set[Key]:
-    rows = read_old_rows(table, keys)
-    others = {row["resize"] for row in rows} - {resize, "", None}
-    if others:
-        raise TableError(
-            f"{str(table)!r} was made with --resize {others.pop()}, not {resize}. Use the same, or "
-            "begin a new table."
-        )
-    return {(row["file"], row["model"]) for row in rows}
+def _read_done(table: Path, keys: Sequence[str], specs: Sequence[ModelSpec], resize: str) -> Done:
+    done, names = Done(), [spec.name for spec in specs]
+    for row in read_old_rows(table, keys):
+        for option, used, chosen in (
+            ("--resize", row["resize"], [resize]),
+            ("--model", row["model"], names),
+        ):
+            if used and used not in chosen:
+                raise TableError(
+                    f"{str(table)!r} was made with {option} {used}, not {' and '.join(chosen)}. "
+                    "Use the same, or begin a new table."
+                )
+        done.counts[row["file"], row["model"]] += 1
+        if row["model"] == names[0] and row["sha256"]:
+            done.answers[row["file"]] = (row["sha256"], row["label_1"])
+    return done
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from vgg_demo.classify import classify_photo
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
 from vgg_demo.cli.saving import annotated_saver
 from vgg_demo.cli.terminal import ask_for_paths, load_photo, make_ready, show, tell
+from vgg_demo.document import to_document
 from vgg_demo.errors import ModelError, VggDemoError
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
-from vgg_demo.results import Classification, Failure, to_document
+from vgg_demo.results import Classification, Failure
 from vgg_demo.store import ModelStore
 from vgg_demo.verdict import give_verdict, one_line, scope
 

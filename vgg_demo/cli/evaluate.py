@@ -58,7 +58,8 @@ def evaluate_command(
     """Says how often models are right on PATHS: photos, folders, archives, patterns.
 
     What is really on a photo is read from a WordNet ID in its name or its folder's
-    (n02123045_7.jpg), from a folder named after a class (tabby/7.jpg), or from a table.
+    (n02123045_7.jpg), from its folder (tabby/7.jpg) or its name (tabby.7.jpg) where that is a
+    class, or from a table. A kind of thing is right as any class of that kind.
     """
     settings, specs = read_settings(weights_dir), choose(models)
     find_truth = _read_labels(labels) if labels else truth_in_name
@@ -83,8 +84,11 @@ def evaluate_command(
     if not known:
         raise NoPhotosError(
             "Of none of these photos the truth is known. Name them or their folders after "
-            "WordNet IDs or classes, or give a table with --labels."
+            "what is on them (tabby.jpg, tabby/7.jpg, n02123045_7.jpg), or give a table with "
+            "--labels."
         )
+    if not any(tally.count for tally in tallies.values()):
+        raise NoPhotosError("So none of the photos counts. Choose a model that knows such things.")
     evaluations = [tally.evaluate() for tally in tallies.values()]
     if as_json:
         found = [evaluation.to_dict(most) for evaluation in evaluations]
@@ -99,7 +103,8 @@ def evaluate_command(
         click.echo(json.dumps(document, indent=2))
     else:
         for evaluation in evaluations:
-            _show(evaluation, most)
+            if evaluation.top1.count:
+                _show(evaluation, most)
     sys.exit(1 if failed else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,24 +44,44 @@ class Keeper:
         folder = keeping.annotate_into
         self._save = annotated_saver(folder, keep=keeping.is_resumed) if folder else None
         self._folders = [
-            folder.resolve()
+            _real(folder)
             for folder in (keeping.annotate_into, keeping.move_to)
             if folder and not _is_above(folder, paths)
         ]
         self._made: set[Path] = set()
 
-    def __call__(self, row: BatchRow) -> bool:
-        """Keeps a photo as was asked. Returns whether that worked, and tells if not."""
-        keeping = self._keeping
+    def save(self, row: BatchRow) -> bool:
+        """Saves the pictures of a photo, if that was asked for.
+
+        Returns whether nothing went wrong; what did is told.
+        """
+        if self._save is None:
+            return True
         try:
-            if self._save is not None:
-                for result in row.results:
-                    self._made.add(self._save(row.view, result))
-            if keeping.move_to and row.results:
-                best = row.results[0].predictions(1)[0]
-                self._made.add(file_photo(row.source, best, keeping.move_to, move=keeping.move))
+            for result in row.results:
+                self._made.add(self._save(row.view, result))
         except VggDemoError as error:
             tell(f"{row.source.name}: {error}")
+            return False
+        return True
+
+    def sort(self, source: Source, sha256: str, label: str) -> bool:
+        """Sorts a photo, if that was asked for; one that is sorted already stays so.
+
+        Args:
+            source: The photo.
+            sha256: Of the bytes that were looked at; empty if they could not be.
+            label: What is on it.
+
+        Returns whether nothing went wrong; what did is told.
+        """
+        keeping = self._keeping
+        if not keeping.move_to or not sha256:
+            return True
+        try:
+            self._made.add(file_photo(source, sha256, label, keeping.move_to, move=keeping.move))
+        except VggDemoError as error:
+            tell(f"{source.name}: {error}")
             return False
         return True
 
@@ -70,12 +91,17 @@ class Keeper:
             return False
         if source.path in self._made:
             return True
-        above = source.path.resolve().parents if self._folders else ()
+        above = _real(source.path).parents if self._folders else ()
         return any(folder in above for folder in self._folders)
 
 
 def _is_above(folder: Path, paths: Sequence[str]) -> bool:
     """Whether a folder is one of the paths, or above one."""
-    whole = folder.resolve()
-    resolved = [Path(path).resolve() for path in paths]
+    whole = _real(folder)
+    resolved = [_real(Path(path)) for path in paths]
     return any(whole == path or whole in path.parents for path in resolved)
+
+
+def _real(path: Path) -> Path:
+    """Follows links; unlike `Path.resolve` also where they lead round in circles."""
+    return Path(os.path.realpath(path))

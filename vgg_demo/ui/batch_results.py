@@ -17,10 +17,11 @@ from PIL import Image
 from vgg_demo import charts
 from vgg_demo.annotate import annotate
 from vgg_demo.batch import columns, flatten
+from vgg_demo.document import to_document
 from vgg_demo.filing import safe_name
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.printable import printable
-from vgg_demo.results import percent, to_document
+from vgg_demo.results import percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.batch_run import MOST_PHOTOS, BatchRun, Found
 from vgg_demo.ui.evaluation import show_evaluation

@@ -22,8 +22,8 @@ def show_evaluation(run: BatchRun) -> None:
     known = [found for found in run.found if found.truth is not None]
     if not known:
         st.caption(
-            "Name photos or their folders after what is on them (a class, or its WordNet ID), and "
-            "you also learn here how often the networks are right."
+            "Name photos or their folders after what is on them (tabby.jpg, tabby/1.jpg or "
+            "n02123045.jpg), and you also learn here how often the networks are right."
         )
         return
     st.header("How often they are right", anchor=False)
