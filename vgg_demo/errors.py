@@ -116,7 +116,10 @@ class UnknownModelError(VggDemoError):
         self.name = name[:60]
         self.near = tuple(near)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        super().__init__(f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models")
+        super().__init__(
+            f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models, or "
+            "GET /api/v1/models"
+        )
 
 
 class ModelError(VggDemoError):

@@ -115,7 +115,8 @@ def _check_regular(path: str, status: os.stat_result) -> None:
     else:
         kind = "a device or a socket"
     raise FileUnreadableError(
-        f"Cannot read {path!r}: it is {kind}; only ordinary files are read. Give the path of one."
+        f"Cannot read {path!r}: it is {kind}; only ordinary files are read. Give the path of one"
+        + ("; `python -m vgg_demo batch` takes folders." if kind == "a folder" else ".")
     )
 
 

@@ -123,6 +123,8 @@ def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
         "parameters": spec.parameters,
         "size_bytes": spec.weights.size_bytes,
         "accuracy": spec.accuracy and asdict(spec.accuracy),
+        "weights_file": spec.weights.name,
+        "weights_url": spec.weights.url,
         "here": find_weights(spec, settings) is not None,
     }
 

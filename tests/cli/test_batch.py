@@ -324,3 +324,11 @@ def test_evaluation_without_truth(folder: Path, tmp_path: Path) -> None:
     assert "Of none of these photos the truth is known" in result.stderr
     assert result.exit_code == 1
     assert "Cannot read" in run("evaluate", folder, "--labels", tmp_path / "no.csv").stderr
+
+
+def test_paths_that_lead_nowhere_begin_no_table(tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    result = run("batch", tmp_path / "photos", tmp_path / "more.zip", "--out", out, *MINI_VGG)
+    assert result.exit_code == 1
+    assert f"There is no {str(tmp_path / 'photos')!r} and no " in result.stderr
+    assert not out.exists()

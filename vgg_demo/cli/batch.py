@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
+import os
 import sys
 import time
 from collections import Counter, deque
@@ -33,7 +35,7 @@ from vgg_demo.cli.options import (
 )
 from vgg_demo.cli.terminal import tell
 from vgg_demo.distributed import Work, classify_with_ray
-from vgg_demo.errors import TableError
+from vgg_demo.errors import FileUnreadableError, TableError
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec
@@ -145,6 +147,7 @@ def batch_command(
         work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
         _run_on_ray(paths, str(out), work, ray_address, concurrency)
         return
+    _check_paths(paths)
     done = _read_done(resume, columns(top), specs, resize) if resume else Done()
     keep = Keeper(keeping, paths)
     store = open_store(specs, settings)  # what can fail before anything is written does
@@ -216,6 +219,13 @@ def _check_usage(
         )
     if engine != "ray" and has_cluster:
         raise click.UsageError("--ray-address and --concurrency need --engine ray.")
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    """Makes sure that a path leads to something, before a table of nothing but errors is begun."""
+    if not any(glob.has_magic(path) or os.path.lexists(path) for path in paths):
+        named = " and no ".join(repr(path) for path in paths[:3])
+        raise FileUnreadableError(f"There is no {named} here. Check the paths.")
 
 
 def _tell_counts(counts: Counter[str], seconds: float) -> None:

@@ -9,7 +9,8 @@ import click
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.cli.terminal import fetch_weights, show, tell
 from vgg_demo.errors import VggDemoError
-from vgg_demo.registry import MODELS, get_spec
+from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.results import LocalWeights
 from vgg_demo.weights import find_weights, inspect_weights
 
 
@@ -74,10 +75,13 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
             unverified += 1
             continue
         unverified += not weights.verified
-        show(
-            f"{spec.name:<20}{'verified' if weights.verified else 'unverified':<12}"
-            f"sha256:{weights.sha256}  {path}"
-        )
+        show(f"{spec.name:<20}{_word(spec, weights):<12}sha256:{weights.sha256}  {path}")
         if not spec.weights.hash:
             tell(f"{spec.name}: Keras publishes no hash of this file to compare it with.")
     sys.exit(1 if unverified else 0)
+
+
+def _word(spec: ModelSpec, weights: LocalWeights) -> str:
+    if weights.verified:
+        return "verified"
+    return "different" if spec.weights.hash else "unverified"

@@ -16,8 +16,8 @@ from vgg_demo.ui.settings_choice import choose_settings
 def main() -> None:
     title = st.empty()
     st.markdown(
-        "Give a photo. A neural network says what is on it, how sure it is, and what it really "
-        "looked at."
+        "Give a photo. A neural network says what is on it and how sure it is, and shows the very "
+        "pixels that it saw."
     )
     own, others = st.columns([5, 6], gap="medium")
     with own:
