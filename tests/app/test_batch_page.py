@@ -77,9 +77,9 @@ def test_a_batch(page: AppTest, files: dict[str, bytes]) -> None:
     app = look(page, files)
     assert "5 photos, 1 of them could not be used" in words(app)
     assert "**cat** over 99%" in words(app)
-    assert "The names of 3 photos or of their folders tell" in words(app)
+    assert "The names of 4 photos or of their folders tell" in words(app)
     values = {metric.label: metric.value for metric in app.metric}
-    assert values["First answer right"] == "66.7%"  # the moose is in a folder of dogs
+    assert values["First answer right"] == "75.0%"  # the moose is in a folder of dogs
     assert app.file_uploader[0].value == []  # and the uploads are let go of
     (kinds,) = (box for box in app.selectbox if box.key == "batch_kind")
     assert kinds.options[0] == "All photos (4)"

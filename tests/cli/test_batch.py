@@ -193,9 +193,9 @@ def test_what_it_makes_is_not_looked_at(folder: Path) -> None:
         (("a", "--move", "--move-to", "b", "--out", "a.parquet"), "needs a table of lines", 2),
         (("a", "--move", "--move-to", "b", "--out", "a.PARQUET"), "needs a table of lines", 2),
         (("a", "--model", "vgg61"), "Did you mean vgg19 or vgg16", 2),
-        (("a", "--out", "a.xlsx", *MINI_VGG), "let it end in .csv, .jsonl, .parquet", 1),
-        (("a", "--resume", "missing.csv", *MINI_VGG), "no table to go on with", 1),
-        (("a", "--out", "a.csv"), "VGG_DEMO_OFFLINE", 1),
+        ((".", "--out", "a.xlsx", *MINI_VGG), "let it end in .csv, .jsonl, .parquet", 1),
+        ((".", "--resume", "missing.csv", *MINI_VGG), "no table to go on with", 1),
+        ((".", "--out", "a.csv"), "VGG_DEMO_OFFLINE", 1),
     ],
 )
 def test_wrong_usage(
