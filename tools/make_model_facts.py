@@ -26,7 +26,8 @@ from keras.src.utils import file_utils
 
 COLUMNS = (
     "name", "keras_name", "module", "input_size", "preprocessing", "parameters", "cam_layer",
-    "weights_file", "weights_url", "weights_hash", "top1", "top5",
+    "weights_file", "weights_url", "weights_hash",
+    "body_parameters", "body_features", "body_file", "body_url", "body_hash", "top1", "top5",
 )  # fmt: skip
 
 
@@ -61,8 +62,8 @@ def module_of(name: str) -> ModuleType:
     return sys.modules[getattr(keras.applications, name).__module__]
 
 
-def asked_for(name: str) -> tuple[str, str, str]:
-    """Returns (file name, URL, hash) of a model's ImageNet weights."""
+def asked_for(name: str, *, include_top: bool) -> tuple[str, str, str]:
+    """Returns (file name, URL, hash) of a model's ImageNet weights, or of those of its body."""
 
     def intercept(fname: str, origin: str, file_hash: str = "", **_: Any) -> None:
         raise WeightsAskedFor(fname, origin, file_hash)
@@ -71,7 +72,11 @@ def asked_for(name: str) -> tuple[str, str, str]:
     file_utils.get_file = intercept
     try:
         with keras.StatelessScope(initialize_variables=False):
-            getattr(keras.applications, name)(weights="imagenet")
+            # Without its top, a model takes pictures of any size and warns if it is not told one.
+            size = {} if include_top else {"input_shape": (224, 224, 3)}
+            if name.startswith("NASNetLarge") and not include_top:
+                size = {"input_shape": (331, 331, 3)}
+            getattr(keras.applications, name)(weights="imagenet", include_top=include_top, **size)
     except WeightsAskedFor as asked:
         return asked.args
     finally:
@@ -109,8 +114,12 @@ def facts(name: str) -> dict[str, Any]:
     size = {"input_shape": (224, 224, 3)} if name.startswith("MobileNetV3") else {}
     with keras.StatelessScope(initialize_variables=False):
         model = getattr(keras.applications, name)(weights=None, **size)
+        body = getattr(keras.applications, name)(
+            weights=None, include_top=False, input_shape=model.input_shape[1:]
+        )
     module = module_of(name)
-    file, url, file_hash = asked_for(name)
+    file, url, file_hash = asked_for(name, include_top=True)
+    body_file, body_url, body_hash = asked_for(name, include_top=False)
     return {
         "name": snake_case(name),
         "keras_name": name,
@@ -122,6 +131,11 @@ def facts(name: str) -> dict[str, Any]:
         "weights_file": file,
         "weights_url": url,
         "weights_hash": file_hash,
+        "body_parameters": body.count_params(),
+        "body_features": body.output_shape[-1],
+        "body_file": body_file,
+        "body_url": body_url,
+        "body_hash": body_hash,
     }
 
 

@@ -15,8 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.labels import ClassLabel, ancestors, definition, depth, load_labels
-from vgg_demo.registry import get_spec
+from vgg_demo.labels import ClassLabel, ancestors, definition, depth
 from vgg_demo.results import Classification, Prediction, rank
 from vgg_demo.verdict import Verdict, give_verdict, judge, members, plain_name, says_something
 
@@ -103,7 +102,7 @@ def average(results: Sequence[Classification]) -> Ensemble | None:
         The ensemble, or None if fewer than two models know the same things.
     """
     labels = _most_detailed(results)
-    same = [result for result in results if load_labels(get_spec(result.model).labels) == labels]
+    same = [result for result in results if result.spec.classes == labels]
     if len(same) < 2:
         return None
     return Ensemble(
@@ -152,7 +151,7 @@ def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 
 
 def _most_detailed(results: Sequence[Classification]) -> tuple[ClassLabel, ...]:
-    sets = (load_labels(get_spec(result.model).labels) for result in results)
+    sets = (result.spec.classes for result in results)
     return max(sets, key=len, default=())
 
 
@@ -160,7 +159,7 @@ def _comparable(
     one: Classification, other: Classification
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns two models' probabilities over the same outcomes."""
-    sets = [load_labels(get_spec(result.model).labels) for result in (one, other)]
+    sets = [result.spec.classes for result in (one, other)]
     if sets[0] == sets[1]:
         return one.probabilities, other.probabilities
     fewer = min(sets, key=len)

@@ -131,7 +131,7 @@ def classify_together(
         Classification(
             file=photo.file,
             sha256=photo.sha256,
-            model=model.engine.spec.name,
+            spec=model.engine.spec,
             weights=model.weights,
             precision=model.engine.precision,
             resize=photo.policy.value,

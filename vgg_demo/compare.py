@@ -15,7 +15,7 @@ from vgg_demo.classify import classify_prepared, prepare_photo
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import ModelSpec
 from vgg_demo.results import SCHEMA, Classification
 from vgg_demo.store import ModelStore
 from vgg_demo.verdict import give_verdict, one_line
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def spec(self) -> ModelSpec:
-        return get_spec(self.result.model)
+        return self.result.spec
 
     @property
     def median_seconds(self) -> float:

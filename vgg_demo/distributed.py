@@ -16,10 +16,10 @@ from typing import Any
 
 from vgg_demo.archives import is_archive
 from vgg_demo.batch import classify_all, columns, flatten
+from vgg_demo.catalogue import find_spec
 from vgg_demo.errors import ClusterError
 from vgg_demo.images import SUFFIXES, ImageLimits, read_file
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.sources import Source, find_photos
 from vgg_demo.store import ModelStore
@@ -69,7 +69,7 @@ class Classifier:
     def __init__(self, work: Work) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self._work = work
-        self._specs = [get_spec(name) for name in work.models]
+        self._specs = [find_spec(name) for name in work.models]
         self._store = ModelStore(work.settings)
         for spec in self._specs:  # an error now says more than one in the middle
             with self._store.use(spec):

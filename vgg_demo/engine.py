@@ -15,11 +15,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.utils.naming import to_snake_case
 from numpy.typing import NDArray
 
-from vgg_demo.legacy_h5 import Wanted, read_arrays
+from vgg_demo import keras_file, legacy_h5
+from vgg_demo.hdf5 import Wanted
 from vgg_demo.mini_vgg import build_mini_vgg
-from vgg_demo.registry import ModelSpec
+from vgg_demo.registry import ModelSpec, body_of, get_spec
+from vgg_demo.taught import Part, Taught
+
+TAUGHT_LAYER = "taught_scores"
+"""Name of the layer that a taught model has in the place of its backbone's top."""
 
 EFFICIENTNET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """`IMAGENET_STDDEV_RGB` of `keras.applications.efficientnet`."""
@@ -57,9 +63,11 @@ class Engine:
             batch: float32 (N, size, size, 3), from `preprocess.prepare`.
 
         Returns:
-            float32 (N, classes): the scores before the softmax.
+            float32 (N, classes): the scores before the softmax; of a body, (N, features).
         """
         output: NDArray[np.float32] = self._forward(tf.constant(batch)).numpy()
+        if self.spec.taught is not None:
+            output /= np.float32(self.spec.taught.temperature)
         return output
 
 
@@ -74,17 +82,40 @@ def build_unfilled(spec: ModelSpec) -> keras.Model:
 
     def build() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
-            if not spec.module:
-                return build_mini_vgg()
-            application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
-            return application(
-                weights=None,
-                input_shape=(spec.input_size, spec.input_size, 3),
-                classifier_activation=None,
-            )
+            if spec.taught is not None:
+                return build_taught(spec.taught)
+            return build_part(spec)
 
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(build).result()
+
+
+def build_part(spec: ModelSpec) -> keras.Model:
+    """Builds a network, or as much of it as its spec says; its weights are random."""
+    if not spec.module:
+        model = build_mini_vgg()
+        return model if spec.part is Part.WHOLE else _up_to(model, "global_pool")
+    application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
+    shape = (spec.input_size, spec.input_size, 3)
+    if spec.part is Part.BODY:
+        return application(weights=None, include_top=False, pooling="avg", input_shape=shape)
+    model = application(weights=None, input_shape=shape, classifier_activation=None)
+    return model if spec.part is Part.WHOLE else _up_to(model, model.layers[-2].name)
+
+
+def _up_to(model: keras.Model, layer: str) -> keras.Model:
+    return keras.Model(model.input, model.get_layer(layer).output, name=model.name)
+
+
+def build_taught(taught: Taught) -> keras.Model:
+    """Builds a taught model: its backbone and a dense layer on top; its weights are random.
+
+    Its layers are the backbone's own, and not a model in a model, so that it is like any other
+    to whoever looks into it.
+    """
+    body = build_part(body_of(get_spec(taught.backbone), taught.part))
+    scores = keras.layers.Dense(len(taught.classes), dtype="float32", name=TAUGHT_LAYER)
+    return keras.Model(body.input, scores(body.output), name="taught")
 
 
 def load_engine(spec: ModelSpec, path: Path) -> Engine:
@@ -112,7 +143,8 @@ def _load_engine(spec: ModelSpec, path: Path) -> Engine:
             f"{spec.parameters}: this version of Keras builds another network"
         )
     _fill(model, spec, path)
-    if spec.module == "efficientnet":
+    # A taught model's file holds what was made of it then.
+    if spec.module == "efficientnet" and spec.taught is None:
         _rescale_efficientnet(model)
     return Engine(spec, model)
 
@@ -122,7 +154,17 @@ def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
     layers = [layer for layer in model.layers if layer.weights]
     variables = [layer.trainable_weights + layer.non_trainable_weights for layer in layers]
     wanted = [[Wanted(tuple(own.shape), own.dtype) for own in owns] for owns in variables]
-    with closing(read_arrays(path, spec, wanted)) as pieces:
+    if spec.taught is not None:
+        kinds = [to_snake_case(type(layer).__name__) for layer in model.layers]
+        of_layer = dict(zip(map(id, layers), wanted, strict=True))
+        named = [
+            (kind, of_layer.get(id(layer), []))
+            for kind, layer in zip(kinds, model.layers, strict=True)
+        ]
+        arrays = keras_file.read_arrays(path, spec, named)
+    else:
+        arrays = legacy_h5.read_arrays(path, spec, wanted)
+    with closing(arrays) as pieces:
         for layer, owns in zip(layers, variables, strict=True):
             for variable in owns:
                 _fill_variable(variable, pieces)

@@ -13,9 +13,12 @@
     │   ├── ArchiveCorruptError     damaged, or not an archive
     │   └── ArchiveTooLargeError    too many files, or too much when unpacked
     ├── TableError                  a table of results or of true labels that cannot be used
+    ├── DatasetError                photos that nothing can be learned from
+    ├── BundleError                 a taught model that cannot be used
     ├── BusyError                   too much to do already
     ├── ClusterError                a Ray cluster that cannot be used
     ├── UnknownModelError           no model of that name
+    ├── NoSuchPartError             a model that has no such part to build on
     ├── ModelError                  a model cannot be loaded
     │   ├── MemoryBudgetError       it does not fit into memory
     │   └── WeightsError            its weights cannot be had
@@ -88,6 +91,14 @@ class TableError(VggDemoError):
     """A table of results or of true labels cannot be used."""
 
 
+class DatasetError(VggDemoError):
+    """Nothing can be learned from these photos."""
+
+
+class BundleError(VggDemoError):
+    """A bundle, in which a taught model is kept, is damaged or is none."""
+
+
 class BusyError(VggDemoError):
     """There is too much to do already.
 
@@ -120,6 +131,10 @@ class UnknownModelError(VggDemoError):
             f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models, or "
             "GET /api/v1/models"
         )
+
+
+class NoSuchPartError(VggDemoError):
+    """A model has no such part that another could be built on."""
 
 
 class ModelError(VggDemoError):

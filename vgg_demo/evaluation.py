@@ -17,8 +17,8 @@ from vgg_demo.calibration import (
     fit_temperature,
     reliability,
 )
-from vgg_demo.labels import ClassLabel, load_labels
-from vgg_demo.registry import get_spec
+from vgg_demo.labels import ClassLabel
+from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Prediction
 from vgg_demo.truth import Thing, find_thing
 
@@ -193,9 +193,9 @@ def _share_to_dict(share: Share) -> dict[str, Any]:
 class Tally:
     """Counts how right one model is, photo by photo. Keeps four bytes for each class of each."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self._labels = load_labels(get_spec(model).labels)
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self._labels = spec.classes
         self._files: list[str] = []
         self._truth: list[Thing] = []
         self._first: list[int] = []
@@ -204,15 +204,19 @@ class Tally:
 
     def add(self, result: Classification, wnid: str) -> bool:
         """Adds a photo that shows a thing. Returns whether the model has a class for it."""
+        return self.add_answer(result.file, result.probabilities, wnid)
+
+    def add_answer(self, file: str, probabilities: NDArray[np.floating], wnid: str) -> bool:
+        """As `add`, by the probabilities alone: float (classes,)."""
         truth = find_thing(wnid, self._labels)
         if truth is None:
             return False
-        best = np.argsort(-result.probabilities, kind="stable")
+        best = np.argsort(-probabilities, kind="stable")
         self._first.append(int(best[0]))
         self._rank.append(int(np.flatnonzero(np.isin(best, truth.indices))[0]))
-        self._files.append(result.file)
+        self._files.append(file)
         self._truth.append(truth)
-        self._probabilities.append(result.probabilities.astype(np.float32))
+        self._probabilities.append(probabilities.astype(np.float32))
         return True
 
     @property
@@ -229,7 +233,7 @@ class Tally:
         )
         bins = reliability(probabilities.max(axis=1, initial=0), rank == 0)
         return Evaluation(
-            model=self.model,
+            model=self.spec.name,
             top1=_share(rank == 0),
             top5=_share(rank < 5),
             classes=self._classes(rank),

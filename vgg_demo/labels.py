@@ -17,7 +17,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-LabelSet = Literal["imagenet", "cifar10"]
+TAUGHT = "taught:"
+"""How the IDs of classes begin that are not WordNet's."""
+
+LabelSet = Literal["imagenet", "cifar10", "taught"]
 LABEL_SETS: tuple[LabelSet, ...] = ("imagenet", "cifar10")
 
 
@@ -27,10 +30,11 @@ class ClassLabel:
 
     Attributes:
         index: Position in the model's output, from 0.
-        wnid: WordNet ID: "n" and eight digits.
+        wnid: WordNet ID: "n" and eight digits. What a model was taught here has an ID of its
+            own, `TAUGHT` and its name, and is a kind of nothing but itself.
         label: Readable name; where two classes share one, what they are follows in
             brackets: "crane (wading bird)".
-        definition: WordNet's definition.
+        definition: WordNet's definition; empty for what a model was taught.
     """
 
     index: int
@@ -38,10 +42,27 @@ class ClassLabel:
     label: str
     definition: str
 
+    @property
+    def phrase(self) -> str:
+        """The name as it stands in a sentence; what people call their own classes stays as it is.
+
+        >>> ClassLabel(3, "n02121620", "cat", "").phrase
+        'a cat'
+        >>> ClassLabel(0, "taught:Hat", "Hat", "").phrase
+        'Hat'
+        """
+        return self.label if self.wnid.startswith(TAUGHT) else with_article(self.label)
+
 
 @cache
 def load_labels(name: LabelSet) -> tuple[ClassLabel, ...]:
-    """Returns the classes of a label set in the order of the model's outputs."""
+    """Returns the classes of a label set in the order of the model's outputs.
+
+    Raises:
+        ValueError: If it is "taught": what somebody taught a model stands in its bundle.
+    """
+    if name == "taught":
+        raise ValueError("each taught model has its own classes")
     if name == "cifar10":
         named = [(wnid, label) for label, wnid in _wordnet()["cifar10"].items()]
     else:
@@ -164,6 +185,8 @@ def _parent_lemma(wnid: str) -> str:
 
 
 def _synset(wnid: str) -> dict[str, Any]:
+    if wnid.startswith(TAUGHT):
+        return {"lemmas": [wnid.removeprefix(TAUGHT)], "gloss": "", "hypernyms": []}
     found: dict[str, Any] = _wordnet()["synsets"][wnid]
     return found
 

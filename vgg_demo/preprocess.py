@@ -76,7 +76,7 @@ def prepare(
         float32 array of shape (1, size, size, 3).
     """
     pixels = np.asarray(resize(image, spec, policy), dtype=np.float32)
-    return _scale(pixels, spec.preprocessing)[np.newaxis]
+    return scale(pixels, spec.preprocessing)[np.newaxis]
 
 
 def _centre_box(image: Image.Image, spec: ModelSpec) -> tuple[float, float, float, float]:
@@ -100,7 +100,16 @@ def _pad(image: Image.Image, side: int) -> Image.Image:
     return square
 
 
-def _scale(pixels: NDArray[np.float32], mode: Preprocessing) -> NDArray[np.float32]:
+def scale(pixels: NDArray[np.float32], mode: Preprocessing) -> NDArray[np.float32]:
+    """Turns pixels into the numbers that a model was trained on.
+
+    Args:
+        pixels: float32 (…, 3), RGB in [0, 255].
+        mode: How.
+
+    Returns:
+        float32 of the same shape.
+    """
     match mode:
         case "caffe":
             return np.ascontiguousarray(pixels[..., ::-1]) - IMAGENET_MEAN_BGR

@@ -13,7 +13,7 @@ from vgg_demo.classify import classify_photo
 from vgg_demo.errors import ReceiptError
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.results import Classification, LocalWeights, Prediction
 from vgg_demo.store import ModelStore
 from vgg_demo.version import __version__
@@ -238,7 +238,7 @@ def _get(record: Any, name: str, kind: type[_T]) -> _T:
 
 
 def _recipe(result: Classification) -> dict[str, Any]:
-    spec = get_spec(result.model)
+    spec = result.spec
     return {
         "input_size": spec.input_size,
         "preprocessing": spec.preprocessing,

@@ -14,12 +14,14 @@ import csv
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal
 
-from vgg_demo.errors import UnknownModelError
+from vgg_demo.errors import NoSuchPartError, UnknownModelError
+from vgg_demo.labels import ClassLabel, LabelSet, load_labels
+from vgg_demo.taught import Part, Taught
 
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 """How pixels become input, in the words of `keras.applications.imagenet_utils`:
@@ -34,6 +36,13 @@ KERAS_DOCUMENTATION = "https://keras.io/api/applications/"
 MOBILENET_V3_DOCUMENTATION = "https://keras.io/api/applications/mobilenet/"
 IMAGENET_CROP_FRACTION = 224 / 256
 """Side of the centre crop over the scaled short side, as in the published evaluations."""
+
+MINI_VGG_FEATURES, MINI_VGG_CLASSES = 256, 10
+
+DENSE_FAMILIES = ("vgg16", "vgg19")
+"""Modules of the models whose top is more than one layer: two of 4096, and the last."""
+
+DENSE_FEATURES = 4096
 
 DEFAULT_MODEL = "vgg16"
 EMBEDDED_MODEL = "mini_vgg"
@@ -79,6 +88,21 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """A model without its top.
+
+    Attributes:
+        parameters: Number of weights.
+        features: Channels of the last feature map.
+        weights: The official file that holds them alone.
+    """
+
+    parameters: int
+    features: int
+    weights: WeightFile
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Everything about one model.
 
@@ -88,7 +112,7 @@ class ModelSpec:
             the name people see.
         module: Module of `keras.applications` that the model and its preprocessing are
             from; empty for the embedded model.
-        labels: Which label set the outputs follow.
+        labels: Which label set the outputs follow; that of a taught model is its own.
         input_size: Height and width of the input in pixels.
         preprocessing: How pixels become input.
         crop_fraction: Side of the centre crop over the scaled short side, in (0, 1].
@@ -96,12 +120,15 @@ class ModelSpec:
         cam_layer: Name of the last layer or other operation whose output has spatial extent.
         weights: The official weight file.
         accuracy: Published accuracy, where a source is at hand.
+        body: What there is to know of the model without its top; None if it has none of its own.
+        part: How much of the network this is; of the models that answer, all.
+        taught: What it was taught, if it is no model of Keras but one that somebody made here.
     """
 
     name: str
     keras_name: str
     module: str
-    labels: Literal["imagenet", "cifar10"]
+    labels: LabelSet
     input_size: int
     preprocessing: Preprocessing
     crop_fraction: float
@@ -109,16 +136,29 @@ class ModelSpec:
     cam_layer: str
     weights: WeightFile
     accuracy: Accuracy | None
+    body: Body | None = None
+    part: Part = Part.WHOLE
+    taught: Taught | None = None
+
+    @property
+    def classes(self) -> tuple[ClassLabel, ...]:
+        """What the outputs stand for, in their order."""
+        if self.taught is not None:
+            return self.taught.classes
+        return load_labels(self.labels)
 
     @property
     def is_embedded(self) -> bool:
         """Whether the package carries the weights, so that nothing is downloaded."""
-        return self.name == EMBEDDED_MODEL
+        return self.name.partition("/")[0] == EMBEDDED_MODEL
 
 
 def _read_mini_vgg() -> ModelSpec:
     """Makes the spec of the embedded model from the report of its training."""
     report = json.loads(files("vgg_demo").joinpath("data/mini_vgg.json").read_text("utf-8"))
+    weights = WeightFile(
+        name="mini_vgg.h5", url="", hash=report["sha256"], size_bytes=report["size_bytes"]
+    )
     return ModelSpec(
         name=EMBEDDED_MODEL,
         keras_name="Mini-VGG",
@@ -129,14 +169,18 @@ def _read_mini_vgg() -> ModelSpec:
         crop_fraction=1.0,
         parameters=report["parameters"],
         cam_layer="mirror_mean",
-        weights=WeightFile(
-            name="mini_vgg.h5", url="", hash=report["sha256"], size_bytes=report["size_bytes"]
-        ),
+        weights=weights,
         accuracy=Accuracy(
             top1=round(100 * report["accuracy"], 1),
             top5=None,
             test_set="CIFAR-10 test images",
             source="data/mini_vgg.md",
+        ),
+        body=Body(
+            # Its last layer is dense, from 256 features to 10 classes.
+            parameters=report["parameters"] - (MINI_VGG_FEATURES + 1) * MINI_VGG_CLASSES,
+            features=MINI_VGG_FEATURES,
+            weights=weights,
         ),
     )
 
@@ -165,6 +209,16 @@ def _spec_from_row(row: Mapping[str, str]) -> ModelSpec:
             size_bytes=4 * int(row["parameters"]),
         ),
         accuracy=_published_accuracy(row),
+        body=Body(
+            parameters=int(row["body_parameters"]),
+            features=int(row["body_features"]),
+            weights=WeightFile(
+                name=row["body_file"],
+                url=row["body_url"],
+                hash=row["body_hash"],
+                size_bytes=4 * int(row["body_parameters"]),
+            ),
+        ),
     )
 
 
@@ -178,6 +232,31 @@ def _published_accuracy(row: Mapping[str, str]) -> Accuracy | None:
         test_set="ImageNet validation images",
         source=MOBILENET_V3_DOCUMENTATION if is_v3 else KERAS_DOCUMENTATION,
     )
+
+
+def body_of(spec: ModelSpec, part: Part = Part.BODY) -> ModelSpec:
+    """Returns what looks at photos for the models that are taught on a model's shoulders.
+
+    Raises:
+        NoSuchPartError: If the model has none.
+    """
+    name = f"{spec.name}/{part}"
+    if part is Part.BODY and spec.body is not None:
+        parameters, weights = spec.body.parameters, spec.body.weights
+        return replace(spec, name=name, part=part, parameters=parameters, weights=weights)
+    if part is Part.ALL_BUT_LAST and spec.module in DENSE_FAMILIES:
+        last = (features_of(spec, part) + 1) * len(spec.classes)
+        return replace(spec, name=name, part=part, parameters=spec.parameters - last)
+    raise NoSuchPartError(
+        f"{spec.keras_name} has no part {part} to build on; choose {Part.BODY}, or VGG16 or VGG19."
+    )
+
+
+def features_of(spec: ModelSpec, part: Part) -> int:
+    """Returns how many numbers a part of a model says of a photo."""
+    if part is Part.ALL_BUT_LAST:
+        return DENSE_FEATURES
+    return spec.body.features if spec.body is not None else 0
 
 
 MODELS: Mapping[str, ModelSpec] = _read_models()

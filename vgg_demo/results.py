@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.labels import ClassLabel, load_labels
-from vgg_demo.registry import get_spec
+from vgg_demo.labels import ClassLabel
+from vgg_demo.registry import ModelSpec
 
 SCHEMA = 1
 
@@ -96,7 +96,7 @@ class Classification:
     Attributes:
         file: The photo's name, as it was given.
         sha256: Of the photo's bytes, 64 hex digits.
-        model: Name of the model.
+        spec: The model.
         weights: The weight file that was used.
         precision: Number format of the computation.
         resize: Name of the resize policy.
@@ -106,16 +106,21 @@ class Classification:
 
     file: str
     sha256: str
-    model: str
+    spec: ModelSpec
     weights: LocalWeights
     precision: str
     resize: str
     probabilities: NDArray[np.float64]
     seconds: Seconds
 
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.name
+
     def predictions(self, top: int = 5) -> tuple[Prediction, ...]:
         """Returns the most probable classes, best first; ties in the order of output."""
-        return rank(self.probabilities, load_labels(get_spec(self.model).labels), top)
+        return rank(self.probabilities, self.spec.classes, top)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Returns the result as plain JSON values."""

@@ -64,6 +64,11 @@ class Settings:
     limits: ImageLimits = DEFAULT_LIMITS
     memory_bytes: int = field(default_factory=default_memory_bytes)
 
+    @property
+    def features_file(self) -> Path:
+        """Where what networks made of photos is kept for teaching."""
+        return self.cache_dir.parent / "vgg_demo" / "features.sqlite"
+
     @classmethod
     def from_environment(
         cls, environment: Mapping[str, str], weights_dir: str | None = None

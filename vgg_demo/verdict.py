@@ -7,7 +7,7 @@ support (`roll_up`), and *how sure* is the network (`judge_certainty`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -19,10 +19,9 @@ from vgg_demo.labels import (
     definition,
     depth,
     lemma,
-    load_labels,
     with_article,
 )
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, percent
 
 GROUP_THRESHOLD = 0.8
@@ -45,6 +44,9 @@ TECHNICAL_NODES = frozenset(
 """Words that nobody uses for what they see; a more general node answers in their place."""
 
 PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
+
+MOST_LISTED = 30
+"""Things that are listed where it is said that a model knows no others."""
 
 MIN_MARGIN = 0.3
 """Lead of the first answer over the second below which the network is called unsure."""
@@ -100,22 +102,28 @@ class Verdict:
         winner: The most probable class of the group, or of all where there is none.
         probability: Its probability.
         certainty: How sure the network is.
+        is_unknown: Whether it is probably none of the things that a model was taught.
     """
 
     group: Group | None
     winner: ClassLabel
     probability: float
     certainty: Certainty
+    is_unknown: bool = False
 
     @property
     def is_sure(self) -> bool:
         """Whether a group reaches the threshold and one class in it stands out."""
-        return self.group is not None and self.certainty.is_sure
+        return self.group is not None and self.certainty.is_sure and not self.is_unknown
 
 
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""
-    return judge(result.probabilities, load_labels(get_spec(result.model).labels))
+    taught = result.spec.taught
+    verdict = judge(result.probabilities, result.spec.classes)
+    if taught is not None and result.probabilities.max() < taught.unknown_below:
+        return replace(verdict, is_unknown=True)
+    return verdict
 
 
 def judge(probabilities: NDArray[np.float64], labels: tuple[ClassLabel, ...]) -> Verdict:
@@ -142,8 +150,13 @@ def headline(verdict: Verdict) -> tuple[str, str]:
     The headline is as specific as the probabilities allow: the group that reaches the
     threshold, or the winner where no group does.
     """
-    winner = with_article(verdict.winner.label)
+    winner = verdict.winner.phrase
     group = verdict.group
+    if verdict.is_unknown:
+        return (
+            "Probably nothing that it was taught",
+            f"nearest is {winner}, {percent(verdict.probability)}",
+        )
     if group is None:
         return f"Not sure – perhaps {winner}, {percent(verdict.probability)}", ""
     if group.wnid == verdict.winner.wnid:
@@ -160,23 +173,24 @@ def one_line(verdict: Verdict) -> str:
     first, second = headline(verdict)
     if not second:
         return first
-    return f"{first}; {'' if verdict.is_sure else 'unsure which one, '}{second}"
+    unsure = "" if verdict.is_sure or verdict.is_unknown else "unsure which one, "
+    return f"{first}; {unsure}{second}"
 
 
 def scope(spec: ModelSpec) -> str:
     """Names all that a model of a few classes can answer; empty for a model of many.
 
+    >>> from vgg_demo.registry import get_spec
     >>> scope(get_spec("mini_vgg"))[:45]
     'Mini-VGG knows 10 things only: airplane, auto'
     """
-    if not spec.is_embedded:
+    if not spec.is_embedded and spec.taught is None:
         return ""
-    labels = load_labels(spec.labels)
-    names = ", ".join(label.label for label in labels)
-    return (
-        f"{spec.keras_name} knows {len(labels)} things only: {names}. "
-        "Whatever you show it, it answers with one of them."
-    )
+    names = [label.label for label in spec.classes]
+    things = f"{len(names)} things only"
+    if len(names) <= MOST_LISTED:
+        things += f": {', '.join(names)}"
+    return f"{spec.keras_name} knows {things}. Whatever you show it, it answers with one of them."
 
 
 def roll_up(

@@ -55,6 +55,8 @@ def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
     """Returns the path of a model's weight file on this machine, or None."""
     if spec.is_embedded:
         return Path(str(files("vgg_demo").joinpath("data", spec.weights.name)))
+    if spec.taught is not None:
+        return spec.taught.bundle / spec.weights.name
     for folder in (settings.weights_dir, settings.cache_dir):
         if folder is not None and _is_file(folder / spec.weights.name):
             return folder / spec.weights.name

@@ -37,7 +37,7 @@ def answer(model: str, index: int, probability: float = 0.95) -> Classification:
     return Classification(
         file="",
         sha256="",
-        model=model,
+        spec=get_spec(model),
         weights=LocalWeights("", "", verified=False),
         precision="float32",
         resize="crop",

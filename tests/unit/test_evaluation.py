@@ -18,6 +18,7 @@ from vgg_demo.calibration import (
 from vgg_demo.classify import softmax
 from vgg_demo.evaluation import Evaluation, Share, Tally
 from vgg_demo.labels import load_labels
+from vgg_demo.registry import get_spec
 from vgg_demo.results import Classification, LocalWeights, Seconds
 
 CAT, DOG, FROG = "n02121620", "n02084071", "n01639765"
@@ -28,7 +29,7 @@ def result(file: str, **probabilities: float) -> Classification:
     labels = load_labels("cifar10")
     rest = (1 - sum(probabilities.values())) / (len(labels) - len(probabilities))
     return Classification(
-        file, "", "mini_vgg", LocalWeights("", "", verified=True), "float32", "crop",
+        file, "", get_spec("mini_vgg"), LocalWeights("", "", verified=True), "float32", "crop",
         np.array([probabilities.get(label.label, rest) for label in labels]),
         Seconds(0, 0, 0),
     )  # fmt: skip
@@ -36,7 +37,7 @@ def result(file: str, **probabilities: float) -> Classification:
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    tally = Tally("mini_vgg")
+    tally = Tally(get_spec("mini_vgg"))
     for file, wnid, answer in (
         ("1", CAT, {"cat": 0.9}),
         ("2", CAT, {"dog": 0.8, "cat": 0.15}),
@@ -69,14 +70,14 @@ def test_confusions_and_mistakes(evaluation: Evaluation) -> None:
 
 
 def test_a_kind_of_thing_that_a_model_knows_more_exactly() -> None:
-    tally = Tally("mobilenet_v2")
+    tally = Tally(get_spec("mobilenet_v2"))
     labels = load_labels("imagenet")
     for probabilities in ({"golden retriever": 0.5, "Labrador retriever": 0.25}, {"tabby": 0.9}):
         values = np.full(1000, (1 - sum(probabilities.values())) / (1000 - len(probabilities)))
         for label in labels:
             values[label.index] = probabilities.get(label.label, values[label.index])
         assert tally.add(
-            replace(result("1", cat=1.0), model="mobilenet_v2", probabilities=values), DOG
+            replace(result("1", cat=1.0), spec=get_spec("mobilenet_v2"), probabilities=values), DOG
         )
     found = tally.evaluate()
     assert (found.top1, found.top5) == (Share(1, 2), Share(1, 2))
@@ -99,7 +100,7 @@ def test_as_json(evaluation: Evaluation) -> None:
 
 
 def test_of_nothing() -> None:
-    nothing = Tally("mini_vgg").evaluate()
+    nothing = Tally(get_spec("mini_vgg")).evaluate()
     assert (nothing.top1, nothing.classes, nothing.mistakes) == (Share(0, 0), (), ())
     assert (nothing.calibration_error, nothing.temperature) == (0.0, 1.0)
     assert Share(0, 0).interval == (0.0, 1.0)

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from vgg_demo import legacy_h5
+from vgg_demo import hdf5
 from vgg_demo.errors import WeightsCorruptError
-from vgg_demo.legacy_h5 import Wanted, read_arrays
+from vgg_demo.hdf5 import Wanted
+from vgg_demo.legacy_h5 import read_arrays
 from vgg_demo.registry import get_spec
 
 VGG16 = get_spec("vgg16")
@@ -183,7 +184,7 @@ def test_no_hdf5_at_all(tmp_path: Path, content: bytes) -> None:
 
 
 def test_large_arrays_come_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legacy_h5, "PIECE_BYTES", 12)
+    monkeypatch.setattr(hdf5, "PIECE_BYTES", 12)
     *kernel, bias, number = read(path)
     assert [piece.shape for piece in kernel] == [(1, 3), (1, 3)]
     assert np.array_equal(np.concatenate(kernel), KERNEL)
@@ -198,7 +199,7 @@ def test_large_arrays_come_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch
 def test_running_out_of_memory_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(legacy_h5, "PIECE_BYTES", 1 << 60)
+    monkeypatch.setattr(hdf5, "PIECE_BYTES", 1 << 60)
     path = tmp_path / "weights.h5"
     shape = (1 << 30, 1 << 20)
     with h5py.File(path, "w") as file:

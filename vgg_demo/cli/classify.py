@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vgg_demo.catalogue import find_spec
 from vgg_demo.classify import classify_photo
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
 from vgg_demo.cli.saving import annotated_saver
@@ -15,7 +16,7 @@ from vgg_demo.cli.terminal import ask_for_paths, load_photo, make_ready, show, t
 from vgg_demo.document import to_document
 from vgg_demo.errors import ModelError, VggDemoError
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL
 from vgg_demo.results import Classification, Failure
 from vgg_demo.store import ModelStore
 from vgg_demo.verdict import give_verdict, one_line, scope
@@ -54,7 +55,7 @@ def classify_command(
 
     With no PATHS, asks for one path after the other until EXIT or the end of input.
     """
-    spec, settings = get_spec(model), read_settings(weights_dir)
+    spec, settings = find_spec(model), read_settings(weights_dir)
     save = annotated_saver(annotate_into) if annotate_into is not None else None
     store = ModelStore(settings)
     results: list[Classification] = []
@@ -68,7 +69,7 @@ def classify_command(
                 raise lost  # nobody waits for the same dead server once more for each photo
             make_ready(spec, store, settings)
             result = classify_photo(photo, spec, store, policy=Resize(resize))
-            if not results and spec.is_embedded:
+            if not results and scope(spec):
                 tell(scope(spec))
             results.append(result)
             if not as_json:

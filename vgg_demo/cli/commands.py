@@ -9,6 +9,7 @@ from vgg_demo.cli.classify import classify_command
 from vgg_demo.cli.compare import compare_command
 from vgg_demo.cli.evaluate import evaluate_command
 from vgg_demo.cli.models import models_command
+from vgg_demo.cli.teach import teach_group
 from vgg_demo.cli.terminal import Group, set_up
 from vgg_demo.cli.verify import verify_command
 from vgg_demo.cli.weights import weights_group
@@ -27,6 +28,7 @@ for command in (
     batch_command,
     evaluate_command,
     compare_command,
+    teach_group,
     models_command,
     weights_group,
     verify_command,

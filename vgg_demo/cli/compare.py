@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from vgg_demo.catalogue import find_spec
 from vgg_demo.cli.options import (
     megabytes,
     read_settings,
@@ -20,7 +21,7 @@ from vgg_demo.cli.terminal import load_photo, make_ready, show, tell
 from vgg_demo.compare import DEFAULT_REPEAT, Answer, Comparison, NoAnswer, compare
 from vgg_demo.labels import with_article
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.verdict import give_verdict, one_line
@@ -100,7 +101,7 @@ def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
     names = [name for name in models.split(",") if name.strip()]
     if not names:
         raise click.UsageError("--models names no model.")
-    return list(dict.fromkeys(get_spec(name) for name in names))
+    return list(dict.fromkeys(find_spec(name) for name in names))
 
 
 def _show_answer(answer: Answer) -> None:

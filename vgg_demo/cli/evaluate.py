@@ -64,7 +64,7 @@ def evaluate_command(
     settings, specs = read_settings(weights_dir), choose(models)
     find_truth = _read_labels(labels) if labels else truth_in_name
     store = open_store(specs, settings)
-    tallies = {spec.name: Tally(spec.name) for spec in specs}
+    tallies = {spec.name: Tally(spec) for spec in specs}
     without_class = Counter[str]()
     failed = known = unknown = 0
     sources = find_photos(paths, settings.limits)
@@ -104,7 +104,7 @@ def evaluate_command(
     else:
         for evaluation in evaluations:
             if evaluation.top1.count:
-                _show(evaluation, most)
+                show_evaluation(evaluation, most)
     sys.exit(1 if failed else 0)
 
 
@@ -116,7 +116,8 @@ def _read_labels(path: Path) -> FindTruth:
         raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error
 
 
-def _show(found: Evaluation, most: int) -> None:
+def show_evaluation(found: Evaluation, most: int) -> None:
+    """Prints how right a model was, with so many classes, confusions and mistakes."""
     show(f"{found.model} on {found.top1.count:,} photos of {len(found.classes):,} classes")
     show(f"  the first answer is right    {_words(found.top1)}")
     show(f"  one of the first five is     {_words(found.top5)}")

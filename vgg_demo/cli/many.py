@@ -11,10 +11,11 @@ import click
 from tqdm import tqdm
 
 from vgg_demo.batch import BatchRow, classify_all
+from vgg_demo.catalogue import find_spec
 from vgg_demo.cli.terminal import make_ready, quiet_libraries, tell
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.sources import Source
 from vgg_demo.store import ModelStore
@@ -23,8 +24,8 @@ paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATHS
 
 
 def choose(models: Sequence[str]) -> list[ModelSpec]:
-    """Returns the models of these names, each once."""
-    return list(dict.fromkeys(get_spec(name) for name in models))
+    """Returns the models of these names, or in these bundles, each once."""
+    return list(dict.fromkeys(find_spec(name) for name in models))
 
 
 def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:

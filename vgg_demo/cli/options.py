@@ -42,7 +42,8 @@ models_option = click.option(
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="NAME",
-    help="Which model answers; may be given several times. `models` lists all.",
+    help="Which model answers, by its name or the path of a bundle (`teach`); may be given several "
+    "times. `models` lists all names.",
 )
 
 

@@ -76,7 +76,7 @@ def show_reading_help() -> None:
     embedded = get_spec(EMBEDDED_MODEL)
     accuracy = embedded.accuracy
     right = f"It is right for {accuracy.top1:.1f}% of the {accuracy.test_set}. " if accuracy else ""
-    things = ", ".join(label.label for label in load_labels(embedded.labels))
+    things = ", ".join(label.label for label in embedded.classes)
     st.header("How to read an answer", anchor=False)
     st.markdown(
         "- **The headline** is as specific as the probabilities allow: where no single breed "

@@ -17,7 +17,6 @@ from vgg_demo.errors import (
     WeightsDownloadError,
     WeightsMissingError,
 )
-from vgg_demo.labels import load_labels
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import Accuracy, ModelSpec
 from vgg_demo.results import Prediction
@@ -180,7 +179,7 @@ def show_answer(
     st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
     with st.container(horizontal=True, gap="small"):
         show_doubts(verdict, result)
-    frame = charts.predictions_frame(predictions, load_labels(spec.labels))
+    frame = charts.predictions_frame(predictions, spec.classes)
     st.altair_chart(
         charts.top_chart(frame, shared.text_color(), class_colors), alt=chart_words(predictions)
     )

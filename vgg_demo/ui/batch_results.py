@@ -19,7 +19,7 @@ from vgg_demo.annotate import annotate
 from vgg_demo.batch import columns, flatten
 from vgg_demo.document import to_document
 from vgg_demo.filing import safe_name
-from vgg_demo.labels import ancestors, load_labels
+from vgg_demo.labels import ancestors
 from vgg_demo.printable import printable
 from vgg_demo.results import percent
 from vgg_demo.ui import shared
@@ -96,7 +96,7 @@ def winner(found: Found) -> str:
 
 def show_classes(run: BatchRun) -> None:
     """Shows how often each class is the answer; a click on a bar shows its photos."""
-    labels = load_labels(run.specs[0].labels)
+    labels = run.specs[0].classes
     count = Counter(winner(found) for found in run.found)
     frame = pd.DataFrame(
         [
@@ -131,7 +131,7 @@ def take_bar() -> None:
 
 def choose_kind(run: BatchRun) -> str:
     """Offers kinds of things: classes, and what they are kinds of in WordNet."""
-    labels = load_labels(run.specs[0].labels)
+    labels = run.specs[0].classes
     under = members(labels)
     count = Counter(kind for found in run.found for kind in ancestors(winner(found)))
     classes = {label.wnid for label in labels}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import ModelSpec
 from vgg_demo.ui.from_code import classify_request, show_from_code
 from vgg_demo.ui.model_choice import announce_model, choose_model
 from vgg_demo.ui.photo_input import chosen, offer_examples, offer_own
@@ -34,7 +34,7 @@ def main() -> None:
     ask(title, answering)
     result = show_result(photo, answering, policy, top)
     if result is not None and result.model != answering.name:
-        ask(title, get_spec(result.model))
+        ask(title, result.spec)
 
 
 def ask(place: DeltaGenerator, spec: ModelSpec) -> None:

@@ -86,7 +86,7 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
 
 def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
     """Returns how right a network is, and the photos that count."""
-    tally = Tally(spec.name)
+    tally = Tally(spec)
     place = [one.name for one in run.specs].index(spec.name)
     counted = [
         found

@@ -11,7 +11,6 @@ from PIL import Image
 from vgg_demo import charts
 from vgg_demo.annotate import annotate, to_png
 from vgg_demo.errors import ImageError, ModelError, VggDemoError
-from vgg_demo.labels import load_labels
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.receipt import make_receipt
@@ -108,7 +107,7 @@ def answer(
 
 
 def show_verdict(result: Classification) -> Verdict:
-    spec = get_spec(result.model)
+    spec = result.spec
     verdict = give_verdict(result)
     first, second = headline(verdict)
     with st.container(gap="xsmall"):
@@ -128,7 +127,7 @@ def show_verdict(result: Classification) -> Verdict:
 
 def show_doubts(verdict: Verdict, result: Classification) -> None:
     """Marks what keeps an answer from being taken at its word."""
-    spec = get_spec(result.model)
+    spec = result.spec
     if not result.weights.verified:
         st.badge(
             "Unverified weights",
@@ -156,7 +155,7 @@ def explain_certainty(verdict: Verdict) -> None:
 
 
 def show_predictions(result: Classification, top: int) -> None:
-    labels = load_labels(get_spec(result.model).labels)
+    labels = result.spec.classes
     predictions = result.predictions(top)
     frame = charts.predictions_frame(predictions, labels)
     st.altair_chart(
@@ -216,7 +215,7 @@ def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classi
     details = st.expander("What the network saw", icon=":material/visibility:", on_change="rerun")
     if not details.open:
         return
-    spec, policy = get_spec(result.model), Resize(result.resize)
+    spec, policy = result.spec, Resize(result.resize)
     with details:
         seen = shared.get_network_input(photo.sha256, spec, policy, opened)
         picture, facts = st.columns([2, 3], gap="medium")

@@ -1,0 +1,53 @@
+"""What makes a model of one's own: what it was taught, and on whose shoulders it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from vgg_demo.labels import TAUGHT, ClassLabel
+
+
+class Part(StrEnum):
+    """How much of a network there is."""
+
+    WHOLE = "whole"
+    """All of it, to the scores of its classes."""
+
+    BODY = "body"
+    """All but its top; the last feature map is averaged over its places."""
+
+    ALL_BUT_LAST = "all_but_last"
+    """All but the last layer. Of VGG16, what the second of its large dense layers says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a model was taught.
+
+    Attributes:
+        bundle: The folder in which it is kept.
+        backbone: Name of the model whose body looks at photos for it.
+        part: How much of the backbone that is.
+        classes: What it answers, in the order of its outputs.
+        temperature: Its scores are divided by it, so that its probabilities can be taken at
+            their word (Guo et al. 2017).
+        unknown_below: Probability of the first answer below which it is none.
+    """
+
+    bundle: Path
+    backbone: str
+    part: Part
+    classes: tuple[ClassLabel, ...]
+    temperature: float
+    unknown_below: float
+
+
+def taught_classes(names: tuple[str, ...]) -> tuple[ClassLabel, ...]:
+    """Returns classes of these names, in their order.
+
+    Names are no WordNet classes: a "mouse" may be an animal or go with a keyboard. So each has
+    an ID of its own, unlike any of WordNet's.
+    """
+    return tuple(ClassLabel(index, TAUGHT + name, name, "") for index, name in enumerate(names))

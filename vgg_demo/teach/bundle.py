@@ -1,0 +1,265 @@
+"""A taught model on disk: a folder with its network, its labels, and how it came about.
+
+A bundle may be a stranger's. Of its network only the numbers are read (`keras_file`), into a
+network that is built from what the program knows; its texts are checked one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
+from vgg_demo.filing import safe_name
+from vgg_demo.printable import printable
+from vgg_demo.registry import Accuracy, ModelSpec, WeightFile, body_of, features_of, get_spec
+from vgg_demo.taught import Part, Taught, taught_classes
+from vgg_demo.teach.dataset import LONGEST_LABEL, MOST_CLASSES
+from vgg_demo.writing import writing
+
+MODEL, LABELS, SPEC = "model.keras", "labels.json", "spec.json"
+FILES = (MODEL, LABELS, SPEC)
+SCHEMA = 1
+
+MOST_TEXT_BYTES = 1_000_000
+MOST_MODEL_BYTES = 2 * 10**9
+SPARE_MODEL_BYTES = 20_000_000
+"""By which a network's file may be larger than its numbers: its description, and what HDF5 adds."""
+
+TEMPERATURES = (0.01, 100.0)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A taught model and how it came about.
+
+    Attributes:
+        spec: The model, like any other.
+        record: What `spec.json` says: recipe, data, figures, versions. A stranger may have
+            written anything there.
+    """
+
+    spec: ModelSpec
+    record: Mapping[str, Any]
+
+
+def taught_spec(
+    name: str, taught: Taught, *, model_sha256: str, model_bytes: int, accuracy: float | None = None
+) -> ModelSpec:
+    """Returns the spec of a taught model.
+
+    Args:
+        name: Its name.
+        taught: What it was taught.
+        model_sha256: Of its network's file, 64 hex digits.
+        model_bytes: Size of that.
+        accuracy: Share of its own validation photos that it had right, in [0, 1].
+    """
+    backbone = get_spec(taught.backbone)
+    body, features = body_of(backbone, taught.part), features_of(backbone, taught.part)
+    return ModelSpec(
+        # Two bundles may have one name, or that of a model of Keras.
+        name=f"{name}@{model_sha256[:8]}",
+        keras_name=name,
+        module=body.module,
+        labels="taught",
+        input_size=body.input_size,
+        preprocessing=body.preprocessing,
+        crop_fraction=body.crop_fraction,
+        parameters=body.parameters + (features + 1) * len(taught.classes),
+        cam_layer=body.cam_layer,
+        weights=WeightFile(MODEL, "", model_sha256, model_bytes),
+        accuracy=None
+        if accuracy is None
+        else Accuracy(
+            top1=round(100 * accuracy, 1),
+            top5=None,
+            test_set="its own validation photos",
+            source=SPEC,
+        ),
+        taught=taught,
+    )
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Opens a bundle and checks what can be checked without its network.
+
+    Raises:
+        BundleError: If it is none, is damaged, or says what cannot be.
+    """
+    record = _read_json(folder / SPEC, dict)
+    labels = _read_json(folder / LABELS, list)
+    try:
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {record['schema']!r}, not {SCHEMA}")
+        names = _check_labels(labels)
+        taught = Taught(
+            bundle=folder,
+            backbone=get_spec(_text(record["backbone"])).name,
+            part=Part(_text(record["part"])),
+            classes=taught_classes(names),
+            temperature=_number(record["temperature"], *TEMPERATURES),
+            unknown_below=_number(record["unknown_below"], 0.0, 1.0),
+        )
+        spec = taught_spec(
+            bundle_name(folder),
+            taught,
+            model_sha256=_hash(record["model_sha256"]),
+            model_bytes=(folder / MODEL).stat().st_size,
+            accuracy=_number(record["metrics"]["accuracy"], 0.0, 1.0),
+        )
+    except (KeyError, TypeError, ValueError, OSError, NoSuchPartError, UnknownModelError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise _unusable(folder, reason) from error
+    if spec.weights.size_bytes > 4 * spec.parameters + SPARE_MODEL_BYTES:
+        raise _unusable(folder, f"{MODEL} is larger than such a network can be")
+    return Bundle(spec, record)
+
+
+def write_bundle(
+    folder: Path, labels: Sequence[str], record: Mapping[str, Any], model: Path
+) -> None:
+    """Writes a bundle: all of it, or nothing.
+
+    Args:
+        folder: Where; it must not be there yet.
+        labels: Names of the classes, in the order of the outputs.
+        record: What there is to say of it; see `open_bundle` for what must be among it.
+        model: The network's file, which is moved there.
+
+    Raises:
+        BundleError: If there is something at that place.
+        FileUnwritableError: If it cannot be written.
+    """
+    if folder.exists():
+        raise BundleError(f"{str(folder)!r} is there already. Choose another name.")
+    part = folder.with_name(f".{folder.name}.part")
+    with writing(folder, "Choose another place."):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            shutil.move(model, part / MODEL)
+            named = [{"label": label} for label in labels]
+            (part / LABELS).write_text(json.dumps(named, indent=2, ensure_ascii=False), "utf-8")
+            (part / SPEC).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Writes a bundle into a ZIP archive, which `unpack` takes."""
+    with zipfile.ZipFile(archive, "x") as file:
+        for name in FILES:
+            file.write(folder / name, f"{folder.name}/{name}")
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpacks a bundle, maybe a stranger's.
+
+    Only the three files of a bundle are taken, each by its name and to its place here, whatever
+    folders the archive says.
+
+    Args:
+        archive: The ZIP archive.
+        folder: Where the bundle is made; it must not be there yet.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        BundleError: If it holds no bundle.
+    """
+    limits = {MODEL: MOST_MODEL_BYTES, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
+    folder.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            for name, most in limits.items():
+                found = [one for one in file.infolist() if one.filename.split("/")[-1] == name]
+                if len(found) != 1:
+                    raise ValueError(f"it holds {len(found)} files called {name} instead of one")
+                if found[0].file_size > most:
+                    raise ValueError(f"{name} in it has {found[0].file_size:,} bytes")
+                with file.open(found[0]) as source, (folder / name).open("xb") as target:
+                    shutil.copyfileobj(source, target)
+    except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _unusable(archive, str(error)) from error
+    return folder
+
+
+def bundle_name(folder: Path) -> str:
+    """Returns what a bundle's model is called: the folder's name, without its ending.
+
+    >>> bundle_name(Path("models/My clothes.bundle"))
+    'My clothes'
+    """
+    return safe_name(printable(folder.name.removesuffix(".bundle")))[:LONGEST_LABEL]
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a path is a bundle, by what is in it."""
+    try:
+        return (path / SPEC).is_file() and (path / MODEL).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_TEXT_BYTES + 1)
+        if len(data) > MOST_TEXT_BYTES:
+            raise ValueError(f"{path.name} has more than {MOST_TEXT_BYTES:,} bytes")
+        found = json.loads(data)
+    except OSError as error:
+        raise _unusable(path.parent, f"{path.name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _unusable(path.parent, f"{path.name}: {error}") from error
+    if not isinstance(found, kind):
+        raise _unusable(path.parent, f"{path.name} is no {kind.__name__}")
+    return found
+
+
+def _check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
+    names = tuple(_text(label["label"]) for label in labels)
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
+        raise ValueError(f"it has {len(set(names))} different labels of {len(names)}")
+    for name in names:
+        if not name.strip() or len(name) > LONGEST_LABEL or not name.isprintable():
+            raise ValueError(f"{name[:60]!r} is no label")
+    return names
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:60]!r} is no text")
+    return value
+
+
+def _number(value: object, low: float, high: float) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
+        raise ValueError(f"{str(value)[:60]!r} is no number from {low:g} to {high:g}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _hash(value: object) -> str:
+    if not SHA256.fullmatch(_text(value)):
+        raise ValueError(f"{str(value)[:70]!r} is no SHA-256")
+    return str(value)
+
+
+def _unusable(path: Path, reason: str) -> BundleError:
+    return BundleError(
+        f"{str(path)!r} cannot be used as a bundle: {printable(reason)[:200]}. "
+        "Get it anew, or train it again."
+    )

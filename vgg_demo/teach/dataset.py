@@ -1,0 +1,183 @@
+"""Photos with labels: by the folders they lie in, or by a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from vgg_demo.errors import DatasetError, TableError
+from vgg_demo.sources import Source
+
+LONGEST_LABEL = 80
+"""Characters of a label; it must fit on a chart and into a folder's name."""
+
+MOST_CLASSES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A photo and what is on it.
+
+    Attributes:
+        source: The photo.
+        label: What is on it.
+        group: Photos of one group stay together when the others are split: the frames of a
+            film, the photos of one person. Empty if it is in none.
+    """
+
+    source: Source
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a table are called.
+
+    Attributes:
+        image: Of the photos' names.
+        label: Of what is on them.
+        group: Of the groups that stay together; empty for none.
+    """
+
+    image: str = "image"
+    label: str = "label"
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Photos to learn from.
+
+    Attributes:
+        photos: Those with a label, in the order in which they were found.
+        unlabelled: Names of photos that have none.
+        missing: Names in the table that no photo has.
+        dropped: Labels that too few photos have, and how many.
+    """
+
+    photos: tuple[Labelled, ...]
+    unlabelled: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    dropped: Mapping[str, int] | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many photos each label has, the labels in the order of the alphabet."""
+        counts = Counter(photo.label for photo in self.photos)
+        return dict(sorted(counts.items()))
+
+
+def label_by_folders(sources: Iterable[Source]) -> Dataset:
+    """Labels each photo with the name of the folder that it lies in.
+
+    Args:
+        sources: As `find_photos` gives them. What lies above the folder of the label does not
+            matter, so that ``train/cat`` and ``test/cat`` hold the same cats.
+    """
+    photos = [Labelled(source, _clean(_parts(source.name)[-2:-1])) for source in sources]
+    return Dataset(
+        tuple(photo for photo in photos if photo.label),
+        unlabelled=tuple(photo.source.name for photo in photos if not photo.label),
+    )
+
+
+def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Columns()) -> Dataset:
+    """Labels photos by a table.
+
+    Args:
+        sources: As `find_photos` gives them.
+        text: CSV, with a header. An image is named by its path as it ends, with its suffix or
+            without: ``1``, ``1.jpg`` or ``cats/1.jpg``.
+        columns: What its columns are called.
+
+    Raises:
+        TableError: If it is no table, lacks a column, or says two things of a photo.
+    """
+    rows = _read_table(text, columns)
+    photos, unlabelled, used = [], [], set()
+    for source in sources:
+        end = next((end for end in _ends(source.name) if end in rows), None)
+        if end is None:
+            unlabelled.append(source.name)
+        else:
+            label, group = rows[end]
+            photos.append(Labelled(source, label, group))
+            used.add(end)
+    return Dataset(tuple(photos), tuple(unlabelled), tuple(end for end in rows if end not in used))
+
+
+def drop_rare(dataset: Dataset, fewest: int) -> Dataset:
+    """Drops labels that fewer photos have."""
+    rare = {label: count for label, count in dataset.counts.items() if count < fewest}
+    kept = tuple(photo for photo in dataset.photos if photo.label not in rare)
+    return Dataset(kept, dataset.unlabelled, dataset.missing, rare)
+
+
+def check_classes(labels: Sequence[str]) -> None:
+    """Makes sure that there is something to tell apart.
+
+    Args:
+        labels: The different labels.
+
+    Raises:
+        DatasetError: If there are too few labels or too many.
+    """
+    if len(labels) < 2:
+        found = f"only {labels[0]!r}" if labels else "no label"
+        raise DatasetError(
+            f"There is {found} to learn; at least two kinds of things are needed. Put the photos "
+            "of each kind into a folder named after it, or give a table."
+        )
+    if len(labels) > MOST_CLASSES:
+        raise DatasetError(
+            f"There are {len(labels)} labels; the limit is {MOST_CLASSES}. Is the column of labels "
+            "the right one? Labels that few photos have can be dropped."
+        )
+
+
+def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise TableError(f"The table of labels cannot be read: {error}.") from error
+    wanted = [name for name in (columns.image, columns.label, columns.group) if name]
+    there = reader.fieldnames or ["(none)"]
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise TableError(
+            f"The table of labels has the columns {', '.join(there)[:200]}, and no "
+            f"{' and no '.join(map(repr, missing))}. Name the right ones."
+        )
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        image = "/".join(_parts(row[columns.image] or ""))
+        label = _clean([row[columns.label] or ""])
+        group = (row[columns.group] or "").strip() if columns.group else ""
+        if image and label and found.setdefault(image, (label, group)) != (label, group):
+            raise TableError(f"The table of labels says two things of {image[:200]!r}.")
+    return found
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _ends(name: str) -> Iterable[str]:
+    """Yields a path's ends, the longest first, each with its suffix and without."""
+    parts = _parts(name)
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        yield end
+        yield str(PurePosixPath(end).with_suffix(""))
+
+
+def _clean(names: Sequence[str]) -> str:
+    """Makes a label of a name: one line, of printable characters, not too long."""
+    text = "".join(sign if sign.isprintable() else " " for sign in "".join(names))
+    return " ".join(text.replace("_", " ").split())[:LONGEST_LABEL]

@@ -1,0 +1,82 @@
+"""What a network's body made of photos, kept on disk: it is the slow part of learning."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_BYTES = 2 * 10**9
+"""Of all features; beyond it, those that were not used for longest go."""
+
+VERSION = 1
+"""Goes up when the same photo comes to give other features."""
+
+
+class FeatureCache:
+    """Features by the content of photos. May be used by several processes, by one thread each.
+
+    Only numbers are kept, under hashes; no photo and no name.
+
+    Args:
+        path: Of the file, an SQLite database; None to keep nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(path or ":memory:", timeout=30)
+        with self._database:
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, numbers BLOB, "
+                "used INTEGER) WITHOUT ROWID"
+            )
+
+    def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
+        """Returns the features under each key, float32 (C,), or None."""
+        found = [
+            self._database.execute("SELECT numbers FROM features WHERE key = ?", (key,)).fetchone()
+            for key in keys
+        ]
+        with self._database:
+            self._database.executemany(
+                "UPDATE features SET used = strftime('%s') WHERE key = ?",
+                [(key,) for key, row in zip(keys, found, strict=True) if row],
+            )
+        return [np.frombuffer(row[0], dtype=np.float32) if row else None for row in found]
+
+    def put(self, features: Mapping[bytes, NDArray[np.float32]]) -> None:
+        """Keeps features, float32 (C,) each."""
+        rows = [(key, numbers.tobytes()) for key, numbers in features.items()]
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO features VALUES (?, ?, strftime('%s'))", rows
+            )
+
+    def shrink(self, most_bytes: int = MOST_BYTES) -> None:
+        """Lets go of what was not used for longest, until the rest fits."""
+        rows: Iterable[tuple[bytes, int]] = self._database.execute(
+            "SELECT key, length(numbers) FROM features ORDER BY used DESC"
+        )
+        left, gone = most_bytes, []
+        for key, size_bytes in rows:
+            left -= size_bytes
+            if left < 0:
+                gone.append((key,))
+        with self._database:
+            self._database.executemany("DELETE FROM features WHERE key = ?", gone)
+        if gone:
+            self._database.execute("VACUUM")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def feature_key(photo_sha256: str, weights_sha256: str, body: str, policy: str, view: int) -> bytes:
+    """Returns the key of what a body makes of a view of a photo."""
+    parts = (str(VERSION), photo_sha256, weights_sha256, body, policy, str(view))
+    return hashlib.sha256("\0".join(parts).encode()).digest()

@@ -1,0 +1,356 @@
+"""Teaching from beginning to end: photos in, a bundle out."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.errors import DatasetError
+from vgg_demo.evaluation import Share
+from vgg_demo.preprocess import Resize
+from vgg_demo.registry import ModelSpec, body_of
+from vgg_demo.results import Failure
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.taught import Part, Taught, taught_classes
+from vgg_demo.teach.bundle import MODEL, Bundle, bundle_name, open_bundle, taught_spec, write_bundle
+from vgg_demo.teach.checks import Looked, Report, check, look_at
+from vgg_demo.teach.dataset import Dataset, check_classes
+from vgg_demo.teach.feature_cache import FeatureCache
+from vgg_demo.teach.features import Extraction, Views, extract
+from vgg_demo.teach.judgement import Judgement, Lesson, judge
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.split import Split, split
+from vgg_demo.version import __version__
+from vgg_demo.weights import find_weights
+
+if TYPE_CHECKING:
+    from vgg_demo.teach.schedule import RangeTest
+    from vgg_demo.teach.training import Epoch, Examples, Head
+
+LESSON_SHARES = (0.1, 0.25, 0.5, 1.0)
+"""Parts of the photos that are learned from for the learning curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """How far the looking at photos has come.
+
+    Attributes:
+        done: Photos.
+        total: All.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """What was found in the photos.
+
+    Attributes:
+        looked: Those that can be learned from.
+        failures: Those that cannot be opened.
+        report: What may be wrong with the others.
+    """
+
+    looked: tuple[Looked, ...]
+    failures: tuple[Failure, ...]
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Photos made ready to learn from.
+
+    Attributes:
+        checked: What was found in them.
+        classes: Names, in the order of the outputs.
+        labels: int (photos,): the class of each.
+        split: Which are learned from.
+        features: float32 (photos, views, features); of the validation photos only the first view
+            is looked at.
+    """
+
+    checked: Checked
+    classes: tuple[str, ...]
+    labels: NDArray[np.integer]
+    split: Split
+    features: Views
+
+    def examples(self, places: Sequence[int]) -> Examples:
+        """Returns some of the photos."""
+        from vgg_demo.teach.training import Examples
+
+        chosen = list(places)
+        return Examples(self.features[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """What came of it.
+
+    Attributes:
+        bundle: The model.
+        judgement: How good it is.
+        material: What it learned from.
+        logits: float32 (N, classes): its scores for the validation photos.
+    """
+
+    bundle: Bundle
+    judgement: Judgement
+    material: Material
+    logits: NDArray[np.float32]
+
+
+class Teacher:
+    """Teaches models on the shoulders of one backbone.
+
+    Args:
+        backbone: Whose body looks at the photos.
+        part: How much of it that is.
+        recipe: How models are taught.
+        settings: Where weights are.
+        store: Where the body is, or will be loaded into.
+        cache: Where features are kept.
+        policy: How photos are made square.
+    """
+
+    def __init__(
+        self,
+        backbone: ModelSpec,
+        recipe: Recipe,
+        settings: Settings,
+        store: ModelStore,
+        cache: FeatureCache,
+        *,
+        part: Part = Part.BODY,
+        policy: Resize = Resize.CROP,
+    ) -> None:
+        self.backbone = backbone
+        self.part = part
+        self.recipe = recipe
+        self._settings = settings
+        self._store = store
+        self._cache = cache
+        self._policy = policy
+        self.body = choose_body(backbone, part, settings)
+
+    def check(self, dataset: Dataset) -> Generator[Checking, None, Checked]:
+        """Opens all photos.
+
+        Yields:
+            Progress.
+
+        Raises:
+            DatasetError: If nothing can be learned from them.
+        """
+        looked: list[Looked] = []
+        failures: list[Failure] = []
+        total = len(dataset.photos)
+        for done, found in enumerate(look_at(dataset.photos, self._settings.limits), start=1):
+            if isinstance(found, Failure):
+                failures.append(found)
+            else:
+                looked.append(found)
+            yield Checking(done, total)
+        check_classes(sorted({one.photo.label for one in looked}))
+        report = check(looked, self.body.input_size)
+        alone = [label for label, count in report.counts.items() if count < 2]
+        if alone:
+            raise DatasetError(
+                f"Of {', '.join(map(repr, alone[:5]))} there is one photo; at least two are "
+                "needed, one to learn from and one to judge by. Add photos, or drop rare labels."
+            )
+        return Checked(tuple(looked), tuple(failures), report)
+
+    def prepare(self, checked: Checked) -> Generator[Extraction, None, Material]:
+        """Splits photos and computes their features.
+
+        Yields:
+            Progress.
+
+        Raises:
+            ModelError: If the body cannot be had.
+        """
+        names = tuple(checked.report.counts)
+        labels = np.array([names.index(one.photo.label) for one in checked.looked])
+        features = yield from extract(
+            checked.looked,
+            self.body,
+            self._store,
+            self._cache,
+            views=self.recipe.views,
+            policy=self._policy,
+            limits=self._settings.limits,
+        )
+        parts = split(
+            [one.photo.label for one in checked.looked],
+            _groups(checked),
+            self.recipe.validation_share,
+            self.recipe.seed,
+        )
+        return Material(checked, names, labels, parts, features)
+
+    def find_rate(self, material: Material) -> RangeTest:
+        """Tries learning rates on what is learned from."""
+        from vgg_demo.teach.training import find_rate
+
+        training = material.examples(material.split.training)
+        return find_rate(training, len(material.classes), self.recipe)
+
+    def train(self, material: Material) -> Generator[Epoch, None, Head]:
+        """Trains a head. Returns the best."""
+        from vgg_demo.teach.training import train_head
+
+        return train_head(
+            material.examples(material.split.training),
+            material.examples(material.split.validation),
+            len(material.classes),
+            self.recipe,
+        )
+
+    def try_fewer(self, material: Material) -> tuple[Lesson, ...]:
+        """Trains on parts of the photos, to see whether more would help."""
+        from vgg_demo.teach.training import train_head
+
+        validation = material.examples(material.split.validation)
+        order = np.random.default_rng(self.recipe.seed).permutation(material.split.training)
+        found = []
+        for share in LESSON_SHARES:
+            chosen = order[: max(len(material.classes), round(share * len(order)))]
+            training = material.examples(chosen.tolist())
+            head = run_through(train_head(training, validation, len(material.classes), self.recipe))
+            answers = head.logits(validation.features[:, 0]).argmax(axis=1)
+            right = Share(int((answers == validation.labels).sum()), len(answers))
+            found.append(Lesson(len(chosen), right))
+        return tuple(found)
+
+    def finish(
+        self, material: Material, head: Head, folder: Path, lessons: Sequence[Lesson] = ()
+    ) -> Learned:
+        """Judges a head and writes the bundle.
+
+        Raises:
+            BundleError: If there is something at that place.
+            FileUnwritableError: If it cannot be written.
+        """
+        validation = material.examples(material.split.validation)
+        logits = head.logits(validation.features[:, 0])
+        files = [
+            material.checked.looked[place].photo.source.name for place in material.split.validation
+        ]
+        from vgg_demo.teach.network import save_network
+
+        with tempfile.TemporaryDirectory(prefix="vgg-demo-") as temporary:
+            path = Path(temporary) / MODEL
+            with self._store.use(self.body) as body:
+                save_network(body, head, path)
+                weights = asdict(body.weights)
+            classes = taught_classes(material.classes)
+            spec = taught_spec(
+                bundle_name(folder),
+                Taught(folder, self.backbone.name, self.part, classes, 1.0, 0.0),
+                model_sha256=_sha256(path),
+                model_bytes=path.stat().st_size,
+            )
+            judgement = judge(spec, logits, validation.labels, files, lessons)
+            record = self._record(material, judgement, spec, weights)
+            write_bundle(folder, material.classes, record, path)
+        return Learned(open_bundle(folder), judgement, material, logits)
+
+    def _record(
+        self, material: Material, judgement: Judgement, spec: ModelSpec, weights: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "backbone": self.backbone.name,
+            "part": self.part.value,
+            "resize": self._policy.value,
+            "model_sha256": spec.weights.hash,
+            "temperature": judgement.temperature,
+            "unknown_below": judgement.unknown_below,
+            "backbone_weights": weights,
+            "recipe": asdict(self.recipe),
+            "data": {
+                "photos": len(material.labels),
+                "training": len(material.split.training),
+                "validation": len(material.split.validation),
+                "counts": material.checked.report.counts,
+                "fingerprint": _fingerprint(material.checked.looked),
+            },
+            "metrics": judgement.to_dict(),
+            "versions": {
+                "vgg_demo": __version__,
+                "keras": version("keras"),
+                "python": platform.python_version(),
+            },
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+
+def choose_body(backbone: ModelSpec, part: Part, settings: Settings) -> ModelSpec:
+    """Returns what looks at photos, with a weight file that is here, if one is.
+
+    The body's numbers stand in the whole model's file too, at its beginning.
+    """
+    body = body_of(backbone, part)
+    if find_weights(body, settings) is None and find_weights(backbone, settings) is not None:
+        return replace(body, weights=backbone.weights)
+    return body
+
+
+def _groups(checked: Checked) -> list[str]:
+    """Returns which photos stay together: those of a group, and those that look the same."""
+    groups = [
+        f"group {one.photo.group}" if one.photo.group else f"photo {place}"
+        for place, one in enumerate(checked.looked)
+    ]
+    for twins in checked.report.twins:
+        for place in twins:
+            groups[place] = groups[twins[0]]
+    return groups
+
+
+def _fingerprint(looked: Sequence[Looked]) -> str:
+    """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
+    lines = sorted(f"{one.sha256} {one.photo.label}" for one in looked)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+T = TypeVar("T")
+
+
+def run_through(
+    generator: Generator[Any, None, T], on_progress: Callable[[Any], None] | None = None
+) -> T:
+    """Runs a generator to its end and returns what it returns.
+
+    Args:
+        generator: One of those above.
+        on_progress: Called with what it yields.
+    """
+    while True:
+        try:
+            progress = next(generator)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)
