@@ -42,7 +42,8 @@ def learned(pieces: Path, store: ModelStore, tmp_path_factory: pytest.TempPathFa
     checked = run_through(teacher.check(label_by_folders(find_photos([str(pieces)]))))
     material = run_through(teacher.prepare(checked))
     head = run_through(teacher.train(material))
-    return teacher.finish(material, head, folder, teacher.try_fewer(material))
+    network = teacher.with_head(material, head)
+    return teacher.finish(material, network, folder, teacher.try_fewer(material))
 
 
 @pytest.fixture

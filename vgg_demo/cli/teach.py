@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +15,12 @@ from tqdm import tqdm
 
 from vgg_demo.cli.evaluate import show_evaluation
 from vgg_demo.cli.many import ask_about_all, is_terminal
-from vgg_demo.cli.options import read_settings, weights_dir_option
+from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.cli.terminal import make_ready, quiet_libraries, show, tell
-from vgg_demo.errors import FileUnreadableError
+from vgg_demo.errors import BundleError, FileUnreadableError
 from vgg_demo.evaluation import Share, Tally
-from vgg_demo.preprocess import Resize
+from vgg_demo.photo import open_photo
+from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import get_spec
 from vgg_demo.results import SCHEMA
 from vgg_demo.settings import Settings
@@ -31,9 +33,12 @@ from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.lesson import Checked, Checking, Learned, Material, Teacher, run_through
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.writing import writing
 
+TUNING_EPOCHS = 6
 DEFAULT_BACKBONE = "mobilenet_v2"
 MOST_NAMED = 5
+MOST_COMPARED = 500
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -151,6 +156,17 @@ def recipe_options(command: Command) -> Command:
 @data_options
 @recipe_options
 @click.option(
+    "--fine-tune",
+    "tuning_epochs",
+    type=click.IntRange(0, 100),
+    is_flag=False,
+    flag_value=TUNING_EPOCHS,
+    default=0,
+    metavar="[EPOCHS]",
+    help="Then have the end of the network's body learn too, for so many epochs; "
+    f"{TUNING_EPOCHS} if none are said.",
+)
+@click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -172,7 +188,11 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
     )
     head = run_through(teacher.train(material), _tell_epoch)
     lessons = teacher.try_fewer(material)
-    learned = teacher.finish(material, head, out, lessons)
+    network = teacher.with_head(material, head)
+    if teacher.recipe.tuning_epochs:
+        tell(f"Now the last blocks of {teacher.backbone.keras_name} learn too …")
+        network = run_through(teacher.fine_tune(material, head), _tell_epoch)
+    learned = teacher.finish(material, network, out, lessons)
     if as_json:
         click.echo(json.dumps(_summary(learned, out), indent=2, ensure_ascii=False))
     else:
@@ -243,6 +263,50 @@ def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
     sys.exit(1 if failed or not tally.count else 0)
 
 
+@teach_group.command(
+    "export", epilog="Example: teach export my.bundle photos/ --format tflite --out my.tflite"
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["tflite", "tflite-int8", "saved-model"]),
+    default="tflite",
+    show_default=True,
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PATH")
+@weights_dir_option
+def export_command(
+    bundle: Path, photos: tuple[str, ...], kind: Any, out: Path, weights_dir: str | None
+) -> None:
+    """Writes the model in BUNDLE for other programs, and compares it on PHOTOS.
+
+    For a phone's TensorFlow Lite, with numbers as they are or in eight bits each (by the first
+    hundred photos they are fitted), or as TensorFlow's SavedModel.
+    """
+    settings, opened = read_settings(weights_dir), open_bundle(bundle)
+    if out.exists():
+        raise BundleError(f"{str(out)!r} is there already. Choose another name.")
+    store = ModelStore(settings)
+    make_ready(opened.spec, store, settings)
+    policy = Resize(opened.record.get("resize", Resize.CROP.value))
+    batches = []
+    for source in islice(find_photos(photos, settings.limits), MOST_COMPARED):
+        photo = open_photo(source.read(), file=source.name, limits=settings.limits)
+        batches.append(prepare(photo.image, opened.spec, policy))
+    from vgg_demo.teach.export import export
+
+    with quiet_libraries(), writing(out, "Choose another place."), store.use(opened.spec) as model:
+        found = export(model, kind, out, batches)
+    original = opened.spec.weights.size_bytes
+    show(f"{out}: {megabytes(found.size_bytes)} (the bundle's network has {megabytes(original)})")
+    show(
+        f"on {found.photos:,} photos it gives the same first answer for {found.agreement:.1%}; no "
+        f"probability differs by more than {found.largest_difference:.2g}"
+    )
+
+
 @teach_group.command("pack", epilog="Example: python -m vgg_demo teach pack my.bundle my.zip")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("archive", type=click.Path(path_type=Path))
@@ -274,6 +338,7 @@ def _open(options: dict[str, Any]) -> tuple[Teacher, Dataset]:
         label_smoothing=options["label_smoothing"],
         mixup=options["mixup"],
         validation_share=options["validation"],
+        tuning_epochs=options.get("tuning_epochs", 0),
         seed=options["seed"],
     )
     store = ModelStore(settings)

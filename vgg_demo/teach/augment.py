@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from vgg_demo.preprocess import Resize, resize
+from vgg_demo.preprocess import Resize, resize, scale
 from vgg_demo.registry import ModelSpec
 
 SMALLEST_CROP = 0.65
@@ -46,3 +47,11 @@ def augmented(
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast):
         cut = enhancer(cut).enhance(1 + rng.uniform(-LARGEST_CHANGE, LARGEST_CHANGE))
     return ImageOps.mirror(cut) if rng.random() < 0.5 else cut
+
+
+def see(
+    image: Image.Image, spec: ModelSpec, policy: Resize, view: int, sha256: str
+) -> NDArray[np.float32]:
+    """Returns a view as it goes into the network, float32 (size, size, 3); see `augmented`."""
+    pixels = np.asarray(augmented(image, spec, policy, view, sha256), dtype=np.float32)
+    return scale(pixels, spec.preprocessing)

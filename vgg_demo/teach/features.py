@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.photo import open_photo
-from vgg_demo.preprocess import Resize, scale
+from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
 from vgg_demo.store import LoadedModel, ModelStore
-from vgg_demo.teach.augment import augmented
+from vgg_demo.teach.augment import see
 from vgg_demo.teach.checks import Looked
 from vgg_demo.teach.feature_cache import FeatureCache, feature_key
 
@@ -100,8 +100,7 @@ def extract(
             looked = photos[place]
             name = looked.photo.source.name
             image = open_photo(looked.photo.source.read(), file=name, limits=limits).image
-            seen = [augmented(image, body, policy, view, looked.sha256) for view in lacking]
-            return [scale(np.asarray(one, dtype=np.float32), body.preprocessing) for one in seen]
+            return [see(image, body, policy, view, looked.sha256) for view in lacking]
 
         lacking = {
             place: [number % views for number in numbers_of]

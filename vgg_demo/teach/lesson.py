@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.errors import DatasetError
+from vgg_demo.errors import DatasetError, WeightsMissingError
 from vgg_demo.evaluation import Share
+from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec, body_of
-from vgg_demo.results import Failure
+from vgg_demo.results import Failure, LocalWeights
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part, Taught, taught_classes
+from vgg_demo.teach.augment import see
 from vgg_demo.teach.bundle import MODEL, Bundle, bundle_name, open_bundle, taught_spec, write_bundle
 from vgg_demo.teach.checks import Looked, Report, check, look_at
 from vgg_demo.teach.dataset import Dataset, check_classes
@@ -95,6 +97,21 @@ class Material:
 
         chosen = list(places)
         return Examples(self.features[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network that was taught.
+
+    Attributes:
+        model: A `keras.Model`, from pixels to scores.
+        logits: float32 (N, classes): its scores for the validation photos.
+        body_weights: The file that its body began with.
+    """
+
+    model: Any
+    logits: NDArray[np.float32]
+    body_weights: LocalWeights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,27 +254,61 @@ class Teacher:
             found.append(Lesson(len(chosen), right))
         return tuple(found)
 
+    def fine_tune(self, material: Material, head: Head) -> Generator[Epoch, None, Network]:
+        """Has the end of the body learn too. Returns the best network.
+
+        Yields:
+            An epoch after the other.
+        """
+        from vgg_demo.engine import load_engine
+        from vgg_demo.teach.fine_tuning import Photos, fine_tune
+        from vgg_demo.teach.network import assemble
+
+        # A copy of its own: what the store holds is not to be changed.
+        with self._store.use(self.body) as body:
+            weights = body.weights
+        path = find_weights(self.body, self._settings)
+        if path is None:
+            raise WeightsMissingError(f"{weights.file} has gone while it was used. Try again.")
+        model = assemble(load_engine(self.body, path).model, head)
+
+        def look(place: int, view: int) -> NDArray[np.float32]:
+            looked = material.checked.looked[place]
+            name = looked.photo.source.name
+            data = looked.photo.source.read()
+            image = open_photo(data, file=name, limits=self._settings.limits).image
+            return see(image, self.body, self._policy, view, looked.sha256)
+
+        training, validation = (
+            Photos(places, material.labels[list(places)])
+            for places in (material.split.training, material.split.validation)
+        )
+        logits = yield from fine_tune(model, training, validation, look, self.recipe)
+        return Network(model, logits, weights)
+
+    def with_head(self, material: Material, head: Head) -> Network:
+        """Puts a head on the body."""
+        from vgg_demo.teach.network import assemble
+
+        features = material.features[list(material.split.validation), 0]
+        with self._store.use(self.body) as body:
+            model = assemble(body.engine.model, head)
+            return Network(model, head.logits(features), body.weights)
+
     def finish(
-        self, material: Material, head: Head, folder: Path, lessons: Sequence[Lesson] = ()
+        self, material: Material, network: Network, folder: Path, lessons: Sequence[Lesson] = ()
     ) -> Learned:
-        """Judges a head and writes the bundle.
+        """Judges a network and writes the bundle.
 
         Raises:
             BundleError: If there is something at that place.
             FileUnwritableError: If it cannot be written.
         """
-        validation = material.examples(material.split.validation)
-        logits = head.logits(validation.features[:, 0])
-        files = [
-            material.checked.looked[place].photo.source.name for place in material.split.validation
-        ]
-        from vgg_demo.teach.network import save_network
-
+        places = material.split.validation
+        files = [material.checked.looked[place].photo.source.name for place in places]
         with tempfile.TemporaryDirectory(prefix="vgg-demo-") as temporary:
             path = Path(temporary) / MODEL
-            with self._store.use(self.body) as body:
-                save_network(body, head, path)
-                weights = asdict(body.weights)
+            network.model.save(path)
             classes = taught_classes(material.classes)
             spec = taught_spec(
                 bundle_name(folder),
@@ -265,10 +316,11 @@ class Teacher:
                 model_sha256=_sha256(path),
                 model_bytes=path.stat().st_size,
             )
-            judgement = judge(spec, logits, validation.labels, files, lessons)
-            record = self._record(material, judgement, spec, weights)
+            truth = material.labels[list(places)]
+            judgement = judge(spec, network.logits, truth, files, lessons)
+            record = self._record(material, judgement, spec, asdict(network.body_weights))
             write_bundle(folder, material.classes, record, path)
-        return Learned(open_bundle(folder), judgement, material, logits)
+        return Learned(open_bundle(folder), judgement, material, network.logits)
 
     def _record(
         self, material: Material, judgement: Judgement, spec: ModelSpec, weights: dict[str, Any]

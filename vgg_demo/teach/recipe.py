@@ -22,6 +22,9 @@ class Recipe:
         label_smoothing: Part of each target that is spread over all classes, in [0, 1).
         mixup: Pairs of photos are mixed, with shares from a beta distribution of this
             parameter on both sides (Zhang et al. 2017, arXiv 1710.09412); 0 for no mixing.
+        tuning_epochs: Of the second stage, in which the end of the body learns too; 0 for none.
+        tuning_rate: The highest learning rate of that, for the head; blocks learn more slowly.
+        tuned_blocks: How many blocks at the end of the body learn.
         balance: Whether rare classes count as much as frequent ones.
         patience: Epochs without a lower validation loss after which it ends.
         validation_share: Part of the photos that is kept to judge by, in (0, 1).
@@ -36,6 +39,9 @@ class Recipe:
     dropout: float = 0.2
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    tuning_epochs: int = 0
+    tuning_rate: float = 3e-5
+    tuned_blocks: int = 2
     balance: bool = True
     patience: int = 10
     validation_share: float = VALIDATION_SHARE

@@ -162,7 +162,7 @@ class _Learner:
         # What is the same for all photos tells nothing, and is not to be divided by nothing.
         deviation = features.std(axis=(0, 1))
         self._deviation = np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
-        self._class_weights = _class_weights(training.labels, classes, balance=recipe.balance)
+        self._class_weights = class_weights(training.labels, classes, balance=recipe.balance)
         keras.utils.set_random_seed(recipe.seed)
         self._dense = keras.layers.Dense(classes)
         self._model = keras.Sequential(
@@ -190,9 +190,7 @@ class _Learner:
         count, views = self._training.features.shape[:2]
         order = rng.permutation(count)
         chosen = rng.integers(0, views, size=(count,))
-        smoothing = self._recipe.label_smoothing
-        targets = np.eye(self._classes, dtype=np.float32) * (1 - smoothing)
-        targets += np.float32(smoothing / self._classes)
+        targets = smoothed_targets(self._classes, self._recipe.label_smoothing)
         for first in range(0, count, self._recipe.batch_size):
             places = order[first : first + self._recipe.batch_size]
             inputs = self._training.features[places, chosen[places]] - self._mean
@@ -236,7 +234,15 @@ class _Learner:
         return Head(kernel, bias - self._mean @ kernel)
 
 
-def _class_weights(
+def smoothed_targets(classes: int, smoothing: float) -> NDArray[np.float32]:
+    """Returns what is to be answered for each class, float32 (classes, classes).
+
+    A part of each is spread over all classes (Szegedy et al. 2015, arXiv 1512.00567, section 7).
+    """
+    return np.eye(classes, dtype=np.float32) * (1 - smoothing) + np.float32(smoothing / classes)
+
+
+def class_weights(
     labels: NDArray[np.integer], classes: int, *, balance: bool
 ) -> NDArray[np.float32]:
     """Returns float32 (classes,); to balance is to have rare classes count like frequent ones."""

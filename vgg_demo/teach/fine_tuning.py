@@ -1,0 +1,233 @@
+"""The second stage: the last blocks of the body learn too, slowly.
+
+This module imports TensorFlow; import it inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vgg_demo.calibration import cross_entropy
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.schedule import Pace, one_cycle
+from vgg_demo.teach.training import Epoch, class_weights, smoothed_targets
+
+CONVOLUTIONS_PER_BLOCK = 3
+"""As in VGG16's last block; other networks are divided likewise, from their end."""
+
+RATE_DIVISOR = 2.6
+"""Each block learns so many times more slowly than the one behind it (Howard & Ruder 2018, arXiv
+1801.06146, section 3.2)."""
+
+Look = Callable[[int, int], NDArray[np.float32]]
+"""Returns a view of a photo, float32 (size, size, 3), by the photo's place and the view."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photos:
+    """What is learned from, or judged by.
+
+    Attributes:
+        places: Of the photos.
+        labels: int (photos,): the class of each.
+    """
+
+    places: Sequence[int]
+    labels: NDArray[np.integer]
+
+
+def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Layer]]:
+    """Returns the head and the last blocks of a network, from its end to its front.
+
+    A block is `CONVOLUTIONS_PER_BLOCK` layers that convolve or are dense. Batch normalisation
+    stays as it is: its figures are of millions of photos, and ours are few.
+    """
+    learning = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    found = [layer for layer in reversed(network.layers) if isinstance(layer, learning)]
+    size = CONVOLUTIONS_PER_BLOCK
+    blocks = [found[first : first + size] for first in range(1, 1 + size * count, size)]
+    return [found[:1], *(block for block in blocks if block)]
+
+
+def fine_tune(
+    network: keras.Model, training: Photos, validation: Photos, look: Look, recipe: Recipe
+) -> Generator[Epoch, None, NDArray[np.float32]]:
+    """Trains the head and the last blocks, one block more after each of the first epochs.
+
+    The front of the network is left as it is. Whoever has seen enough closes the generator;
+    the network then holds what it held after the best epoch so far.
+
+    Args:
+        network: Of `network.assemble`; it is changed.
+        training: What is learned from; of each photo another view in each epoch.
+        validation: What is judged by; of each photo the view 0.
+        look: Returns views. Called from threads.
+        recipe: How.
+
+    Yields:
+        An epoch after the other; epoch 0 is the network as it came.
+
+    Returns:
+        float32 (N, classes): the best network's scores for the validation photos.
+    """
+    tuner = _Tuner(network, training, recipe)
+    rng = np.random.default_rng(recipe.seed)
+    started = time.monotonic()
+    best = tuner.values()
+    best_logits = tuner.logits(validation, look)
+    best_loss = cross_entropy(best_logits, validation.labels)
+    yield _epoch(0, recipe, float("nan"), best_logits, validation, 0.0, True, started, 0.0)
+    try:
+        for number in range(1, recipe.tuning_epochs + 1):
+            epoch_started = time.monotonic()
+            losses = list(tuner.run_epoch(number, rng, look))
+            seconds = time.monotonic() - epoch_started
+            logits = tuner.logits(validation, look)
+            loss = cross_entropy(logits, validation.labels)
+            is_best = loss < best_loss
+            if is_best:
+                best, best_logits, best_loss = tuner.values(), logits, loss
+            rate = len(training.labels) / seconds
+            yield _epoch(
+                number, recipe, float(np.mean(losses)), logits, validation, tuner.rate, is_best,
+                started, rate,
+            )  # fmt: skip
+    finally:
+        tuner.restore(best)
+    return best_logits
+
+
+def _epoch(
+    number: int, recipe: Recipe, loss: float, logits: NDArray[np.float32], validation: Photos,
+    rate: float, is_best: bool, started: float, examples_per_second: float,
+) -> Epoch:  # fmt: skip
+    return Epoch(
+        number=number,
+        epochs=recipe.tuning_epochs,
+        loss=loss,
+        validation_loss=cross_entropy(logits, validation.labels),
+        validation_accuracy=float(np.mean(logits.argmax(axis=1) == validation.labels)),
+        rate=rate,
+        is_best=is_best,
+        seconds=time.monotonic() - started,
+        examples_per_second=examples_per_second,
+    )
+
+
+class _Tuner:
+    """A network of which the end learns."""
+
+    def __init__(self, network: keras.Model, training: Photos, recipe: Recipe) -> None:
+        self._network = network
+        self._training = training
+        self._recipe = recipe
+        self._groups = last_blocks(network, recipe.tuned_blocks)
+        self._classes: int = network.output_shape[-1]
+        self._class_weights = class_weights(training.labels, self._classes, balance=recipe.balance)
+        for layer in network.layers:
+            layer.trainable = any(layer in group for group in self._groups)
+        self._variables = [
+            [variable for layer in group for variable in layer.trainable_variables]
+            for group in self._groups
+        ]
+        self._optimizers = [keras.optimizers.Adam(recipe.tuning_rate) for _ in self._groups]
+        self._momentum = tf.Variable(0.9)
+        for optimizer, variables in zip(self._optimizers, self._variables, strict=True):
+            optimizer.beta_1 = self._momentum
+            optimizer.build(variables)
+        self._forward = tf.function(lambda batch: network(batch, training=False))
+        # One function for each number of groups: gradients reach no further back than needed.
+        self._learn = [
+            tf.function(self._learner(count + 1), reduce_retracing=True)
+            for count in range(len(self._groups))
+        ]
+        self._step = 0
+        self.rate = 0.0
+
+    def run_epoch(self, number: int, rng: np.random.Generator, look: Look) -> Iterator[float]:
+        """Learns from all photos once; yields the loss of each batch."""
+        size, count = self._recipe.batch_size, len(self._training.places)
+        steps = self._recipe.tuning_epochs * -(-count // size)
+        groups = min(number + 1, len(self._groups))
+        targets = smoothed_targets(self._classes, self._recipe.label_smoothing)
+        order = rng.permutation(count)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            # View 1 is the mirror image, and those from 2 on are cut out anew.
+            views = rng.integers(0, 2 + 4 * self._recipe.tuning_epochs, size=(count,))
+            batches = [order[first : first + size] for first in range(0, count, size)]
+
+            def open_batch(places: NDArray[np.integer]) -> list[NDArray[np.float32]]:
+                return [look(self._training.places[place], int(views[place])) for place in places]
+
+            ahead = pool.submit(open_batch, batches[0])
+            for index, batch in enumerate(batches):
+                pixels = np.stack(ahead.result())
+                if index + 1 < len(batches):
+                    ahead = pool.submit(open_batch, batches[index + 1])
+                pace = one_cycle(self._step, steps, self._recipe.tuning_rate)
+                labels = self._training.labels[batch]
+                yield self._take(groups, pixels, targets[labels], self._class_weights[labels], pace)
+                self._step += 1
+
+    def _take(
+        self,
+        groups: int,
+        pixels: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        pace: Pace,
+    ) -> float:
+        self.rate = pace.rate
+        self._momentum.assign(pace.momentum)
+        for depth, optimizer in enumerate(self._optimizers):
+            optimizer.learning_rate.assign(pace.rate / RATE_DIVISOR**depth)
+        return float(self._learn[groups - 1](*map(tf.constant, (pixels, targets, weights))))
+
+    def _learner(self, groups: int) -> Callable[..., tf.Tensor]:
+        chosen = self._variables[:groups]
+
+        def learn(pixels: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                for variables in chosen:
+                    tape.watch([variable.value for variable in variables])
+                # Not in training mode, so that batch normalisation uses what it knows.
+                logits = self._network(pixels, training=False)
+                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+                loss = tf.reduce_mean(weights * losses)
+            flat = [variable for variables in chosen for variable in variables]
+            gradients = iter(tape.gradient(loss, [variable.value for variable in flat]))
+            for optimizer, variables in zip(self._optimizers, chosen, strict=False):
+                optimizer.apply([next(gradients) for _ in variables], variables)
+            return loss
+
+        return learn
+
+    def logits(self, photos: Photos, look: Look) -> NDArray[np.float32]:
+        """Returns float32 (N, classes) of the photos' views 0."""
+        size = self._recipe.batch_size
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = []
+            for first in range(0, len(photos.places), size):
+                places = photos.places[first : first + size]
+                pixels = list(pool.map(look, places, [0] * len(places)))
+                found.append(self._forward(tf.constant(np.stack(pixels))).numpy())
+        return np.concatenate(found)
+
+    def values(self) -> list[NDArray[np.float32]]:
+        """Returns copies of what is learned."""
+        return [variable.numpy() for group in self._variables for variable in group]
+
+    def restore(self, values: Sequence[NDArray[np.float32]]) -> None:
+        """Puts back what `values` returned."""
+        variables = [variable for group in self._variables for variable in group]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
