@@ -237,8 +237,10 @@ class ModelStore:
         """Lets go of models until a new one fits."""
         if spec.is_embedded:
             return
-        memory.give_back()
+        memory.give_back_freed()
         gone = self._evict_for(spec)
+        if not gone:  # looking for garbage takes as long as building a small model
+            return
         memory.give_back()
         # A last user has let go, but its thread may not have come to dropping the reference,
         # and nothing tells when it has: so it is looked again, for a second at most.

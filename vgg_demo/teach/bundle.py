@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
-from vgg_demo.filing import safe_name
+from vgg_demo.filing import FORBIDDEN
 from vgg_demo.printable import printable
 from vgg_demo.registry import Accuracy, ModelSpec, WeightFile, body_of, features_of, get_spec
 from vgg_demo.taught import Part, Taught, taught_classes
@@ -199,10 +199,11 @@ def unpack(archive: Path, folder: Path) -> Path:
 def bundle_name(folder: Path) -> str:
     """Returns what a bundle's model is called: the folder's name, without its ending.
 
-    >>> bundle_name(Path("models/My clothes.bundle"))
-    'My clothes'
+    >>> bundle_name(Path("models/My clothes.bundle")), bundle_name(Path("v1.mobilenet_v2"))
+    ('My clothes', 'v1.mobilenet_v2')
     """
-    return safe_name(printable(folder.name.removesuffix(".bundle")))[:LONGEST_LABEL]
+    name = printable(folder.name.removesuffix(".bundle"))[:LONGEST_LABEL]
+    return "".join("_" if sign in FORBIDDEN else sign for sign in name) or "taught"
 
 
 def is_bundle(path: Path) -> bool:

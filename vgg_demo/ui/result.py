@@ -114,7 +114,8 @@ def show_verdict(result: Classification) -> Verdict:
         st.header(first, anchor=False)
         if second:
             st.subheader(second, anchor=False)
-        st.markdown(f"*{verdict.winner.label}*: {verdict.winner.definition}.")
+        if verdict.winner.definition:
+            st.markdown(f"*{verdict.winner.label}*: {verdict.winner.definition}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(f"{spec.keras_name}'s answer", icon=":material/neurology:", color="blue")
         show_doubts(verdict, result)

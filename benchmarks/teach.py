@@ -1,0 +1,201 @@
+"""What it costs to teach a network, and to restore it, beside stock Keras.
+
+    python -m benchmarks.teach DATA [TABLE]
+
+DATA holds photos to learn from, in folders named after what is on them or with a table of
+``image,label``. MobileNetV2's weights must be on this machine. Every figure is taken in a process
+of its own, the median of three. Prints the table of ``benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+
+from vgg_demo.registry import body_of, get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.sources import find_photos
+from vgg_demo.store import ModelStore
+from vgg_demo.teach.bundle import open_bundle
+from vgg_demo.teach.dataset import Dataset, label_by_folders, label_by_table
+from vgg_demo.teach.feature_cache import FeatureCache
+from vgg_demo.teach.lesson import Material, Teacher, run_through
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.weights import find_weights
+
+BACKBONE = "mobilenet_v2"
+ROUNDS = 3
+SEEDS = 5
+EPOCHS = 3
+"""Of which the first, in which functions are traced, does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is measured on.
+
+    Attributes:
+        data: Folder of photos.
+        table: Of their labels; None if their folders say them.
+        folder: For what is made on the way.
+    """
+
+    data: str
+    table: str | None
+    folder: Path
+
+
+def settings() -> Settings:
+    return Settings.from_environment(os.environ)
+
+
+def read_dataset(job: Job) -> Dataset:
+    sources = find_photos([job.data])
+    if job.table is None:
+        return label_by_folders(sources)
+    return label_by_table(sources, Path(job.table).read_text(encoding="utf-8"))
+
+
+def prepare(job: Job, recipe: Recipe, cache: str = "features.sqlite") -> tuple[Teacher, Material]:
+    chosen = settings()
+    store = ModelStore(chosen)
+    teacher = Teacher(get_spec(BACKBONE), recipe, chosen, store, FeatureCache(job.folder / cache))
+    checked = run_through(teacher.check(read_dataset(job)))
+    return teacher, run_through(teacher.prepare(checked))
+
+
+def features(job: Job) -> float:
+    """Seconds for a view of each photo, on an empty cache."""
+    started = time.perf_counter()
+    prepare(job, Recipe(views=1), f"{os.getpid()}.sqlite")
+    return time.perf_counter() - started
+
+
+def head_epoch(job: Job) -> float:
+    """Seconds for an epoch of the head, on features."""
+    teacher, material = prepare(job, Recipe(epochs=EPOCHS + 1, rate=1e-3))
+    seconds = [0.0]
+    run_through(teacher.train(material), lambda epoch: seconds.append(epoch.seconds))
+    return median(np.diff(seconds)[1:])
+
+
+def whole_epoch(job: Job) -> float:
+    """Seconds for an epoch of stock Keras through the frozen body; the photos are in memory."""
+    import keras
+
+    from vgg_demo.photo import open_photo
+    from vgg_demo.preprocess import Resize
+    from vgg_demo.teach.augment import see
+
+    teacher, material = prepare(job, Recipe())
+    spec = teacher.body
+    pixels = []
+    for place in material.split.training:
+        looked = material.checked.looked[place]
+        image = open_photo(looked.photo.source.read()).image
+        pixels.append(see(image, spec, Resize.CROP, 0, looked.sha256))
+    body = keras.applications.MobileNetV2(
+        include_top=False, pooling="avg", input_shape=(224, 224, 3),
+        weights=str(find_weights(spec, settings())),
+    )  # fmt: skip
+    body.trainable = False
+    model = keras.Sequential([body, keras.layers.Dropout(0.2), keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    times: list[float] = []
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, *_: object) -> None:
+            times.append(time.perf_counter())
+
+    labels = material.labels[list(material.split.training)]
+    model.fit(
+        np.stack(pixels), labels, batch_size=32, epochs=EPOCHS, verbose=0, callbacks=[Clock()]
+    )
+    return median(np.diff(times))
+
+
+def stock_build(_: Job) -> float:
+    """Seconds until stock Keras's first answer, from the backbone's HDF5."""
+    import keras
+
+    spec = body_of(get_spec(BACKBONE))
+    batch = np.zeros((1, 224, 224, 3), dtype=np.float32)
+    started = time.perf_counter()
+    body = keras.applications.MobileNetV2(
+        include_top=False, pooling="avg", input_shape=(224, 224, 3),
+        weights=str(find_weights(spec, settings())),
+    )  # fmt: skip
+    keras.Model(body.input, keras.layers.Dense(10)(body.output)).predict(batch, verbose=0)
+    return time.perf_counter() - started
+
+
+def restore(job: Job) -> float:
+    """Seconds until our first answer, from the bundle."""
+    import vgg_demo.engine  # noqa: F401  # imported before, as Keras is above
+
+    store, spec = ModelStore(settings()), open_bundle(job.folder / "taught.bundle").spec
+    batch = np.zeros((1, 224, 224, 3), dtype=np.float32)
+    started = time.perf_counter()
+    with store.use(spec) as model:
+        model.engine.logits(batch)
+    return time.perf_counter() - started
+
+
+def accuracies(job: Job) -> list[float]:
+    """Validation accuracy with the default recipe, for some splits; the first is saved."""
+    found = []
+    for seed in range(SEEDS):
+        recipe = replace(Recipe(), seed=seed)
+        teacher, material = prepare(job, recipe)
+        head = run_through(teacher.train(material))
+        network = teacher.with_head(material, head)
+        out = job.folder / ("taught.bundle" if seed == 0 else f"{seed}.bundle")
+        found.append(teacher.finish(material, network, out).judgement.evaluation.top1.value)
+    return found
+
+
+MEASURED: dict[str, Callable[[Job], float]] = {
+    "features of all photos, one view, once": features,
+    "an epoch of the head on features": head_epoch,
+    "an epoch of stock Keras through the frozen body, photos in memory": whole_epoch,
+    "until the first answer, stock Keras from the backbone's HDF5": stock_build,
+    "until the first answer, VGG Demo from the bundle": restore,
+}
+
+
+def alone(work: Callable[[Job], object], job: Job) -> object:
+    """Runs something in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, job).result()
+
+
+def main() -> None:
+    data, table = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryDirectory() as name:
+        job = Job(data, table, Path(name))
+        shares = alone(accuracies, job)
+        assert isinstance(shares, list)
+        print(f"| {BACKBONE} | seconds |\n|---|---|")
+        for words, work in MEASURED.items():
+            seconds = median(alone(work, job) for _ in range(ROUNDS))  # type: ignore[type-var]
+            print(f"| {words} | {seconds:.3f} |", flush=True)
+    listed = ", ".join(f"{share:.1%}" for share in shares)
+    print(
+        f"\nRight on validation photos, seeds 0 to {SEEDS - 1}: {listed}; mean {mean(shares):.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
