@@ -190,7 +190,12 @@ def scope(spec: ModelSpec) -> str:
     things = f"{len(names)} things only"
     if len(names) <= MOST_LISTED:
         things += f": {', '.join(names)}"
-    return f"{spec.keras_name} knows {things}. Whatever you show it, it answers with one of them."
+    otherwise = (
+        "Whatever you show it, it answers with one of them."
+        if spec.taught is None
+        else "It may not notice that something is none of them."
+    )
+    return f"{spec.keras_name} knows {things}. {otherwise}"
 
 
 def roll_up(

@@ -157,6 +157,7 @@ def text(name: str, content: str) -> Callable[[Path], None]:
         (change(backbone=["mini_vgg"]), "is no text"),
         (change(part="whole"), "has no part"),
         (change(part="../.."), "is not a valid Part"),
+        (change(resize="stretch"), "is not a valid Resize"),
         (change(temperature=0), "is no number from 0.01"),
         (change(temperature="1"), "is no number"),
         (change(temperature=float("nan")), "is no number"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vgg_demo.errors import DatasetError, TableError
+from vgg_demo.errors import DatasetError, TableError, VggDemoError
 from vgg_demo.images import decode
 from vgg_demo.sources import Source, find_photos
 from vgg_demo.teach.checks import FEW, Looked, check, find_twins, fingerprint, look_at
@@ -70,6 +70,14 @@ def test_a_table_with_other_columns() -> None:
 def test_tables_that_are_none(text: str, words: str) -> None:
     with pytest.raises(TableError, match=words):
         label_by_table(named("1.jpg"), text)
+
+
+def test_where_no_photos_are(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    for name, words in (("cats", "no photos in"), ("a.zip", "damaged"), ("no.txt", "No such file")):
+        with pytest.raises(VggDemoError, match=words):
+            label_by_folders(find_photos([str(tmp_path / name)]))
 
 
 def test_rare_labels_are_dropped() -> None:

@@ -244,9 +244,8 @@ def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
     store, tally, failed, unknown = ModelStore(settings), Tally(opened.spec), 0, 0
     make_ready(opened.spec, store, settings)
     sources = [photo.source for photo in dataset.photos]
-    policy = str(opened.record.get("resize", Resize.CROP.value))
     for row in ask_about_all(
-        sources, [opened.spec], store, settings, Resize(policy), total=len(sources)
+        sources, [opened.spec], store, settings, opened.record["resize"], total=len(sources)
     ):
         failed += row.failure is not None
         for result in row.results:
@@ -290,7 +289,7 @@ def export_command(
         raise BundleError(f"{str(out)!r} is there already. Choose another name.")
     store = ModelStore(settings)
     make_ready(opened.spec, store, settings)
-    policy = Resize(opened.record.get("resize", Resize.CROP.value))
+    policy = Resize(opened.record["resize"])
     batches = []
     for source in islice(find_photos(photos, settings.limits), MOST_COMPARED):
         photo = open_photo(source.read(), file=source.name, limits=settings.limits)

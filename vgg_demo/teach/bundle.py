@@ -18,6 +18,7 @@ from typing import Any
 
 from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
 from vgg_demo.filing import FORBIDDEN
+from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.registry import Accuracy, ModelSpec, WeightFile, body_of, features_of, get_spec
 from vgg_demo.taught import Part, Taught, taught_classes
@@ -101,6 +102,7 @@ def open_bundle(folder: Path) -> Bundle:
         if record["schema"] != SCHEMA:
             raise ValueError(f"its schema is {record['schema']!r}, not {SCHEMA}")
         names = _check_labels(labels)
+        Resize(_text(record["resize"]))
         taught = Taught(
             bundle=folder,
             backbone=get_spec(_text(record["backbone"])).name,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from vgg_demo.archives import is_photo
 from vgg_demo.errors import DatasetError, TableError
 from vgg_demo.sources import Source
 
@@ -78,8 +79,11 @@ def label_by_folders(sources: Iterable[Source]) -> Dataset:
     Args:
         sources: As `find_photos` gives them. What lies above the folder of the label does not
             matter, so that ``train/cat`` and ``test/cat`` hold the same cats.
+
+    Raises:
+        VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
-    photos = [Labelled(source, _clean(_parts(source.name)[-2:-1])) for source in sources]
+    photos = [Labelled(source, _clean(_parts(source.name)[-2:-1])) for source in _checked(sources)]
     return Dataset(
         tuple(photo for photo in photos if photo.label),
         unlabelled=tuple(photo.source.name for photo in photos if not photo.label),
@@ -97,10 +101,11 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
 
     Raises:
         TableError: If it is no table, lacks a column, or says two things of a photo.
+        VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
     rows = _read_table(text, columns)
     photos, unlabelled, used = [], [], set()
-    for source in sources:
+    for source in _checked(sources):
         end = next((end for end in _ends(source.name) if end in rows), None)
         if end is None:
             unlabelled.append(source.name)
@@ -138,6 +143,14 @@ def check_classes(labels: Sequence[str]) -> None:
             f"There are {len(labels)} labels; the limit is {MOST_CLASSES}. Is the column of labels "
             "the right one? Labels that few photos have can be dropped."
         )
+
+
+def _checked(sources: Iterable[Source]) -> Iterator[Source]:
+    """Passes photos on; what stands for a folder or an archive that holds none is an error."""
+    for source in sources:
+        if not is_photo(source.name):
+            source.read()
+        yield source
 
 
 def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
