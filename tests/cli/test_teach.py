@@ -121,6 +121,13 @@ def test_a_bundle_is_given_away(bundle: Path, tmp_path: Path) -> None:
     assert "Cat, " in answer.stdout
 
 
+def test_a_place_that_cannot_be_written_is_noticed_first(pieces: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("teach", "train", pieces, "--out", tmp_path / "file" / "my.bundle", *MINI_VGG)
+    assert "Cannot write" in result.stderr
+    assert "Learning" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -100,10 +100,19 @@ def test_the_same_seed_gives_the_same(
 
 
 def test_cancelling_keeps_the_best(teacher: Teacher, material: Material, head: Head) -> None:
-    running = teacher.fine_tune(material, head)
-    next(running)
-    next(running)
-    running.close()
+    epochs: list[Epoch] = []
+
+    def stop_after_one(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        if epoch.number == 1:
+            raise KeyboardInterrupt
+
+    network = run_through(teacher.fine_tune(material, head), stop_after_one)
+    best = min(epochs, key=lambda epoch: epoch.validation_loss)
+    places = list(material.split.validation)
+    features = network.logits.argmax(axis=1) == material.labels[places]
+    assert np.mean(features) == best.validation_accuracy
+    assert len(epochs) == 2
 
 
 def test_a_tuned_network_is_a_bundle(

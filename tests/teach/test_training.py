@@ -169,10 +169,37 @@ def test_it_stops_when_it_gets_no_better() -> None:
     assert [epoch.is_best for epoch in epochs[-5:]] == [True, False, False, False, False]
 
 
-def test_cancelling_is_closing() -> None:
-    running = train_head(clouds(), clouds(1), 3, RECIPE)
-    assert next(running).number == 1
-    running.close()
+def test_who_interrupts_it_gets_the_best_so_far() -> None:
+    epochs: list[Epoch] = []
+
+    def stop_after_three(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+
+    head = run_through(train_head(clouds(), clouds(1), 3, RECIPE), stop_after_three)
+    assert len(epochs) == 3
+    validation = clouds(1)
+    answers = head.logits(validation.features[:, 0]).argmax(axis=1)
+    best = min(epochs, key=lambda epoch: epoch.validation_loss)
+    assert np.mean(answers == validation.labels) == best.validation_accuracy
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg_demo.teach.training import _Learner
+
+    steps, step = [], _Learner.step
+
+    def interrupted(self: _Learner, *arguments: object) -> float:
+        steps.append(1)
+        if len(steps) == 20:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(_Learner, "step", interrupted)
+    head, epochs = train(replace(RECIPE, rate=0.01))
+    assert len(epochs) == 2  # of seven steps each
+    assert np.isfinite(head.kernel).all()
 
 
 def test_rare_kinds_count_as_much() -> None:

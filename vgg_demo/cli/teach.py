@@ -27,7 +27,7 @@ from vgg_demo.settings import Settings
 from vgg_demo.sources import find_photos
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part
-from vgg_demo.teach.bundle import open_bundle, pack, unpack
+from vgg_demo.teach.bundle import check_free, open_bundle, pack, unpack
 from vgg_demo.teach.checks import FEW, IMBALANCE, Looked, Report
 from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders, label_by_table
 from vgg_demo.teach.feature_cache import FeatureCache
@@ -177,8 +177,9 @@ def recipe_options(command: Command) -> Command:
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
 def train_command(out: Path, as_json: bool, **options: Any) -> None:
     """Teaches from DATA: folders of photos, each named after what is on its photos; archives of
-    such folders; or photos and a table.
+    such folders; or photos and a table. Ctrl-C while it learns keeps the best so far.
     """
+    check_free(out)
     teacher, dataset = _open(options)
     checked = _check(teacher, dataset)
     material = _prepare(teacher, checked)

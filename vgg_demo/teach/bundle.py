@@ -10,6 +10,7 @@ import json
 import math
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,8 +142,7 @@ def write_bundle(
         BundleError: If there is something at that place.
         FileUnwritableError: If it cannot be written.
     """
-    if folder.exists():
-        raise BundleError(f"{str(folder)!r} is there already. Choose another name.")
+    check_free(folder)
     part = folder.with_name(f".{folder.name}.part")
     with writing(folder, "Choose another place."):
         shutil.rmtree(part, ignore_errors=True)
@@ -155,6 +155,21 @@ def write_bundle(
             part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def check_free(folder: Path) -> None:
+    """Makes sure, before anything is learned, that a bundle can be written.
+
+    Raises:
+        BundleError: If there is something at that place.
+        FileUnwritableError: If it cannot be written.
+    """
+    with writing(folder, "Choose another place."):
+        if folder.exists():
+            raise BundleError(f"{str(folder)!r} is there already. Choose another name.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
 
 
 def pack(folder: Path, archive: Path) -> None:

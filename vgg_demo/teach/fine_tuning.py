@@ -63,8 +63,9 @@ def fine_tune(
 ) -> Generator[Epoch, None, NDArray[np.float32]]:
     """Trains the head and the last blocks, one block more after each of the first epochs.
 
-    The front of the network is left as it is. Whoever has seen enough closes the generator;
-    the network then holds what it held after the best epoch so far.
+    The front of the network is left as it is. Ctrl-C, or a `KeyboardInterrupt` that is thrown into
+    the generator, ends it early. However it ends, the network holds what it held after the best
+    epoch so far.
 
     Args:
         network: Of `network.assemble`; it is changed.
@@ -101,6 +102,8 @@ def fine_tune(
                 number, recipe, float(np.mean(losses)), logits, validation, tuner.rate, is_best,
                 started, rate,
             )  # fmt: skip
+    except KeyboardInterrupt:  # who stops it wants the best so far
+        pass
     finally:
         tuner.restore(best)
     return best_logits

@@ -396,13 +396,18 @@ def run_through(
 
     Args:
         generator: One of those above.
-        on_progress: Called with what it yields.
+        on_progress: Called with what it yields. Where it is interrupted, so is the generator,
+            which may have something to return nevertheless.
     """
+    interrupt: KeyboardInterrupt | None = None
     while True:
         try:
-            progress = next(generator)
+            progress = next(generator) if interrupt is None else generator.throw(interrupt)
         except StopIteration as end:
             result: T = end.value
             return result
-        if on_progress is not None:
-            on_progress(progress)
+        try:
+            if on_progress is not None:
+                on_progress(progress)
+        except KeyboardInterrupt as error:
+            interrupt = error

@@ -84,8 +84,7 @@ def train_head(
 ) -> Generator[Epoch, None, Head]:
     """Trains a head.
 
-    Whoever has seen enough closes the generator, or sends for the best so far by ending it:
-    what it returns is the head of the lowest validation loss.
+    Ctrl-C, or a `KeyboardInterrupt` that is thrown into the generator, ends it early.
 
     Args:
         training: What is learned from; of each photo a view is drawn in each epoch.
@@ -97,7 +96,7 @@ def train_head(
         An epoch after the other, until the validation loss has not fallen for long.
 
     Returns:
-        The head of the best epoch.
+        The head of the epoch with the lowest validation loss so far.
     """
     learner = _Learner(training, classes, recipe)
     rate = recipe.rate or find_rate(training, classes, recipe).suggestion
@@ -105,35 +104,37 @@ def train_head(
     steps = recipe.epochs * learner.steps_per_epoch
     best, best_loss, since_best, step = learner.head(), np.inf, 0, 0
     started = time.monotonic()
-    for number in range(1, recipe.epochs + 1):
-        epoch_started, pace = time.monotonic(), Pace(rate, 0.0)
-        losses: list[float] = []
-        for batch in learner.batches(rng):
-            pace = one_cycle(step, steps, rate)
-            losses.append(learner.step(*batch, pace))
-            step += 1
-        seconds = time.monotonic() - epoch_started
-        head = learner.head()
-        logits = head.logits(validation.features[:, 0])
-        loss = cross_entropy(logits, validation.labels)
-        is_best = loss < best_loss
-        if is_best:
-            best, best_loss, since_best = head, loss, 0
-        else:
-            since_best += 1
-        yield Epoch(
-            number=number,
-            epochs=recipe.epochs,
-            loss=float(np.mean(losses)),
-            validation_loss=loss,
-            validation_accuracy=float(np.mean(logits.argmax(axis=1) == validation.labels)),
-            rate=pace.rate,
-            is_best=is_best,
-            seconds=time.monotonic() - started,
-            examples_per_second=len(training.labels) / max(seconds, 1e-9),
-        )
-        if since_best == recipe.patience:
-            break
+    try:
+        for number in range(1, recipe.epochs + 1):
+            epoch_started, pace = time.monotonic(), Pace(rate, 0.0)
+            losses: list[float] = []
+            for batch in learner.batches(rng):
+                pace = one_cycle(step, steps, rate)
+                losses.append(learner.step(*batch, pace))
+                step += 1
+            seconds = time.monotonic() - epoch_started
+            head = learner.head()
+            logits = head.logits(validation.features[:, 0])
+            loss = cross_entropy(logits, validation.labels)
+            is_best = loss < best_loss
+            since_best = 0 if is_best else since_best + 1
+            if is_best:
+                best, best_loss = head, loss
+            yield Epoch(
+                number=number,
+                epochs=recipe.epochs,
+                loss=float(np.mean(losses)),
+                validation_loss=loss,
+                validation_accuracy=float(np.mean(logits.argmax(axis=1) == validation.labels)),
+                rate=pace.rate,
+                is_best=is_best,
+                seconds=time.monotonic() - started,
+                examples_per_second=len(training.labels) / max(seconds, 1e-9),
+            )
+            if since_best == recipe.patience:
+                break
+    except KeyboardInterrupt:  # who stops it wants the best so far
+        pass
     return best
 
 
