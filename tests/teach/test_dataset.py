@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from vgg_demo.teach.dataset import (
     label_by_folders,
     label_by_table,
 )
+from vgg_demo.teach.lesson import Checked, _groups
 from vgg_demo.teach.split import split
 
 
@@ -114,6 +116,18 @@ def test_checks() -> None:
     assert report.few["dog"] < FEW
     assert report.imbalance == 10
     assert (report.small, report.long) == ((31,), (32,))
+
+
+def test_twins_bring_groups_together() -> None:
+    photos = [
+        replace(one, photo=Labelled(one.photo.source, "cat", group))
+        for one, group in [
+            (looked("cat", seed=0), "a"), (looked("cat", seed=1), "a"), (looked("cat", seed=1), "b"),
+            (looked("cat", seed=2), "b"), (looked("cat", seed=3), ""), (looked("cat", seed=4), "c"),
+        ]
+    ]  # fmt: skip
+    groups = _groups(Checked(tuple(photos), (), check(photos, 224)))
+    assert groups == ["group a"] * 4 + ["photo 4", "group c"]
 
 
 def test_fingerprints_know_a_photo_again(

@@ -370,8 +370,9 @@ def _groups(checked: Checked) -> list[str]:
         for place, one in enumerate(checked.looked)
     ]
     for twins in checked.report.twins:
-        for place in twins:
-            groups[place] = groups[twins[0]]
+        # Whose twin is in another group brings the groups together.
+        same = {groups[place] for place in twins}
+        groups = [groups[twins[0]] if group in same else group for group in groups]
     return groups
 
 
