@@ -120,12 +120,9 @@ def test_checks() -> None:
 
 def test_twins_bring_groups_together() -> None:
     photos = [
-        replace(one, photo=Labelled(one.photo.source, "cat", group))
-        for one, group in [
-            (looked("cat", seed=0), "a"), (looked("cat", seed=1), "a"), (looked("cat", seed=1), "b"),
-            (looked("cat", seed=2), "b"), (looked("cat", seed=3), ""), (looked("cat", seed=4), "c"),
-        ]
-    ]  # fmt: skip
+        replace(looked("cat", seed=seed), photo=Labelled(Source("", bytes), "cat", group))
+        for seed, group in [(0, "a"), (1, "a"), (1, "b"), (2, "b"), (3, ""), (4, "c")]
+    ]
     groups = _groups(Checked(tuple(photos), (), check(photos, 224)))
     assert groups == ["group a"] * 4 + ["photo 4", "group c"]
 
