@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vgg_demo.errors import BundleError
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.teach.bundle import is_bundle, open_bundle
 
 
@@ -20,7 +20,7 @@ def find_spec(name: str) -> ModelSpec:
         BundleError: If there is a bundle that cannot be used.
     """
     path = Path(name)
-    if is_bundle(path):
+    if name not in MODELS and is_bundle(path):
         return open_bundle(path).spec
     if "/" in name or "\\" in name or name.endswith((".bundle", ".zip")):
         raise BundleError(

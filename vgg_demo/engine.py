@@ -155,13 +155,7 @@ def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
     variables = [layer.trainable_weights + layer.non_trainable_weights for layer in layers]
     wanted = [[Wanted(tuple(own.shape), own.dtype) for own in owns] for owns in variables]
     if spec.taught is not None:
-        kinds = [to_snake_case(type(layer).__name__) for layer in model.layers]
-        of_layer = dict(zip(map(id, layers), wanted, strict=True))
-        named = [
-            (kind, of_layer.get(id(layer), []))
-            for kind, layer in zip(kinds, model.layers, strict=True)
-        ]
-        arrays = keras_file.read_arrays(path, spec, named)
+        arrays = keras_file.read_arrays(path, spec, [_wanted(layer) for layer in model.layers])
     else:
         arrays = legacy_h5.read_arrays(path, spec, wanted)
     with closing(arrays) as pieces:
@@ -170,6 +164,15 @@ def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
                 _fill_variable(variable, pieces)
             if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
                 layer.finalize_state()
+
+
+def _wanted(layer: keras.layers.Layer) -> keras_file.WantedLayer:
+    """Returns what a layer expects in one of Keras's own files."""
+    kind = to_snake_case(type(layer).__name__)
+    if isinstance(layer, keras.Model):  # ConvNeXt has such
+        return keras_file.WantedLayer(kind, layers=tuple(map(_wanted, layer.layers)))
+    owns = layer.trainable_weights + layer.non_trainable_weights
+    return keras_file.WantedLayer(kind, tuple(Wanted(tuple(own.shape), own.dtype) for own in owns))
 
 
 def _fill_variable(variable: keras.Variable, pieces: Iterator[NDArray[Any]]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,16 +23,30 @@ from vgg_demo.registry import ModelSpec
 WEIGHTS = "model.weights.h5"
 
 
+@dataclass(frozen=True, slots=True)
+class WantedLayer:
+    """A layer that a model expects.
+
+    Attributes:
+        kind: Name of its class in snake case; the file numbers layers of a kind.
+        arrays: Its own.
+        layers: Those within it.
+    """
+
+    kind: str
+    arrays: tuple[Wanted, ...] = ()
+    layers: tuple[WantedLayer, ...] = ()
+
+
 def read_arrays(
-    path: Path, spec: ModelSpec, layers: Sequence[tuple[str, Sequence[Wanted]]]
+    path: Path, spec: ModelSpec, layers: Sequence[WantedLayer]
 ) -> Generator[NDArray[Any]]:
     """Yields the arrays of a file in the order of the layers, large ones in pieces.
 
     Args:
         path: The file.
         spec: The model that it should be of; for the messages.
-        layers: Of each layer, with weights or without, the name of its kind in snake case and
-            its arrays. The file numbers layers of a kind.
+        layers: All layers, with weights or without.
 
     Raises:
         WeightsCorruptError: If the file is damaged, is another model's, or refers to
@@ -39,20 +54,25 @@ def read_arrays(
         WeightsMissingError: If the file cannot be read now, damaged or not.
         MemoryError: That says nothing about the file.
     """
-    seen = Counter[str]()
     with reading(path, spec), zipfile.ZipFile(path) as archive:
         stored = archive.getinfo(WEIGHTS)
         if stored.compress_type != zipfile.ZIP_STORED:  # what Keras does not write
             raise ValueError(f"{WEIGHTS} in it is compressed")
         with archive.open(stored) as opened, h5py.File(cast("Any", opened), "r") as file:
-            for kind, arrays in layers:
-                name = f"{kind}_{seen[kind]}" if seen[kind] else kind
-                seen[kind] += 1
-                if arrays:
-                    group = member(file, f"layers/{name}/vars", h5py.Group)
-                    if len(group) != len(arrays):
-                        raise ValueError(
-                            f"{group.name!r} has {len(group)} arrays, not {len(arrays)}"
-                        )
-                    for number, wanted in enumerate(arrays):
-                        yield from read_array(group, str(number), wanted)
+            yield from _read_layers(file, "layers", layers)
+
+
+def _read_layers(
+    file: h5py.File, place: str, layers: Sequence[WantedLayer]
+) -> Generator[NDArray[Any]]:
+    seen = Counter[str]()
+    for layer in layers:
+        name = f"{layer.kind}_{seen[layer.kind]}" if seen[layer.kind] else layer.kind
+        seen[layer.kind] += 1
+        if layer.arrays:
+            group = member(file, f"{place}/{name}/vars", h5py.Group)
+            if len(group) != len(layer.arrays):
+                raise ValueError(f"{name!r} has {len(group)} arrays, not {len(layer.arrays)}")
+            for number, wanted in enumerate(layer.arrays):
+                yield from read_array(group, str(number), wanted)
+        yield from _read_layers(file, f"{place}/{name}/layers", layer.layers)

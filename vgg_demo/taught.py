@@ -33,7 +33,7 @@ class Taught:
         classes: What it answers, in the order of its outputs.
         temperature: Its scores are divided by it, so that its probabilities can be taken at
             their word (Guo et al. 2017).
-        unknown_below: Probability of the first answer below which it is none.
+        unknown_below: Probability of the first answer below which it is called unsure.
     """
 
     bundle: Path

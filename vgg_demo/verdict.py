@@ -102,7 +102,8 @@ class Verdict:
         winner: The most probable class of the group, or of all where there is none.
         probability: Its probability.
         certainty: How sure the network is.
-        is_unknown: Whether it is probably none of the things that a model was taught.
+        is_unknown: Whether the winner is less probable than a taught model's own threshold, below
+            which wrong answers outnumber right ones.
     """
 
     group: Group | None
@@ -154,7 +155,7 @@ def headline(verdict: Verdict) -> tuple[str, str]:
     group = verdict.group
     if verdict.is_unknown:
         return (
-            "Probably nothing that it was taught",
+            "Not sure that it is any of these",
             f"nearest is {winner}, {percent(verdict.probability)}",
         )
     if group is None:

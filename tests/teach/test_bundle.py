@@ -16,14 +16,30 @@ import pytest
 
 from vgg_demo.catalogue import find_spec
 from vgg_demo.classify import classify, softmax
-from vgg_demo.errors import BundleError, UnknownModelError, WeightsCorruptError
+from vgg_demo.engine import build_taught, load_engine
+from vgg_demo.errors import (
+    BundleError,
+    FileUnwritableError,
+    UnknownModelError,
+    WeightsCorruptError,
+)
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import prepare
 from vgg_demo.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.sources import find_photos
 from vgg_demo.store import ModelStore
-from vgg_demo.teach.bundle import FILES, LABELS, MODEL, SPEC, open_bundle, pack, unpack
+from vgg_demo.taught import Part, Taught, taught_classes
+from vgg_demo.teach.bundle import (
+    FILES,
+    LABELS,
+    MODEL,
+    SPEC,
+    open_bundle,
+    pack,
+    taught_spec,
+    unpack,
+)
 from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.lesson import Learned, Teacher, run_through
@@ -130,6 +146,57 @@ def test_names_and_paths(bundle: Path) -> None:
             find_spec(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convnext_tiny",  # has layers within layers
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in (
+                "densenet121", "efficientnet_b0", "efficientnet_v2_b0", "inception_resnet_v2",
+                "inception_v3", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "nasnet_mobile",
+                "resnet50", "resnet50_v2", "vgg16", "xception",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_each_family_comes_back_as_it_went(name: str, tmp_path: Path) -> None:
+    """With the random values that Keras begins with."""
+    taught = Taught(tmp_path, name, Part.BODY, taught_classes(("a", "b", "c")), 1.0, 0.0)
+    network = build_taught(taught)
+    path = tmp_path / MODEL
+    network.save(path)
+    spec = taught_spec("x", taught, model_sha256="0" * 64, model_bytes=path.stat().st_size)
+    size = spec.input_size
+    batch = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype(np.float32)
+    expected = np.asarray(network(batch, training=False))
+    assert load_engine(spec, path).logits(batch) == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_archive_whose_network_was_exchanged(bundle: Path, tmp_path: Path) -> None:
+    with (bundle / MODEL).open("ab") as file:
+        file.write(b"more")
+    pack(bundle, tmp_path / "a.zip")
+    with pytest.raises(BundleError, match="another SHA-256"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def test_what_is_there_already_stays(bundle: Path, tmp_path: Path) -> None:
+    pack(bundle, tmp_path / "a.zip")
+    with pytest.raises(BundleError, match="is there already"):
+        unpack(tmp_path / "a.zip", bundle)
+    with pytest.raises(FileUnwritableError, match="File exists"):
+        pack(bundle, tmp_path / "a.zip")
+
+
+def test_two_of_one_name_are_told_apart(bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mine.bundle"
+    shutil.copytree(bundle, other)
+    change(temperature=3.0)(other)
+    assert open_bundle(other).spec.name != open_bundle(bundle).spec.name
+
+
 def change(**values: object) -> Callable[[Path], None]:
     def write(bundle: Path) -> None:
         record = json.loads((bundle / SPEC).read_text()) | values
@@ -162,6 +229,7 @@ def text(name: str, content: str) -> Callable[[Path], None]:
         (change(temperature="1"), "is no number"),
         (change(temperature=float("nan")), "is no number"),
         (change(unknown_below=True), "is no number"),
+        (change(unknown_below=10**400), "too large"),
         (change(model_sha256="x" * 64), "is no SHA-256"),
         (change(metrics=[]), "indices must be"),
         (labels("cat"), "1 different labels of 1"),

@@ -183,6 +183,31 @@ def test_groups_stay_together() -> None:
         assert 0.1 < kept[label] / count < 0.3
 
 
+@given(
+    st.lists(st.lists(st.integers(1, 40), min_size=2, max_size=5), min_size=2, max_size=4),
+    st.integers(0, 5),
+)
+def test_each_label_of_several_groups_is_on_both_sides(sizes: list[list[int]], seed: int) -> None:
+    """Also where one group is more than is wanted."""
+    labels, groups = [], []
+    for label, counts in enumerate(sizes):
+        for group, count in enumerate(counts):
+            labels += [str(label)] * count
+            groups += [(label, group)] * count
+    parts = split(labels, groups, seed=seed)
+    for side in (parts.training, parts.validation):
+        assert {labels[place] for place in side} == set(labels)
+
+
+def test_plain_backgrounds_make_no_twins() -> None:
+    prints = []
+    for number in range(20):
+        image = Image.new("RGB", (200, 200), "white")
+        image.paste((200, 30, 30), (80 + number, 90, 120 + number, 130))
+        prints.append(fingerprint(image))
+    assert find_twins(prints) == ()
+
+
 def test_a_label_of_a_single_group_is_learned_from() -> None:
     parts = split(["a"] * 5 + ["b"] * 5, ["one"] * 5 + list("vwxyz"))
     assert set(range(5)) <= set(parts.training)

@@ -142,6 +142,17 @@ def test_blocks_of_well_known_networks() -> None:
     assert blocks("vgg16", Part.ALL_BUT_LAST, 1)[1] == ["fc2", "fc1", "block5_conv3"]
 
 
+@pytest.mark.parametrize("name", ["xception", "nasnet_mobile", "resnet50", "efficientnet_b0"])
+def test_what_learns_is_at_the_end(name: str) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        body = build_part(body_of(get_spec(name)))
+        network = keras.Model(body.input, keras.layers.Dense(3)(body.output))
+    places = [id(layer) for layer in network.layers]
+    chosen = [id(layer) for block in last_blocks(network, 2) for layer in block]
+    assert len(chosen) == 7
+    assert min(places.index(layer) for layer in chosen) > 0.8 * len(places)
+
+
 def test_batch_normalisation_stays_as_it_is(shared: Path, pieces: Path) -> None:
     settings = Settings(weights_dir=shared / "weights", offline=True)
     recipe = replace(RECIPE, tuning_epochs=1, epochs=1, views=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,47 @@ def test_the_cache_lets_go_of_the_oldest(cache: FeatureCache) -> None:
     cache.shrink(450)
     assert [found is not None for found in cache.get(keys)] == [n == 3 for n in range(10)]
     assert len(set(keys)) == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000])
+def test_a_damaged_cache_stops_nothing(
+    content: bytes, looked: list[Looked], store: ModelStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "features.sqlite"
+    path.write_bytes(content)
+    for _ in range(2):
+        features, _ = compute(looked[:3], store, FeatureCache(path), 1)
+        assert features.shape == (3, 1, 256)
+
+
+def test_a_cache_that_breaks_on_the_way(
+    looked: list[Looked], store: ModelStore, cache: FeatureCache
+) -> None:
+    cache.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        cache._database.execute("SELECT 1")
+    features, _ = compute(looked[:3], store, cache, 1)
+    assert features.shape == (3, 1, 256)
+    cache.shrink()
+
+
+def test_no_place_for_a_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = FeatureCache(tmp_path / "file" / "features.sqlite")
+    cache.put({b"x": np.ones(3, dtype=np.float32)})
+    assert cache.get([b"x", b"y"])[1] is None
+
+
+def test_a_photo_that_was_changed_meanwhile(
+    pieces: Path, store: ModelStore, cache: FeatureCache, tmp_path: Path
+) -> None:
+    path = tmp_path / "cat" / "1.jpg"
+    path.parent.mkdir()
+    path.write_bytes((pieces / "cat" / "00.jpg").read_bytes())
+    (one,) = look_at(label_by_folders(find_photos([str(path)])).photos)
+    path.write_bytes((pieces / "rocket" / "00.jpg").read_bytes())
+    with pytest.raises(VggDemoError, match="was changed"):
+        compute([one], store, cache, 1)
 
 
 def test_views(photos: dict[str, bytes]) -> None:

@@ -143,7 +143,7 @@ def recipe_options(command: Command) -> Command:
                 show_default=True,
                 help="Part of the photos that is kept to judge by.",
             ),
-            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+            click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
         )
     ):
         command = option(command)
@@ -341,13 +341,14 @@ def _open(options: dict[str, Any]) -> tuple[Teacher, Dataset]:
         tuning_epochs=options.get("tuning_epochs", 0),
         seed=options["seed"],
     )
-    store = ModelStore(settings)
+    store, cache = ModelStore(settings), FeatureCache(settings.features_file)
+    cache.shrink()
     teacher = Teacher(
         get_spec(options["backbone"]),
         recipe,
         settings,
         store,
-        FeatureCache(settings.features_file),
+        cache,
         part=Part(options["part"]),
     )
     make_ready(teacher.body, store, settings)

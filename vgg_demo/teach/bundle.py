@@ -6,6 +6,7 @@ network that is built from what the program knows; its texts are checked one by 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -34,6 +35,9 @@ MOST_TEXT_BYTES = 1_000_000
 MOST_MODEL_BYTES = 2 * 10**9
 SPARE_MODEL_BYTES = 20_000_000
 """By which a network's file may be larger than its numbers: its description, and what HDF5 adds."""
+
+UNFIT = (KeyError, TypeError, ValueError, OverflowError, OSError)
+"""What comes of values that are of another kind, or are not there."""
 
 TEMPERATURES = (0.01, 100.0)
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -69,7 +73,7 @@ def taught_spec(
     body, features = body_of(backbone, taught.part), features_of(backbone, taught.part)
     return ModelSpec(
         # Two bundles may have one name, or that of a model of Keras.
-        name=f"{name}@{model_sha256[:8]}",
+        name=f"{name}@{_digest(taught, model_sha256)}",
         keras_name=name,
         module=body.module,
         labels="taught",
@@ -89,6 +93,13 @@ def taught_spec(
         ),
         taught=taught,
     )
+
+
+def _digest(taught: Taught, model_sha256: str) -> str:
+    """Returns eight hex digits of all that decides what a model answers."""
+    names = [label.label for label in taught.classes]
+    parts = [model_sha256, *names, repr(taught.temperature), repr(taught.unknown_below)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -119,7 +130,15 @@ def open_bundle(folder: Path) -> Bundle:
             model_bytes=(folder / MODEL).stat().st_size,
             accuracy=_number(record["metrics"]["accuracy"], 0.0, 1.0),
         )
-    except (KeyError, TypeError, ValueError, OSError, NoSuchPartError, UnknownModelError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        OSError,
+        NoSuchPartError,
+        UnknownModelError,
+    ) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise _unusable(folder, reason) from error
     if spec.weights.size_bytes > 4 * spec.parameters + SPARE_MODEL_BYTES:
@@ -173,8 +192,12 @@ def check_free(folder: Path) -> None:
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Writes a bundle into a ZIP archive, which `unpack` takes."""
-    with zipfile.ZipFile(archive, "x") as file:
+    """Writes a bundle into a ZIP archive, which `unpack` takes.
+
+    Raises:
+        FileUnwritableError: If it cannot be written, or is there already.
+    """
+    with writing(archive, "Choose another name."), zipfile.ZipFile(archive, "x") as file:
         for name in FILES:
             file.write(folder / name, f"{folder.name}/{name}")
 
@@ -195,9 +218,12 @@ def unpack(archive: Path, folder: Path) -> Path:
     Raises:
         BundleError: If it holds no bundle.
     """
+    check_free(folder)
     limits = {MODEL: MOST_MODEL_BYTES, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
-    folder.mkdir(parents=True)
+    part = folder.with_name(f".{folder.name}.part")
     try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
         with zipfile.ZipFile(archive) as file:
             for name, most in limits.items():
                 found = [one for one in file.infolist() if one.filename.split("/")[-1] == name]
@@ -205,12 +231,25 @@ def unpack(archive: Path, folder: Path) -> Path:
                     raise ValueError(f"it holds {len(found)} files called {name} instead of one")
                 if found[0].file_size > most:
                     raise ValueError(f"{name} in it has {found[0].file_size:,} bytes")
-                with file.open(found[0]) as source, (folder / name).open("xb") as target:
+                with file.open(found[0]) as source, (part / name).open("xb") as target:
                     shutil.copyfileobj(source, target)
-    except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        expected = open_bundle(part).spec.weights.hash
+        if sha256_of(part / MODEL) != expected:
+            raise ValueError(f"{MODEL} in it has another SHA-256 than {SPEC} says")
+        part.rename(folder)
+    except BundleError:
+        raise
+    except Exception as error:  # packers, and what they unpack, fail with nearly every class
         raise _unusable(archive, str(error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bundle_name(folder: Path) -> str:

@@ -35,6 +35,9 @@ HASH_SIDE = 16
 SAME_BITS = 10
 """Of 256; photos whose fingerprints differ by no more are called twins."""
 
+FEWEST_BITS = 48
+"""A photo of which fewer bits are set, or are not, is nearly plain, and looks like all such."""
+
 THUMBNAIL_SIDE = 160  # pixels
 
 
@@ -192,9 +195,11 @@ def find_twins(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[int, .
 
 def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Yields the pairs that differ by at most `SAME_BITS`; a photo at a time, for memory."""
-    for place in range(len(fingerprints) - 1):
+    set_bits = np.bitwise_count(fingerprints).sum(axis=1)
+    tells = (set_bits >= FEWEST_BITS) & (set_bits <= 256 - FEWEST_BITS)
+    for place in np.flatnonzero(tells[:-1]).tolist():
         bits = np.bitwise_count(fingerprints[place + 1 :] ^ fingerprints[place]).sum(axis=1)
-        for other in np.flatnonzero(bits <= SAME_BITS):
+        for other in np.flatnonzero((bits <= SAME_BITS) & tells[place + 1 :]):
             yield place, place + 1 + int(other)
 
 

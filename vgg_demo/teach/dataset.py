@@ -159,7 +159,7 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
         rows = list(reader)
     except csv.Error as error:
         raise TableError(f"The table of labels cannot be read: {error}.") from error
-    wanted = [name for name in (columns.image, columns.label, columns.group) if name]
+    wanted = [columns.image, columns.label, *([columns.group] if columns.group else [])]
     there = reader.fieldnames or ["(none)"]
     missing = [name for name in wanted if name not in there]
     if missing:

@@ -13,7 +13,7 @@ from itertools import groupby, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.errors import WeightsCorruptError
+from vgg_demo.errors import DatasetError, WeightsCorruptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
@@ -99,8 +99,10 @@ def extract(
             """Opens a photo once for all of its views that are lacking."""
             looked = photos[place]
             name = looked.photo.source.name
-            image = open_photo(looked.photo.source.read(), file=name, limits=limits).image
-            return [see(image, body, policy, view, looked.sha256) for view in lacking]
+            photo = open_photo(looked.photo.source.read(), file=name, limits=limits)
+            if photo.sha256 != looked.sha256:
+                raise DatasetError(f"{name!r} was changed while it was learned from. Try again.")
+            return [see(photo.image, body, policy, view, looked.sha256) for view in lacking]
 
         lacking = {
             place: [number % views for number in numbers_of]

@@ -51,7 +51,12 @@ def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Laye
     A block is `CONVOLUTIONS_PER_BLOCK` layers that convolve or are dense. Batch normalisation
     stays as it is: its figures are of millions of photos, and ours are few.
     """
-    learning = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    learning = (
+        keras.layers.Dense,
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.SeparableConv2D,
+    )
     found = [layer for layer in reversed(network.layers) if isinstance(layer, learning)]
     size = CONVOLUTIONS_PER_BLOCK
     blocks = [found[first : first + size] for first in range(1, 1 + size * count, size)]

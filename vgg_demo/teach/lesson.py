@@ -25,7 +25,15 @@ from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part, Taught, taught_classes
 from vgg_demo.teach.augment import see
-from vgg_demo.teach.bundle import MODEL, Bundle, bundle_name, open_bundle, taught_spec, write_bundle
+from vgg_demo.teach.bundle import (
+    MODEL,
+    Bundle,
+    bundle_name,
+    open_bundle,
+    sha256_of,
+    taught_spec,
+    write_bundle,
+)
 from vgg_demo.teach.checks import Looked, Report, check, look_at
 from vgg_demo.teach.dataset import Dataset, check_classes
 from vgg_demo.teach.feature_cache import FeatureCache
@@ -203,6 +211,17 @@ class Teacher:
         """
         names = tuple(checked.report.counts)
         labels = np.array([names.index(one.photo.label) for one in checked.looked])
+        parts = split(
+            [one.photo.label for one in checked.looked],
+            _groups(checked),
+            self.recipe.validation_share,
+            self.recipe.seed,
+        )
+        if not parts.validation:
+            raise DatasetError(
+                "No photo can be kept back to judge by: all photos of each label belong together, "
+                "or look the same. Add photos that are taken apart from these."
+            )
         features = yield from extract(
             checked.looked,
             self.body,
@@ -211,12 +230,6 @@ class Teacher:
             views=self.recipe.views,
             policy=self._policy,
             limits=self._settings.limits,
-        )
-        parts = split(
-            [one.photo.label for one in checked.looked],
-            _groups(checked),
-            self.recipe.validation_share,
-            self.recipe.seed,
         )
         return Material(checked, names, labels, parts, features)
 
@@ -275,9 +288,8 @@ class Teacher:
         def look(place: int, view: int) -> NDArray[np.float32]:
             looked = material.checked.looked[place]
             name = looked.photo.source.name
-            data = looked.photo.source.read()
-            image = open_photo(data, file=name, limits=self._settings.limits).image
-            return see(image, self.body, self._policy, view, looked.sha256)
+            photo = open_photo(looked.photo.source.read(), file=name, limits=self._settings.limits)
+            return see(photo.image, self.body, self._policy, view, looked.sha256)
 
         training, validation = (
             Photos(places, material.labels[list(places)])
@@ -313,7 +325,7 @@ class Teacher:
             spec = taught_spec(
                 bundle_name(folder),
                 Taught(folder, self.backbone.name, self.part, classes, 1.0, 0.0),
-                model_sha256=_sha256(path),
+                model_sha256=sha256_of(path),
                 model_bytes=path.stat().st_size,
             )
             truth = material.labels[list(places)]
@@ -380,11 +392,6 @@ def _fingerprint(looked: Sequence[Looked]) -> str:
     """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
     lines = sorted(f"{one.sha256} {one.photo.label}" for one in looked)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 T = TypeVar("T")

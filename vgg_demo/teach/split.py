@@ -34,7 +34,8 @@ def split(
 
     The photos of a group stay on one side. Groups are dealt out one by one, in an order that
     the seed decides, larger ones first; each goes to the side where its labels are missing most.
-    Of each label with two groups or more, at least one photo is on either side.
+    Where a label would be left out of what is judged by, its smallest group goes there, unless it
+    is all that there is of a label.
 
     Args:
         labels: What is on each photo.
@@ -58,6 +59,13 @@ def split(
         having = sum(abs(wanted[label] - kept[label] - more) for label, more in brought.items())
         leaves_none = any(kept[label] + more == whole[label] for label, more in brought.items())
         if having < without and not leaves_none:
+            kept += brought
+            validation += places
+    # Of a label in few, large groups none may have come nearer to what is wanted.
+    for places in sorted(shuffled, key=len):
+        brought = Counter(labels[place] for place in places)
+        leaves_none = any(kept[label] + more == whole[label] for label, more in brought.items())
+        if any(not kept[label] for label in brought) and not leaves_none:
             kept += brought
             validation += places
     chosen = set(validation)
