@@ -57,6 +57,16 @@ def test_a_taught_model_beside_others(bundle: Path) -> None:
     assert [answer["predictions"][0]["label"] for answer in answers] == ["cat", "cat"]
 
 
+def test_the_body_learns_too(pieces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tuned.bundle"
+    result = run("teach", "train", pieces, "--out", out, "--epochs", 2, "--fine-tune", 1, *MINI_VGG)
+    assert "Now the last blocks of Mini-VGG learn too" in result.stderr
+    assert "  before: on the others " in result.stderr
+    assert "    1 of 1: loss " in result.stderr
+    name = json.loads(run("classify", EXAMPLES / "cat.jpg", "--model", out, "--json").stdout)
+    assert f"{name['results'][0]['model']} on 9 photos" in result.stdout
+
+
 def test_judged_by_other_photos(bundle: Path, pieces: Path) -> None:
     document = json.loads(run("teach", "evaluate", bundle, pieces, "--json").stdout)
     assert document["top1"]["count"] == 48

@@ -439,10 +439,11 @@ def _bar(words: str, total: int | None) -> Any:
 
 def _tell_epoch(epoch: Any) -> None:
     best = "  best so far" if epoch.is_best else ""
-    tell(
-        f"  {epoch.number:>3} of {epoch.epochs}: loss {epoch.loss:.3f}, on the others "
-        f"{epoch.validation_loss:.3f}, right {epoch.validation_accuracy:.1%}{best}"
-    )
+    others = f"on the others {epoch.validation_loss:.3f}, right {epoch.validation_accuracy:.1%}"
+    if epoch.number:
+        tell(f"  {epoch.number:>3} of {epoch.epochs}: loss {epoch.loss:.3f}, {others}{best}")
+    else:
+        tell(f"  before: {others}")
 
 
 def _summary(learned: Learned, out: Path) -> dict[str, Any]:

@@ -332,7 +332,10 @@ class Teacher:
             judgement = judge(spec, network.logits, truth, files, lessons)
             record = self._record(material, judgement, spec, asdict(network.body_weights))
             write_bundle(folder, material.classes, record, path)
-        return Learned(open_bundle(folder), judgement, material, network.logits)
+        bundle = open_bundle(folder)
+        # Its name says its temperature too, which was not known before.
+        evaluation = replace(judgement.evaluation, model=bundle.spec.name)
+        return Learned(bundle, replace(judgement, evaluation=evaluation), material, network.logits)
 
     def _record(
         self, material: Material, judgement: Judgement, spec: ModelSpec, weights: dict[str, Any]
