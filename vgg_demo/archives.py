@@ -48,7 +48,7 @@ BUFFER_BYTES = 1_000_000
 NAME_BYTES = 256
 """Bytes for each member in a ZIP's directory: 46 and its name. The directory is read at once."""
 
-_DAMAGE = (
+DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
@@ -57,6 +57,7 @@ _DAMAGE = (
     OSError,
     ValueError,  # numbers and texts in headers
     OverflowError,
+    RuntimeError,  # a locked ZIP
     RecursionError,  # headers of headers of headers
     NotImplementedError,  # what Python's `zipfile` does not know
 )
@@ -136,7 +137,7 @@ def read_members(
         yield from listed(file, name, limits, image_limits.size_bytes + 1)
     except VggDemoError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(name, error) from error
 
 
@@ -181,7 +182,7 @@ def _zip_reader(
         try:
             with archive.open(member) as opened:
                 return opened.read(most)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _damaged(name, error) from error
 
     return read

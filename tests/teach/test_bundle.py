@@ -42,8 +42,9 @@ from vgg_demo.teach.bundle import (
 )
 from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Learned, Teacher, run_through
+from vgg_demo.teach.lesson import Learned, Teacher
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.running import run_through
 from vgg_demo.verdict import give_verdict, one_line, scope
 
 Json = dict[str, Any]

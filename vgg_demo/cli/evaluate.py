@@ -16,13 +16,19 @@ from vgg_demo.cli.many import (
     open_store,
     paths_argument,
 )
-from vgg_demo.cli.options import models_option, read_settings, resize_option, weights_dir_option
+from vgg_demo.cli.options import (
+    models_option,
+    read_settings,
+    read_text,
+    resize_option,
+    weights_dir_option,
+)
 from vgg_demo.cli.terminal import show, tell
-from vgg_demo.errors import FileUnreadableError, NoPhotosError
+from vgg_demo.errors import NoPhotosError
 from vgg_demo.evaluation import Evaluation, Share, Tally
 from vgg_demo.results import SCHEMA
 from vgg_demo.sources import count_photos, find_photos
-from vgg_demo.truth import FindTruth, read_truth, truth_in_name
+from vgg_demo.truth import read_truth, truth_in_name
 
 
 @click.command(
@@ -62,7 +68,7 @@ def evaluate_command(
     class, or from a table. A kind of thing is right as any class of that kind.
     """
     settings, specs = read_settings(weights_dir), choose(models)
-    find_truth = _read_labels(labels) if labels else truth_in_name
+    find_truth = read_truth(read_text(labels)) if labels else truth_in_name
     store = open_store(specs, settings)
     tallies = {spec.name: Tally(spec) for spec in specs}
     without_class = Counter[str]()
@@ -106,14 +112,6 @@ def evaluate_command(
             if evaluation.top1.count:
                 show_evaluation(evaluation, most)
     sys.exit(1 if failed else 0)
-
-
-def _read_labels(path: Path) -> FindTruth:
-    try:
-        return read_truth(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error
 
 
 def show_evaluation(found: Evaluation, most: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
+from vgg_demo.errors import FileUnreadableError
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL
 from vgg_demo.settings import Settings
@@ -61,3 +63,16 @@ def read_settings(weights_dir: str | None) -> Settings:
 
 def megabytes(size_bytes: float) -> str:
     return f"{size_bytes / 1e6:,.0f} MB"
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a file.
+
+    Raises:
+        FileUnreadableError: If it cannot be read, or is no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error

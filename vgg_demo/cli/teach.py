@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from vgg_demo.cli.evaluate import show_evaluation
 from vgg_demo.cli.many import ask_about_all, is_terminal
-from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
+from vgg_demo.cli.options import megabytes, read_settings, read_text, weights_dir_option
+from vgg_demo.cli.teach_options import data_options, recipe_options
+from vgg_demo.cli.teach_words import (
+    MOST_NAMED,
+    named,
+    show_learned,
+    summary,
+    tell_epoch,
+    tell_report,
+)
 from vgg_demo.cli.terminal import make_ready, quiet_libraries, show, tell
-from vgg_demo.errors import BundleError, FileUnreadableError
-from vgg_demo.evaluation import Share, Tally
+from vgg_demo.errors import BundleError
+from vgg_demo.evaluation import Tally
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import get_spec
@@ -28,126 +35,20 @@ from vgg_demo.sources import find_photos
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part
 from vgg_demo.teach.bundle import check_free, open_bundle, pack, unpack
-from vgg_demo.teach.checks import FEW, IMBALANCE, Looked, Report
 from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders, label_by_table
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Checked, Checking, Learned, Material, Teacher, run_through
+from vgg_demo.teach.lesson import Checked, Checking, Material, Teacher
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.running import run_through
 from vgg_demo.writing import writing
 
 TUNING_EPOCHS = 6
-DEFAULT_BACKBONE = "mobilenet_v2"
-MOST_NAMED = 5
 MOST_COMPARED = 500
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group("teach", epilog="Example: python -m vgg_demo teach train photos/ --out my.bundle")
 def teach_group() -> None:
     """Teaches a network your own kinds of things, from photos of them."""
-
-
-def data_options(command: Command) -> Command:
-    """Adds what says where photos and their labels are."""
-    for option in reversed(
-        (
-            click.argument("data", nargs=-1, required=True, metavar="DATA..."),
-            click.option(
-                "--csv",
-                "table",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="A table that says what is on the photos; without it, their folders do.",
-            ),
-            click.option(
-                "--image-column", default="image", show_default=True, help="Of the photos' names."
-            ),
-            click.option(
-                "--label-column", default="label", show_default=True, help="Of what is on them."
-            ),
-            click.option(
-                "--group-column",
-                default="",
-                help="Of what belongs together, as the frames of a film: it is not split.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def recipe_options(command: Command) -> Command:
-    """Adds what says how to learn."""
-    default = Recipe()
-    for option in reversed(
-        (
-            click.option(
-                "--backbone",
-                default=DEFAULT_BACKBONE,
-                show_default=True,
-                metavar="NAME",
-                help="The network whose body looks at the photos. `models` lists all.",
-            ),
-            click.option(
-                "--part",
-                type=click.Choice([Part.BODY.value, Part.ALL_BUT_LAST.value]),
-                default=Part.BODY.value,
-                show_default=True,
-                help="How much of it; all but the last layer goes with VGG16 and VGG19.",
-            ),
-            click.option(
-                "--fewest",
-                type=click.IntRange(2),
-                default=2,
-                show_default=True,
-                help="Drop labels that fewer photos have.",
-            ),
-            click.option(
-                "--views",
-                type=click.IntRange(1, 16),
-                default=default.views,
-                show_default=True,
-                help="Looks at each photo: as it is, mirrored, and others.",
-            ),
-            click.option(
-                "--epochs", type=click.IntRange(1, 1000), default=default.epochs, show_default=True
-            ),
-            click.option(
-                "--rate",
-                type=click.FloatRange(1e-7, 10),
-                help="The highest learning rate; without it, it is found.",
-            ),
-            click.option(
-                "--dropout",
-                type=click.FloatRange(0, 0.9),
-                default=default.dropout,
-                show_default=True,
-            ),
-            click.option(
-                "--label-smoothing",
-                type=click.FloatRange(0, 0.5),
-                default=default.label_smoothing,
-                show_default=True,
-            ),
-            click.option(
-                "--mixup",
-                type=click.FloatRange(0, 2),
-                default=default.mixup,
-                show_default=True,
-                help="How much photos are mixed with others.",
-            ),
-            click.option(
-                "--validation",
-                type=click.FloatRange(0.05, 0.5),
-                default=default.validation_share,
-                show_default=True,
-                help="Part of the photos that is kept to judge by.",
-            ),
-            click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @teach_group.command(
@@ -187,17 +88,17 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
         f"Learning from {len(material.split.training):,} photos, judging by "
         f"{len(material.split.validation):,} …"
     )
-    head = run_through(teacher.train(material), _tell_epoch)
+    head = run_through(teacher.train(material), tell_epoch)
     lessons = teacher.try_fewer(material)
     network = teacher.with_head(material, head)
     if teacher.recipe.tuning_epochs:
         tell(f"Now the last blocks of {teacher.backbone.keras_name} learn too …")
-        network = run_through(teacher.fine_tune(material, head), _tell_epoch)
+        network = run_through(teacher.fine_tune(material, head), tell_epoch)
     learned = teacher.finish(material, network, out, lessons)
     if as_json:
-        click.echo(json.dumps(_summary(learned, out), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(summary(learned, out), indent=2, ensure_ascii=False))
     else:
-        _show_learned(learned, out)
+        show_learned(learned, out)
 
 
 @teach_group.command("lr-find", epilog="Example: python -m vgg_demo teach lr-find photos/")
@@ -361,24 +262,16 @@ def _read_dataset(options: dict[str, Any], settings: Settings) -> Dataset:
         dataset = label_by_folders(sources)
     else:
         columns = Columns(options["image_column"], options["label_column"], options["group_column"])
-        dataset = label_by_table(sources, _read_text(options["table"]), columns)
+        dataset = label_by_table(sources, read_text(options["table"]), columns)
     dataset = drop_rare(dataset, options.get("fewest", 1))
     if dataset.unlabelled:
-        tell(f"{len(dataset.unlabelled):,} photos have no label: {_named(dataset.unlabelled)}")
+        tell(f"{len(dataset.unlabelled):,} photos have no label: {named(dataset.unlabelled)}")
     if dataset.missing:
-        tell(f"{len(dataset.missing):,} rows of the table have no photo: {_named(dataset.missing)}")
+        tell(f"{len(dataset.missing):,} rows of the table have no photo: {named(dataset.missing)}")
     if dataset.dropped:
         dropped = [f"{label} ({count})" for label, count in dataset.dropped.items()]
-        tell(f"Dropped, with too few photos: {_named(dropped)}")
+        tell(f"Dropped, with too few photos: {named(dropped)}")
     return dataset
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error
 
 
 def _check(teacher: Teacher, dataset: Dataset) -> Checked:
@@ -390,35 +283,8 @@ def _check(teacher: Teacher, dataset: Dataset) -> Checked:
         checked = run_through(teacher.check(dataset), update)
     for failure in checked.failures:
         tell(f"{failure.file}: {failure.message}")
-    _tell_report(checked.report, checked.looked)
+    tell_report(checked.report, checked.looked)
     return checked
-
-
-def _tell_report(report: Report, looked: tuple[Looked, ...]) -> None:
-    names = [one.photo.source.name for one in looked]
-    for group in report.contradictions:
-        labels = " and ".join(sorted({looked[place].photo.label for place in group}))
-        tell(f"The same photo is called {labels}: {_named([names[place] for place in group])}")
-    same = [group for group in report.twins if group not in report.contradictions]
-    if same:
-        tell(
-            f"{sum(map(len, same)):,} photos look like another one ({len(same):,} groups); they "
-            f"stay on one side of the split: {_named([names[place] for place in same[0]])}"
-        )
-    if report.few:
-        few = [f"{label} ({count})" for label, count in report.few.items()]
-        tell(f"Fewer than {FEW} photos: {_named(few)}. Its answers will hardly be good.")
-    if report.imbalance >= IMBALANCE:
-        tell(
-            f"The most frequent label has {report.imbalance:.1f} times the photos of the rarest; "
-            "rare ones count for more, to make up for it."
-        )
-    for places, what in ((report.small, "much smaller"), (report.long, "much longer one way")):
-        if places:
-            tell(
-                f"{len(places):,} photos are {what} than the network looks at: "
-                f"{_named([names[place] for place in places])}"
-            )
 
 
 def _prepare(teacher: Teacher, checked: Checked) -> Material:
@@ -435,48 +301,3 @@ def _bar(words: str, total: int | None) -> Any:
     return tqdm(
         total=total, desc=words, unit=" views", disable=not is_terminal(), dynamic_ncols=True
     )
-
-
-def _tell_epoch(epoch: Any) -> None:
-    best = "  best so far" if epoch.is_best else ""
-    others = f"on the others {epoch.validation_loss:.3f}, right {epoch.validation_accuracy:.1%}"
-    if epoch.number:
-        tell(f"  {epoch.number:>3} of {epoch.epochs}: loss {epoch.loss:.3f}, {others}{best}")
-    else:
-        tell(f"  before: {others}")
-
-
-def _summary(learned: Learned, out: Path) -> dict[str, Any]:
-    record = dict(learned.bundle.record)
-    return {
-        "schema": SCHEMA,
-        "bundle": str(out),
-        "model": learned.bundle.spec.name,
-        "labels": list(learned.material.classes),
-        **record,
-        "evaluation": learned.judgement.evaluation.to_dict(),
-        "thresholds": [dataclasses.asdict(one) for one in learned.judgement.thresholds],
-    }
-
-
-def _show_learned(learned: Learned, out: Path) -> None:
-    judgement = learned.judgement
-    show_evaluation(judgement.evaluation, MOST_NAMED)
-    show(f"  always the same would be     {_percent(judgement.baseline)}")
-    lessons = ", ".join(f"{_percent(one.accuracy)} ({one.photos})" for one in judgement.lessons)
-    show(f"  learning from fewer photos   {lessons}")
-    show(
-        f"  unknown below                {judgement.unknown_below:.0%}: there, wrong answers "
-        "outnumber right ones"
-    )
-    show(f"Saved {out}. Use it: python -m vgg_demo classify PHOTO --model {out}")
-
-
-def _percent(share: Share) -> str:
-    return f"{share.value:.1%}"
-
-
-def _named(names: Any) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - MOST_NAMED:,} more" if len(listed) > MOST_NAMED else ""
-    return ", ".join(listed[:MOST_NAMED]) + more

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vgg_demo.archives import DAMAGE
 from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
 from vgg_demo.filing import FORBIDDEN
 from vgg_demo.preprocess import Resize
@@ -237,9 +238,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         if sha256_of(part / MODEL) != expected:
             raise ValueError(f"{MODEL} in it has another SHA-256 than {SPEC} says")
         part.rename(folder)
-    except BundleError:
-        raise
-    except Exception as error:  # packers, and what they unpack, fail with nearly every class
+    except DAMAGE as error:
         raise _unusable(archive, str(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

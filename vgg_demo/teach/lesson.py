@@ -6,11 +6,11 @@ import datetime
 import hashlib
 import platform
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.features import Extraction, Views, extract
 from vgg_demo.teach.judgement import Judgement, Lesson, judge
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.running import run_through
 from vgg_demo.teach.split import Split, split
 from vgg_demo.version import __version__
 from vgg_demo.weights import find_weights
@@ -395,30 +396,3 @@ def _fingerprint(looked: Sequence[Looked]) -> str:
     """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
     lines = sorted(f"{one.sha256} {one.photo.label}" for one in looked)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-T = TypeVar("T")
-
-
-def run_through(
-    generator: Generator[Any, None, T], on_progress: Callable[[Any], None] | None = None
-) -> T:
-    """Runs a generator to its end and returns what it returns.
-
-    Args:
-        generator: One of those above.
-        on_progress: Called with what it yields. Where it is interrupted, so is the generator,
-            which may have something to return nevertheless.
-    """
-    interrupt: KeyboardInterrupt | None = None
-    while True:
-        try:
-            progress = next(generator) if interrupt is None else generator.throw(interrupt)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            if on_progress is not None:
-                on_progress(progress)
-        except KeyboardInterrupt as error:
-            interrupt = error
