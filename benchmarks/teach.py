@@ -29,9 +29,10 @@ from vgg_demo.store import ModelStore
 from vgg_demo.teach.bundle import open_bundle
 from vgg_demo.teach.dataset import Dataset, label_by_folders, label_by_table
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Material, Teacher
+from vgg_demo.teach.material import Material
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
 from vgg_demo.weights import find_weights
 
 BACKBONE = "mobilenet_v2"

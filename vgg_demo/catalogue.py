@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from vgg_demo.errors import BundleError
+from vgg_demo.errors import BundleError, UnknownModelError
 from vgg_demo.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.teach.bundle import is_bundle, open_bundle
 
 
-def find_spec(name: str) -> ModelSpec:
-    """Returns the spec of a model.
+def kept_models(folder: Path) -> dict[str, ModelSpec]:
+    """Returns the taught models in a folder by their names, in the order of the folders' names.
+
+    What cannot be used is passed over, and so is a folder that is not there.
+    """
+    found = {}
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return {}
+    for path in paths:
+        if is_bundle(path):
+            try:
+                spec = open_bundle(path).spec
+            except BundleError:
+                continue
+            found[spec.name] = spec
+    return found
+
+
+def find_model(name: str, taught: Mapping[str, ModelSpec]) -> ModelSpec:
+    """Returns a model by its name, never by a path.
 
     Args:
-        name: Name of a model of the registry, or the path of a bundle's folder.
+        name: Of a model of the registry, or of a taught one: ``clothes@1a2b3c4d``, or ``clothes``
+            where only one is called so.
+        taught: Those that may be used.
 
     Raises:
         UnknownModelError: If there is none; the message names the nearest matches.
-        BundleError: If there is a bundle that cannot be used.
+        BundleError: If several taught models are called so.
+    """
+    if name in taught:
+        return taught[name]
+    try:
+        return get_spec(name)
+    except UnknownModelError:
+        called = [spec for spec in taught.values() if spec.keras_name == name]
+        if not called:
+            raise
+    if len(called) > 1:
+        names = ", ".join(spec.name for spec in called)
+        raise BundleError(f"Several models are called {name!r}. Say which one: {names}.")
+    return called[0]
+
+
+def find_spec(name: str, bundles_dir: Path) -> ModelSpec:
+    """Returns a model by its name or by the path of a bundle.
+
+    Args:
+        name: As for `find_model`, or the path of a bundle's folder.
+        bundles_dir: Where taught models are kept.
+
+    Raises:
+        UnknownModelError: If there is none; the message names the nearest matches.
+        BundleError: If there is a bundle that cannot be used, or several are called so.
     """
     path = Path(name)
     if name not in MODELS and is_bundle(path):
@@ -27,4 +75,4 @@ def find_spec(name: str) -> ModelSpec:
             f"{name[:200]!r} is no bundle: a folder with model.keras, labels.json and spec.json. "
             "Check the path; `teach unpack` makes a folder of a ZIP archive."
         )
-    return get_spec(name)
+    return find_model(name, kept_models(bundles_dir))

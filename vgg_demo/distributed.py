@@ -69,7 +69,7 @@ class Classifier:
     def __init__(self, work: Work) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self._work = work
-        self._specs = [find_spec(name) for name in work.models]
+        self._specs = [find_spec(name, work.settings.bundles_dir) for name in work.models]
         self._store = ModelStore(work.settings)
         for spec in self._specs:  # an error now says more than one in the middle
             with self._store.use(spec):

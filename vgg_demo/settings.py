@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from vgg_demo import memory
@@ -40,6 +41,19 @@ def expand_user(path: str) -> Path:
         return Path(path)
 
 
+class Teaching(StrEnum):
+    """What visitors of the page may teach."""
+
+    ON = "on"
+    """Models of their own, which they may keep on the server for everybody."""
+
+    PRIVATE = "private"
+    """Models of their own, for themselves, as long as the server runs."""
+
+    OFF = "off"
+    """Nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where weights are and what is allowed.
@@ -54,6 +68,8 @@ class Settings:
             counts as failed.
         limits: What a picture may be at most.
         memory_bytes: What the process may hold, with the models in it.
+        chosen_bundles_dir: Folder of taught models; None for the usual one.
+        teaching: What visitors of the page may teach.
     """
 
     weights_dir: Path | None = None
@@ -63,6 +79,13 @@ class Settings:
     stall_seconds: float = 30.0
     limits: ImageLimits = DEFAULT_LIMITS
     memory_bytes: int = field(default_factory=default_memory_bytes)
+    chosen_bundles_dir: Path | None = None
+    teaching: Teaching = Teaching.ON
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Folder of the taught models that everybody may use, each a folder in it."""
+        return self.chosen_bundles_dir or self.cache_dir.parent / "vgg_demo" / "bundles"
 
     @property
     def features_file(self) -> Path:
@@ -77,21 +100,34 @@ class Settings:
 
         Args:
             environment: ``VGG_DEMO_WEIGHTS_DIR``, ``VGG_DEMO_OFFLINE`` (anything but
-                empty and 0 means yes), ``VGG_DEMO_MEMORY_MB`` (megabytes of a million bytes)
-                and Keras's own ``KERAS_HOME`` are read.
+                empty and 0 means yes), ``VGG_DEMO_MEMORY_MB`` (megabytes of a million bytes),
+                ``VGG_DEMO_BUNDLES_DIR``, ``VGG_DEMO_TEACH`` and Keras's own ``KERAS_HOME`` are
+                read.
             weights_dir: Goes before ``VGG_DEMO_WEIGHTS_DIR``.
 
         Raises:
-            SettingsError: If the memory is no number.
+            SettingsError: If the memory is no number, or there is no such way of teaching.
         """
         chosen = weights_dir or environment.get("VGG_DEMO_WEIGHTS_DIR", "")
         chosen_home = environment.get("KERAS_HOME", "")
+        bundles = environment.get("VGG_DEMO_BUNDLES_DIR", "")
         return cls(
             weights_dir=expand_user(chosen) if chosen else None,
             cache_dir=(Path(chosen_home) if chosen_home else keras_home()) / "models",
             offline=environment.get("VGG_DEMO_OFFLINE", "") not in ("", "0"),
             memory_bytes=_read_memory(environment.get("VGG_DEMO_MEMORY_MB", "")),
+            chosen_bundles_dir=expand_user(bundles) if bundles else None,
+            teaching=_read_teaching(environment.get("VGG_DEMO_TEACH", "")),
         )
+
+
+def _read_teaching(word: str) -> Teaching:
+    try:
+        return Teaching(word or Teaching.ON)
+    except ValueError:
+        raise SettingsError(
+            f"VGG_DEMO_TEACH is {word[:60]!r}; it must be one of {', '.join(Teaching)}."
+        ) from None
 
 
 def _read_memory(megabytes: str) -> int:

@@ -126,6 +126,16 @@ class ModelStore:
         with self._changed:
             return {name: shelf.model.size_bytes for name, shelf in self._shelves.items()}
 
+    def let_go(self, spec: ModelSpec) -> None:
+        """Forgets a model, unless somebody uses it, so that its memory is free."""
+        with self._changed:
+            shelf = self._shelves.get(spec.name)
+            if shelf is None or shelf.users:
+                return
+            del self._shelves[spec.name]
+        del shelf
+        memory.give_back()
+
     def check_fits(self, spec: ModelSpec) -> None:
         """Makes sure, before anything is downloaded, that a model can be loaded here.
 

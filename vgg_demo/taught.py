@@ -8,6 +8,9 @@ from pathlib import Path
 
 from vgg_demo.labels import TAUGHT, ClassLabel
 
+LONGEST_LABEL = 80
+"""Characters of a label; it must fit on a chart and into a folder's name."""
+
 
 class Part(StrEnum):
     """How much of a network there is."""
@@ -42,6 +45,16 @@ class Taught:
     classes: tuple[ClassLabel, ...]
     temperature: float
     unknown_below: float
+
+
+def clean_label(name: str) -> str:
+    """Makes a label of a name: one line, of printable characters, not too long.
+
+    >>> clean_label("t_shirt"), clean_label(" my  cat")
+    ('t shirt', 'my cat')
+    """
+    text = "".join(sign if sign.isprintable() else " " for sign in name)
+    return " ".join(text.replace("_", " ").split())[:LONGEST_LABEL]
 
 
 def taught_classes(names: tuple[str, ...]) -> tuple[ClassLabel, ...]:

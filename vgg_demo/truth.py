@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
 from vgg_demo.errors import TableError
 from vgg_demo.labels import (
+    TAUGHT,
     ClassLabel,
     ancestors,
     definition,
@@ -20,6 +21,7 @@ from vgg_demo.labels import (
     lemma,
     load_labels,
 )
+from vgg_demo.taught import clean_label
 
 WNID = re.compile(r"(?<![a-z0-9])n\d{8}(?!\d)")
 NUMBER = re.compile(r"[\s._-]*(\d+|\(\d+\))$")
@@ -45,6 +47,35 @@ def truth_in_name(name: str) -> str | None:
     return wnid_of(path.parent.name) or wnid_of(NUMBER.sub("", path.stem))
 
 
+def truth_for(classes: Sequence[ClassLabel]) -> FindTruth:
+    """Returns how the truth is read from names for a model.
+
+    What a model was taught has names of its own: a folder's is looked for first, then the
+    file's, without the number behind it, in any case. For all other models see `truth_in_name`.
+
+    Args:
+        classes: What the model answers.
+    """
+    own = _own_names(classes)
+    if not own:
+        return truth_in_name
+
+    def find(name: str) -> str | None:
+        path = PurePosixPath(_slashes(name))
+        stem = NUMBER.sub("", path.stem)
+        return own.get(_fold(path.parent.name)) or own.get(_fold(stem))
+
+    return find
+
+
+def _own_names(classes: Sequence[ClassLabel]) -> dict[str, str]:
+    return {_fold(one.label): one.wnid for one in classes if one.wnid.startswith(TAUGHT)}
+
+
+def _fold(name: str) -> str:
+    return clean_label(name).casefold()
+
+
 def wnid_of(name: str) -> str | None:
     """Returns the WordNet ID of a class by its name; what is an ID already stays.
 
@@ -60,7 +91,7 @@ def wnid_of(name: str) -> str | None:
     return exact.get(wanted) or folded.get(wanted.casefold())
 
 
-def read_truth(text: str) -> FindTruth:
+def read_truth(text: str, classes: Sequence[ClassLabel] = ()) -> FindTruth:
     """Reads true labels from a table with the columns ``image`` and ``label``.
 
     An image is named by its path as it ends: ``1.jpg`` or ``cats/1.jpg``, of which the longer
@@ -69,6 +100,8 @@ def read_truth(text: str) -> FindTruth:
 
     Args:
         text: CSV, with a header.
+        classes: What the model answers; needed if it was taught, since then a label is one of
+            its own.
 
     Raises:
         TableError: If a column is missing, no label is a class, or an image has two.
@@ -85,8 +118,10 @@ def read_truth(text: str) -> FindTruth:
             "it needs image and label."
         )
     truth: dict[str, str | None] = {}
+    own = _own_names(classes)
     for row in rows:
-        image, wnid = _slashes(row["image"] or ""), wnid_of(row["label"] or "")
+        image, label = _slashes(row["image"] or ""), row["label"] or ""
+        wnid = own.get(_fold(label)) if own else wnid_of(label)
         if truth.setdefault(image, wnid) != wnid:
             raise TableError(f"The table of labels says two things of {image[:200]!r}.")
     if not any(truth.values()):

@@ -42,9 +42,10 @@ from vgg_demo.teach.bundle import (
 )
 from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Learned, Teacher
+from vgg_demo.teach.material import Learned
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
 from vgg_demo.verdict import give_verdict, one_line, scope
 
 Json = dict[str, Any]
@@ -138,13 +139,13 @@ def test_there_and_back(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_names_and_paths(bundle: Path) -> None:
-    assert find_spec(str(bundle)).keras_name == "mine"
-    assert find_spec("mini_vgg") is get_spec("mini_vgg")
+    assert find_spec(str(bundle), bundle.parent).keras_name == "mine"
+    assert find_spec("mini_vgg", bundle.parent) is get_spec("mini_vgg")
     with pytest.raises(UnknownModelError, match="Did you mean"):
-        find_spec("mini_vg")
+        find_spec("mini_vg", bundle.parent)
     for name in ("nowhere/my.bundle", "my.bundle", str(bundle / MODEL), "a.zip"):
         with pytest.raises(BundleError, match="is no bundle"):
-            find_spec(name)
+            find_spec(name, bundle.parent)
 
 
 @pytest.mark.parametrize(

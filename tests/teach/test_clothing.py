@@ -12,9 +12,9 @@ from vgg_demo.sources import find_photos
 from vgg_demo.store import ModelStore
 from vgg_demo.teach.dataset import label_by_table
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Teacher
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
 
 
 @pytest.mark.slow

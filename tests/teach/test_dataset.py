@@ -26,7 +26,7 @@ from vgg_demo.teach.dataset import (
     label_by_folders,
     label_by_table,
 )
-from vgg_demo.teach.lesson import Checked, _groups
+from vgg_demo.teach.material import Checked
 from vgg_demo.teach.split import split
 
 
@@ -123,7 +123,7 @@ def test_twins_bring_groups_together() -> None:
         replace(looked("cat", seed=seed), photo=Labelled(Source("", bytes), "cat", group))
         for seed, group in [(0, "a"), (1, "a"), (1, "b"), (2, "b"), (3, ""), (4, "c")]
     ]
-    groups = _groups(Checked(tuple(photos), (), check(photos, 224)))
+    groups = Checked(tuple(photos), (), check(photos, 224)).groups()
     assert groups == ["group a"] * 4 + ["photo 4", "group c"]
 
 

@@ -13,7 +13,7 @@ from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import prepare
 from vgg_demo.store import ModelStore
 from vgg_demo.teach.export import Exported, Format, export
-from vgg_demo.teach.lesson import Learned
+from vgg_demo.teach.material import Learned
 
 
 @pytest.fixture(scope="module")

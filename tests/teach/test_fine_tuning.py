@@ -18,10 +18,11 @@ from vgg_demo.taught import Part
 from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.fine_tuning import last_blocks
-from vgg_demo.teach.lesson import Material, Network, Teacher
+from vgg_demo.teach.material import Material, Network
 from vgg_demo.teach.network import assemble
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
 from vgg_demo.teach.training import Epoch, Head
 
 RECIPE = Recipe(epochs=4, tuning_epochs=3, tuning_rate=1e-3, tuned_blocks=1, patience=99)

@@ -173,7 +173,7 @@ def clouds(seed: int = 0, photos: int = 200, *, apart: float = 3.0) -> Examples:
     labels = np.arange(photos) % 3
     middles = apart * np.eye(3, 8)
     features = middles[labels][:, None] + rng.normal(size=(photos, 2, 8)) + 5
-    return Examples(features.astype(np.float32), labels)
+    return Examples(features.astype(np.float32), labels, np.arange(photos))
 
 
 RECIPE = Recipe(epochs=12, penalty=0.01)
@@ -192,7 +192,7 @@ def test_a_head_learns() -> None:
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
     assert [epoch.number for epoch in epochs if epoch.is_best][-1] == best.number
     validation = clouds(1)
-    answers = head.logits(validation.features[:, 0]).argmax(axis=1)
+    answers = head.logits(validation.first_views).argmax(axis=1)
     assert np.mean(answers == validation.labels) == best.validation_accuracy
 
 
@@ -222,7 +222,7 @@ def test_who_interrupts_it_gets_the_best_so_far() -> None:
     head = run_through(train_head(clouds(), clouds(1), 3, RECIPE), stop_after_three)
     assert len(epochs) == 3
     validation = clouds(1)
-    answers = head.logits(validation.features[:, 0]).argmax(axis=1)
+    answers = head.logits(validation.first_views).argmax(axis=1)
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
     assert np.mean(answers == validation.labels) == best.validation_accuracy
 
@@ -248,11 +248,11 @@ def test_rare_kinds_count_as_much() -> None:
     """Of clouds that lie in each other, a rare one is hardly ever said unless it counts more."""
     few = clouds(photos=600, apart=1.0)
     kept = np.flatnonzero((few.labels > 0) | (np.arange(600) % 30 == 0))
-    training = Examples(few.features[kept], few.labels[kept])
+    training = replace(few, places=kept)
     said = {}
     for balance in (False, True):
         head, _ = train(replace(RECIPE, balance=balance), training)
-        answers = head.logits(clouds(2).features[:, 0]).argmax(axis=1)
+        answers = head.logits(clouds(2).first_views).argmax(axis=1)
         said[balance] = int((answers == 0).sum())
     assert said[True] > 1.3 * said[False]
 
@@ -280,7 +280,7 @@ def test_the_range_test_finds_a_rate_that_learns() -> None:
 
 def test_features_that_are_all_the_same_do_no_harm() -> None:
     training = clouds()
-    training.features[:, :, 0] = 7
+    training.all_features[:, :, 0] = 7
     head, _ = train(RECIPE, training)
     assert np.isfinite(head.kernel).all()
 

@@ -142,7 +142,8 @@ def batch_command(
     table = Path(out) if out else resume
     keeping = Keeping(annotate_into, move_to, move, is_resumed=resume is not None)
     _check_usage(out, table, resume, keeping, engine, has_cluster=bool(ray_address or concurrency))
-    settings, specs = read_settings(weights_dir), choose(models)
+    settings = read_settings(weights_dir)
+    specs = choose(models, settings)
     if engine == "ray":
         work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
         _run_on_ray(paths, str(out), work, ray_address, concurrency)

@@ -55,7 +55,8 @@ def classify_command(
 
     With no PATHS, asks for one path after the other until EXIT or the end of input.
     """
-    spec, settings = find_spec(model), read_settings(weights_dir)
+    settings = read_settings(weights_dir)
+    spec = find_spec(model, settings.bundles_dir)
     save = annotated_saver(annotate_into) if annotate_into is not None else None
     store = ModelStore(settings)
     results: list[Classification] = []

@@ -101,7 +101,7 @@ def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
     names = [name for name in models.split(",") if name.strip()]
     if not names:
         raise click.UsageError("--models names no model.")
-    return list(dict.fromkeys(find_spec(name) for name in names))
+    return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in names))
 
 
 def _show_answer(answer: Answer) -> None:

@@ -28,7 +28,7 @@ from vgg_demo.errors import NoPhotosError
 from vgg_demo.evaluation import Evaluation, Share, Tally
 from vgg_demo.results import SCHEMA
 from vgg_demo.sources import count_photos, find_photos
-from vgg_demo.truth import read_truth, truth_in_name
+from vgg_demo.truth import read_truth, truth_for
 
 
 @click.command(
@@ -65,10 +65,16 @@ def evaluate_command(
 
     What is really on a photo is read from a WordNet ID in its name or its folder's
     (n02123045_7.jpg), from its folder (tabby/7.jpg) or its name (tabby.7.jpg) where that is a
-    class, or from a table. A kind of thing is right as any class of that kind.
+    class, or from a table. A kind of thing is right as any class of that kind. For a taught model
+    folders and photos are named as what it was taught.
     """
-    settings, specs = read_settings(weights_dir), choose(models)
-    find_truth = read_truth(read_text(labels)) if labels else truth_in_name
+    settings = read_settings(weights_dir)
+    specs = choose(models, settings)
+    table = read_text(labels) if labels else None
+    finders = {
+        spec.name: truth_for(spec.classes) if table is None else read_truth(table, spec.classes)
+        for spec in specs
+    }
     store = open_store(specs, settings)
     tallies = {spec.name: Tally(spec) for spec in specs}
     without_class = Counter[str]()
@@ -77,11 +83,13 @@ def evaluate_command(
     total = count_photos(paths) if is_terminal() else None
     for row in ask_about_all(sources, specs, store, settings, resize, total=total):
         failed += row.failure is not None
-        truth = find_truth(row.source.name)
-        known += bool(row.results) and truth is not None
-        unknown += bool(row.results) and truth is None
+        truths = {model: find(row.source.name) for model, find in finders.items()}
+        is_known = any(truth is not None for truth in truths.values())
+        known += bool(row.results) and is_known
+        unknown += bool(row.results) and not is_known
         for result in row.results:
-            if truth is not None and not tallies[result.model].add(result, truth):
+            truth = truths[result.model]
+            if is_known and (truth is None or not tallies[result.model].add(result, truth)):
                 without_class[result.model] += 1
     if unknown:
         tell(f"Of {unknown:,} photos the truth is not known; they do not count.")

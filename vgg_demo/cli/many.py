@@ -23,9 +23,9 @@ from vgg_demo.store import ModelStore
 paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 
-def choose(models: Sequence[str]) -> list[ModelSpec]:
+def choose(models: Sequence[str], settings: Settings) -> list[ModelSpec]:
     """Returns the models of these names, or in these bundles, each once."""
-    return list(dict.fromkeys(find_spec(name) for name in models))
+    return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in models))
 
 
 def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:

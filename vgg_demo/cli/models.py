@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vgg_demo.catalogue import kept_models
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.cli.terminal import show, tell
 from vgg_demo.errors import WeightsError
@@ -30,7 +31,8 @@ def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None
     "top-1" is the published share of test images whose first answer is right.
     """
     settings = read_settings(weights_dir)
-    records = [_record(spec, settings, verify) for spec in MODELS.values()]
+    taught = kept_models(settings.bundles_dir).values()
+    records = [_record(spec, settings, verify) for spec in (*MODELS.values(), *taught)]
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "models": records}, indent=2))
         return

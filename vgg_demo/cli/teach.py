@@ -37,9 +37,10 @@ from vgg_demo.taught import Part
 from vgg_demo.teach.bundle import check_free, open_bundle, pack, unpack
 from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders, label_by_table
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.lesson import Checked, Checking, Material, Teacher
+from vgg_demo.teach.material import Checked, Checking, Material
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
 from vgg_demo.writing import writing
 
 TUNING_EPOCHS = 6

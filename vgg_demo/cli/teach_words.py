@@ -11,7 +11,7 @@ from vgg_demo.cli.terminal import show, tell
 from vgg_demo.evaluation import Share
 from vgg_demo.results import SCHEMA
 from vgg_demo.teach.checks import FEW, IMBALANCE, Looked, Report
-from vgg_demo.teach.lesson import Learned
+from vgg_demo.teach.material import Learned
 
 MOST_NAMED = 5
 

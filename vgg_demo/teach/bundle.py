@@ -24,8 +24,8 @@ from vgg_demo.filing import FORBIDDEN
 from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.registry import Accuracy, ModelSpec, WeightFile, body_of, features_of, get_spec
-from vgg_demo.taught import Part, Taught, taught_classes
-from vgg_demo.teach.dataset import LONGEST_LABEL, MOST_CLASSES
+from vgg_demo.taught import LONGEST_LABEL, Part, Taught, taught_classes
+from vgg_demo.teach.dataset import MOST_CLASSES
 from vgg_demo.writing import writing
 
 MODEL, LABELS, SPEC = "model.keras", "labels.json", "spec.json"

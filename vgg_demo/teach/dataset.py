@@ -12,9 +12,7 @@ from pathlib import PurePosixPath
 from vgg_demo.archives import is_photo
 from vgg_demo.errors import DatasetError, TableError
 from vgg_demo.sources import Source
-
-LONGEST_LABEL = 80
-"""Characters of a label; it must fit on a chart and into a folder's name."""
+from vgg_demo.taught import clean_label
 
 MOST_CLASSES = 200
 
@@ -83,7 +81,10 @@ def label_by_folders(sources: Iterable[Source]) -> Dataset:
     Raises:
         VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
-    photos = [Labelled(source, _clean(_parts(source.name)[-2:-1])) for source in _checked(sources)]
+    photos = [
+        Labelled(source, clean_label("".join(_parts(source.name)[-2:-1])))
+        for source in _checked(sources)
+    ]
     return Dataset(
         tuple(photo for photo in photos if photo.label),
         unlabelled=tuple(photo.source.name for photo in photos if not photo.label),
@@ -170,7 +171,7 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for row in rows:
         image = "/".join(_parts(row[columns.image] or ""))
-        label = _clean([row[columns.label] or ""])
+        label = clean_label(row[columns.label] or "")
         group = (row[columns.group] or "").strip() if columns.group else ""
         if image and label and found.setdefault(image, (label, group)) != (label, group):
             raise TableError(f"The table of labels says two things of {image[:200]!r}.")
@@ -188,9 +189,3 @@ def _ends(name: str) -> Iterable[str]:
         end = "/".join(parts[start:])
         yield end
         yield str(PurePosixPath(end).with_suffix(""))
-
-
-def _clean(names: Sequence[str]) -> str:
-    """Makes a label of a name: one line, of printable characters, not too long."""
-    text = "".join(sign if sign.isprintable() else " " for sign in "".join(names))
-    return " ".join(text.replace("_", " ").split())[:LONGEST_LABEL]

@@ -17,11 +17,14 @@ from vgg_demo.errors import DatasetError, WeightsCorruptError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import ModelSpec
+from vgg_demo.registry import ModelSpec, features_of
 from vgg_demo.store import LoadedModel, ModelStore
 from vgg_demo.teach.augment import see
 from vgg_demo.teach.checks import Looked
 from vgg_demo.teach.feature_cache import FeatureCache, feature_key
+
+CACHE_CHUNK = 256
+"""Features that are taken from the cache at a time."""
 
 Views = NDArray[np.float32]
 """float32 (photos, views, features)."""
@@ -90,8 +93,8 @@ def extract(
             for photo in photos
             for view in range(views)
         ]
-        numbers = cache.get(keys)
-        missing = [place for place, found in enumerate(numbers) if found is None]
+        numbers = np.empty((len(keys), features_of(body, body.part)), dtype=np.float32)
+        missing = list(_fill_from(cache, keys, numbers))
         done = cached = len(keys) - len(missing)
         yield Extraction(done, len(keys), cached, time.monotonic() - started)
 
@@ -113,12 +116,24 @@ def extract(
             places = [place * views + view for place, view, _ in batch]
             answers = _ask([pixels for _, _, pixels in batch], model)
             found = dict(zip(places, answers, strict=True))
-            for place, answer in found.items():
-                numbers[place] = answer
+            for number, answer in found.items():
+                numbers[number] = answer
             cache.put({keys[place]: answer for place, answer in found.items()})
             done += len(found)
             yield Extraction(done, len(keys), cached, time.monotonic() - started)
-    return np.array(numbers, dtype=np.float32).reshape(len(photos), views, -1)
+    return numbers.reshape(len(photos), views, -1)
+
+
+def _fill_from(
+    cache: FeatureCache, keys: Sequence[bytes], numbers: NDArray[np.float32]
+) -> Iterator[int]:
+    """Fills in what is in the cache; yields the places of what is not."""
+    for first in range(0, len(keys), CACHE_CHUNK):
+        for place, found in enumerate(cache.get(keys[first : first + CACHE_CHUNK]), start=first):
+            if found is not None and found.shape == numbers[place].shape:
+                numbers[place] = found
+            else:
+                yield place
 
 
 Prepared = tuple[int, int, NDArray[np.float32]]

@@ -45,6 +45,19 @@ class Photos:
     labels: NDArray[np.integer]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuned:
+    """What was learned.
+
+    Attributes:
+        values: Of the variables that learned, in the order of `last_blocks`.
+        logits: float32 (N, classes): the network's scores for the validation photos.
+    """
+
+    values: Sequence[NDArray[np.float32]]
+    logits: NDArray[np.float32]
+
+
 def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Layer]]:
     """Returns the head and the last blocks of a network, from its end to its front.
 
@@ -64,8 +77,13 @@ def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Laye
 
 
 def fine_tune(
-    network: keras.Model, training: Photos, validation: Photos, look: Look, recipe: Recipe
-) -> Generator[Epoch, None, NDArray[np.float32]]:
+    network: keras.Model,
+    training: Photos,
+    validation: Photos,
+    look: Look,
+    recipe: Recipe,
+    on_best: Callable[[Tuned], None] | None = None,
+) -> Generator[Epoch, None, Tuned]:
     """Trains the head and the last blocks, one block more after each of the first epochs.
 
     The front of the network is left as it is. Ctrl-C, or a `KeyboardInterrupt` that is thrown into
@@ -78,20 +96,20 @@ def fine_tune(
         validation: What is judged by; of each photo the view 0.
         look: Returns views. Called from threads.
         recipe: How.
+        on_best: Is given what was learned each time that it is the best so far.
 
     Yields:
         An epoch after the other; epoch 0 is the network as it came.
 
     Returns:
-        float32 (N, classes): the best network's scores for the validation photos.
+        What the network holds in the end.
     """
     tuner = _Tuner(network, training, recipe)
     rng = np.random.default_rng(recipe.seed)
     started = time.monotonic()
-    best = tuner.values()
-    best_logits = tuner.logits(validation, look)
-    best_loss = cross_entropy(best_logits, validation.labels)
-    yield _epoch(0, recipe, float("nan"), best_logits, validation, 0.0, True, started, 0.0)
+    best = Tuned(tuner.values(), tuner.logits(validation, look))
+    best_loss = cross_entropy(best.logits, validation.labels)
+    yield _epoch(0, recipe, float("nan"), best.logits, validation, 0.0, True, started, 0.0)
     try:
         for number in range(1, recipe.tuning_epochs + 1):
             epoch_started = time.monotonic()
@@ -101,7 +119,9 @@ def fine_tune(
             loss = cross_entropy(logits, validation.labels)
             is_best = loss < best_loss
             if is_best:
-                best, best_logits, best_loss = tuner.values(), logits, loss
+                best, best_loss = Tuned(tuner.values(), logits), loss
+                if on_best is not None:
+                    on_best(best)
             rate = len(training.labels) / seconds
             yield _epoch(
                 number, recipe, float(np.mean(losses)), logits, validation, tuner.rate, is_best,
@@ -110,8 +130,20 @@ def fine_tune(
     except KeyboardInterrupt:  # who stops it wants the best so far
         pass
     finally:
-        tuner.restore(best)
-    return best_logits
+        _assign(tuner.variables, best.values)
+    return best
+
+
+def put_in(network: keras.Model, tuned_blocks: int, tuned: Tuned) -> None:
+    """Puts into a network what was learned by another that was built likewise."""
+    blocks = last_blocks(network, tuned_blocks)
+    variables = [variable for block in blocks for x in block for variable in x.trainable_variables]
+    _assign(variables, tuned.values)
+
+
+def _assign(variables: Sequence[keras.Variable], values: Sequence[NDArray[np.float32]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _epoch(
@@ -230,12 +262,11 @@ class _Tuner:
                 found.append(self._forward(tf.constant(np.stack(pixels))).numpy())
         return np.concatenate(found)
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that learns, from the network's end to its front."""
+        return [variable for group in self._variables for variable in group]
+
     def values(self) -> list[NDArray[np.float32]]:
         """Returns copies of what is learned."""
-        return [variable.numpy() for group in self._variables for variable in group]
-
-    def restore(self, values: Sequence[NDArray[np.float32]]) -> None:
-        """Puts back what `values` returned."""
-        variables = [variable for group in self._variables for variable in group]
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        return [variable.numpy() for variable in self.variables]

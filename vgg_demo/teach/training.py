@@ -6,7 +6,7 @@ This module imports TensorFlow; import it inside the function that needs it.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -23,15 +23,42 @@ RANGE_STEPS = 120
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """What is learned from, or judged by.
+    """What is learned from, or judged by: some of all photos.
 
     Attributes:
-        features: float32 (photos, views, features).
-        labels: int (photos,): the class of each.
+        all_features: float32 (photos, views, features), of all photos.
+        all_labels: int (photos,): the class of each.
+        places: int (N,): which of them these are.
     """
 
-    features: NDArray[np.float32]
-    labels: NDArray[np.integer]
+    all_features: NDArray[np.float32]
+    all_labels: NDArray[np.integer]
+    places: NDArray[np.integer]
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """The class of each, int (N,)."""
+        labels: NDArray[np.integer] = self.all_labels[self.places]
+        return labels
+
+    @property
+    def first_views(self) -> NDArray[np.float32]:
+        """Features of the photos as they are, float32 (N, features)."""
+        views: NDArray[np.float32] = self.all_features[self.places, 0]
+        return views
+
+    def mean_and_deviation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns those of each feature over all views, float32 (features,).
+
+        A view after the other: a copy of all features can be hundreds of megabytes.
+        """
+        views = range(self.all_features.shape[1])
+        means = [self.all_features[self.places, view].mean(axis=0) for view in views]
+        mean = np.mean(means, axis=0)
+        squares = [
+            np.square(self.all_features[self.places, view] - mean).mean(axis=0) for view in views
+        ]
+        return mean, np.sqrt(np.mean(squares, axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +107,11 @@ class Head:
 
 
 def train_head(
-    training: Examples, validation: Examples, classes: int, recipe: Recipe
+    training: Examples,
+    validation: Examples,
+    classes: int,
+    recipe: Recipe,
+    on_best: Callable[[Head], None] | None = None,
 ) -> Generator[Epoch, None, Head]:
     """Trains a head.
 
@@ -91,6 +122,7 @@ def train_head(
         validation: What is judged by; of each photo the first view.
         classes: How many there are.
         recipe: How.
+        on_best: Is given each head that is the best so far.
 
     Yields:
         An epoch after the other, until the validation loss has not fallen for long.
@@ -114,12 +146,14 @@ def train_head(
                 step += 1
             seconds = time.monotonic() - epoch_started
             head = learner.head()
-            logits = head.logits(validation.features[:, 0])
+            logits = head.logits(validation.first_views)
             loss = cross_entropy(logits, validation.labels)
             is_best = loss < best_loss
             since_best = 0 if is_best else since_best + 1
             if is_best:
                 best, best_loss = head, loss
+                if on_best is not None:
+                    on_best(head)
             yield Epoch(
                 number=number,
                 epochs=recipe.epochs,
@@ -155,20 +189,18 @@ class _Learner:
     """A head in the making, on features that are brought to mean 0 and deviation 1."""
 
     def __init__(self, training: Examples, classes: int, recipe: Recipe) -> None:
-        features = training.features
         self._training = training
         self._classes = classes
         self._recipe = recipe
-        self._mean = features.mean(axis=(0, 1))
+        self._mean, deviation = training.mean_and_deviation()
         # What is the same for all photos tells nothing, and is not to be divided by nothing.
-        deviation = features.std(axis=(0, 1))
         self._deviation = np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
         self._class_weights = class_weights(training.labels, classes, balance=recipe.balance)
         keras.utils.set_random_seed(recipe.seed)
         self._dense = keras.layers.Dense(classes)
         self._model = keras.Sequential(
             [
-                keras.layers.Input((features.shape[-1],)),
+                keras.layers.Input((training.all_features.shape[-1],)),
                 keras.layers.Dropout(recipe.dropout, seed=recipe.seed),
                 self._dense,
             ]
@@ -182,21 +214,22 @@ class _Learner:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self._training.labels) // self._recipe.batch_size)
+        return -(-len(self._training.places) // self._recipe.batch_size)
 
     def batches(
         self, rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
         """Yields one epoch's inputs, targets and weights, in a new order."""
-        count, views = self._training.features.shape[:2]
+        count, views = len(self._training.places), self._training.all_features.shape[1]
         order = rng.permutation(count)
         chosen = rng.integers(0, views, size=(count,))
         targets = smoothed_targets(self._classes, self._recipe.label_smoothing)
         for first in range(0, count, self._recipe.batch_size):
-            places = order[first : first + self._recipe.batch_size]
-            inputs = self._training.features[places, chosen[places]] - self._mean
+            batch = order[first : first + self._recipe.batch_size]
+            places = self._training.places[batch]
+            inputs = self._training.all_features[places, chosen[batch]] - self._mean
             inputs /= self._deviation
-            labels = self._training.labels[places]
+            labels = self._training.all_labels[places]
             wanted, weights = targets[labels], self._class_weights[labels]
             if self._recipe.mixup:
                 share = np.float32(rng.beta(self._recipe.mixup, self._recipe.mixup))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import platform
 import tempfile
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,124 +19,38 @@ from vgg_demo.evaluation import Share
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec, body_of
-from vgg_demo.results import Failure, LocalWeights
+from vgg_demo.results import Failure
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part, Taught, taught_classes
 from vgg_demo.teach.augment import see
 from vgg_demo.teach.bundle import (
     MODEL,
-    Bundle,
     bundle_name,
     open_bundle,
     sha256_of,
     taught_spec,
     write_bundle,
 )
-from vgg_demo.teach.checks import Looked, Report, check, look_at
-from vgg_demo.teach.dataset import Dataset, check_classes
+from vgg_demo.teach.checks import Looked, look_at
+from vgg_demo.teach.dataset import Dataset
 from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.features import Extraction, Views, extract
+from vgg_demo.teach.features import Extraction, extract
 from vgg_demo.teach.judgement import Judgement, Lesson, judge
+from vgg_demo.teach.material import Checked, Checking, Learned, Material, Network, conclude
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
-from vgg_demo.teach.split import Split, split
+from vgg_demo.teach.split import split
 from vgg_demo.version import __version__
 from vgg_demo.weights import find_weights
 
 if TYPE_CHECKING:
+    from vgg_demo.teach.fine_tuning import Tuned
     from vgg_demo.teach.schedule import RangeTest
-    from vgg_demo.teach.training import Epoch, Examples, Head
+    from vgg_demo.teach.training import Epoch, Head
 
 LESSON_SHARES = (0.1, 0.25, 0.5, 1.0)
 """Parts of the photos that are learned from for the learning curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checking:
-    """How far the looking at photos has come.
-
-    Attributes:
-        done: Photos.
-        total: All.
-    """
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Checked:
-    """What was found in the photos.
-
-    Attributes:
-        looked: Those that can be learned from.
-        failures: Those that cannot be opened.
-        report: What may be wrong with the others.
-    """
-
-    looked: tuple[Looked, ...]
-    failures: tuple[Failure, ...]
-    report: Report
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Material:
-    """Photos made ready to learn from.
-
-    Attributes:
-        checked: What was found in them.
-        classes: Names, in the order of the outputs.
-        labels: int (photos,): the class of each.
-        split: Which are learned from.
-        features: float32 (photos, views, features); of the validation photos only the first view
-            is looked at.
-    """
-
-    checked: Checked
-    classes: tuple[str, ...]
-    labels: NDArray[np.integer]
-    split: Split
-    features: Views
-
-    def examples(self, places: Sequence[int]) -> Examples:
-        """Returns some of the photos."""
-        from vgg_demo.teach.training import Examples
-
-        chosen = list(places)
-        return Examples(self.features[chosen], self.labels[chosen])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """A network that was taught.
-
-    Attributes:
-        model: A `keras.Model`, from pixels to scores.
-        logits: float32 (N, classes): its scores for the validation photos.
-        body_weights: The file that its body began with.
-    """
-
-    model: Any
-    logits: NDArray[np.float32]
-    body_weights: LocalWeights
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Learned:
-    """What came of it.
-
-    Attributes:
-        bundle: The model.
-        judgement: How good it is.
-        material: What it learned from.
-        logits: float32 (N, classes): its scores for the validation photos.
-    """
-
-    bundle: Bundle
-    judgement: Judgement
-    material: Material
-    logits: NDArray[np.float32]
 
 
 class Teacher:
@@ -191,15 +104,7 @@ class Teacher:
             else:
                 looked.append(found)
             yield Checking(done, total)
-        check_classes(sorted({one.photo.label for one in looked}))
-        report = check(looked, self.body.input_size)
-        alone = [label for label, count in report.counts.items() if count < 2]
-        if alone:
-            raise DatasetError(
-                f"Of {', '.join(map(repr, alone[:5]))} there is one photo; at least two are "
-                "needed, one to learn from and one to judge by. Add photos, or drop rare labels."
-            )
-        return Checked(tuple(looked), tuple(failures), report)
+        return conclude(looked, failures, self.body.input_size)
 
     def prepare(self, checked: Checked) -> Generator[Extraction, None, Material]:
         """Splits photos and computes their features.
@@ -210,11 +115,9 @@ class Teacher:
         Raises:
             ModelError: If the body cannot be had.
         """
-        names = tuple(checked.report.counts)
-        labels = np.array([names.index(one.photo.label) for one in checked.looked])
         parts = split(
             [one.photo.label for one in checked.looked],
-            _groups(checked),
+            checked.groups(),
             self.recipe.validation_share,
             self.recipe.seed,
         )
@@ -232,7 +135,7 @@ class Teacher:
             policy=self._policy,
             limits=self._settings.limits,
         )
-        return Material(checked, names, labels, parts, features)
+        return Material(checked, checked.labels, parts, features)
 
     def find_rate(self, material: Material) -> RangeTest:
         """Tries learning rates on what is learned from."""
@@ -241,8 +144,10 @@ class Teacher:
         training = material.examples(material.split.training)
         return find_rate(training, len(material.classes), self.recipe)
 
-    def train(self, material: Material) -> Generator[Epoch, None, Head]:
-        """Trains a head. Returns the best."""
+    def train(
+        self, material: Material, on_best: Callable[[Head], None] | None = None
+    ) -> Generator[Epoch, None, Head]:
+        """Trains a head. Returns the best; `on_best` is given each that is the best so far."""
         from vgg_demo.teach.training import train_head
 
         return train_head(
@@ -250,6 +155,7 @@ class Teacher:
             material.examples(material.split.validation),
             len(material.classes),
             self.recipe,
+            on_best,
         )
 
     def try_fewer(self, material: Material) -> tuple[Lesson, ...]:
@@ -263,28 +169,25 @@ class Teacher:
             chosen = order[: max(len(material.classes), round(share * len(order)))]
             training = material.examples(chosen.tolist())
             head = run_through(train_head(training, validation, len(material.classes), self.recipe))
-            answers = head.logits(validation.features[:, 0]).argmax(axis=1)
+            answers = head.logits(validation.first_views).argmax(axis=1)
             right = Share(int((answers == validation.labels).sum()), len(answers))
             found.append(Lesson(len(chosen), right))
         return tuple(found)
 
-    def fine_tune(self, material: Material, head: Head) -> Generator[Epoch, None, Network]:
+    def fine_tune(
+        self,
+        material: Material,
+        head: Head,
+        on_best: Callable[[Tuned], None] | None = None,
+    ) -> Generator[Epoch, None, Network]:
         """Has the end of the body learn too. Returns the best network.
 
         Yields:
             An epoch after the other.
         """
-        from vgg_demo.engine import load_engine
         from vgg_demo.teach.fine_tuning import Photos, fine_tune
-        from vgg_demo.teach.network import assemble
 
-        # A copy of its own: what the store holds is not to be changed.
-        with self._store.use(self.body) as body:
-            weights = body.weights
-        path = find_weights(self.body, self._settings)
-        if path is None:
-            raise WeightsMissingError(f"{weights.file} has gone while it was used. Try again.")
-        model = assemble(load_engine(self.body, path).model, head)
+        network = self._own_network(material, head)
 
         def look(place: int, view: int) -> NDArray[np.float32]:
             looked = material.checked.looked[place]
@@ -296,8 +199,33 @@ class Teacher:
             Photos(places, material.labels[list(places)])
             for places in (material.split.training, material.split.validation)
         )
-        logits = yield from fine_tune(model, training, validation, look, self.recipe)
-        return Network(model, logits, weights)
+        tuned = yield from fine_tune(
+            network.model, training, validation, look, self.recipe, on_best
+        )
+        return replace(network, logits=tuned.logits)
+
+    def with_tuned(self, material: Material, head: Head, tuned: Tuned) -> Network:
+        """Puts together what an earlier `fine_tune` gave to its `on_best`."""
+        from vgg_demo.teach.fine_tuning import put_in
+
+        network = self._own_network(material, head)
+        put_in(network.model, self.recipe.tuned_blocks, tuned)
+        return replace(network, logits=tuned.logits)
+
+    def _own_network(self, material: Material, head: Head) -> Network:
+        """Returns a network that shares nothing with the store, whose models are not to change."""
+        from vgg_demo.engine import load_engine
+        from vgg_demo.teach.network import assemble
+
+        with self._store.use(self.body) as body:
+            weights = body.weights
+        path = find_weights(self.body, self._settings)
+        if path is None:
+            raise WeightsMissingError(f"{weights.file} has gone while it was used. Try again.")
+        self._store.let_go(self.body)  # before there are two of it
+        model = assemble(load_engine(self.body, path).model, head)
+        features = material.features[list(material.split.validation), 0]
+        return Network(model, head.logits(features), weights)
 
     def with_head(self, material: Material, head: Head) -> Network:
         """Puts a head on the body."""
@@ -356,7 +284,7 @@ class Teacher:
                 "training": len(material.split.training),
                 "validation": len(material.split.validation),
                 "counts": material.checked.report.counts,
-                "fingerprint": _fingerprint(material.checked.looked),
+                "fingerprint": material.checked.fingerprint(),
             },
             "metrics": judgement.to_dict(),
             "versions": {
@@ -377,22 +305,3 @@ def choose_body(backbone: ModelSpec, part: Part, settings: Settings) -> ModelSpe
     if find_weights(body, settings) is None and find_weights(backbone, settings) is not None:
         return replace(body, weights=backbone.weights)
     return body
-
-
-def _groups(checked: Checked) -> list[str]:
-    """Returns which photos stay together: those of a group, and those that look the same."""
-    groups = [
-        f"group {one.photo.group}" if one.photo.group else f"photo {place}"
-        for place, one in enumerate(checked.looked)
-    ]
-    for twins in checked.report.twins:
-        # Whose twin is in another group brings the groups together.
-        same = {groups[place] for place in twins}
-        groups = [groups[twins[0]] if group in same else group for group in groups]
-    return groups
-
-
-def _fingerprint(looked: Sequence[Looked]) -> str:
-    """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
-    lines = sorted(f"{one.sha256} {one.photo.label}" for one in looked)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
