@@ -84,6 +84,7 @@ class ModelStore:
         self._wanted: dict[str, threading.Lock] = {}
         self._loading = threading.Lock()
         self._room_bytes: int | None = None
+        self._reserved_bytes = 0
         self._sizes: dict[str, int] = {}
         self._inspected: dict[tuple[ModelSpec, FileState], LocalWeights] = {}
         self._damaged: dict[tuple[ModelSpec, FileState], str] = {}
@@ -136,6 +137,42 @@ class ModelStore:
         del shelf
         memory.give_back()
 
+    @contextmanager
+    def reserve(self, size_bytes: int) -> Iterator[None]:
+        """Sets memory of the budget aside for another process, which shares the machine.
+
+        Models that nobody uses go, until the rest fits beside it.
+
+        Raises:
+            MemoryBudgetError: If the budget has no room for it, however few models are loaded.
+        """
+        self.check_reserve(size_bytes)
+        with self._changed:
+            self._reserved_bytes += size_bytes
+            idle = [name for name, shelf in self._others().items() if not shelf.users]
+            while idle and not self._has_room(0, self._room_now()):
+                del self._shelves[idle.pop(0)]
+                memory.give_back()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved_bytes -= size_bytes
+
+    def check_reserve(self, size_bytes: int) -> None:
+        """Makes sure that `reserve` could be done.
+
+        Raises:
+            MemoryBudgetError: If not.
+        """
+        if size_bytes > self._room():
+            raise MemoryBudgetError(
+                f"This takes {size_bytes / 1e6:,.0f} MB of memory. This program may use "
+                f"{self._settings.memory_bytes / 1e6:,.0f} MB (VGG_DEMO_MEMORY_MB), of which "
+                f"{max(0, self._room()) / 1e6:,.0f} MB are left. Raise the limit where there is "
+                "more memory."
+            )
+
     def check_fits(self, spec: ModelSpec) -> None:
         """Makes sure, before anything is downloaded, that a model can be loaded here.
 
@@ -147,11 +184,14 @@ class ModelStore:
         """
         room = self._room()
         if not spec.is_embedded and _least_bytes(spec) > room:
+            taken = self._reserved_bytes
+            reason = f" while a training takes {taken / 1e6:,.0f} MB" if taken else ""
+            advice = "wait for its end" if taken else "raise the limit where there is more memory"
             raise MemoryBudgetError(
                 f"{spec.keras_name} takes {_least_bytes(spec) / 1e6:,.0f} MB of memory. This "
                 f"program may use {self._settings.memory_bytes / 1e6:,.0f} MB "
-                f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for models. "
-                "Choose a smaller model, or raise the limit where there is more memory."
+                f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for "
+                f"models{reason}. Choose a smaller model, or {advice}."
             )
 
     def batch_size(self, model: LoadedModel) -> int:
@@ -169,13 +209,13 @@ class ModelStore:
             import vgg_demo.engine  # noqa: F401  # TensorFlow is not a model
 
             self._room_bytes = self._settings.memory_bytes - memory.used_bytes()
-        return self._room_bytes
+        return self._room_bytes - self._reserved_bytes
 
     def _room_now(self) -> int:
         """As `_room`, less what the process has come to hold besides the models since."""
         models = sum(shelf.model.size_bytes for shelf in self._others().values())
         besides = memory.used_bytes() - models
-        return min(self._room(), self._settings.memory_bytes - besides)
+        return min(self._room(), self._settings.memory_bytes - self._reserved_bytes - besides)
 
     def _take(self, spec: ModelSpec) -> _Shelf | None:
         with self._changed:

@@ -16,9 +16,9 @@ from PIL import Image
 from vgg_demo.errors import DatasetError, TableError, VggDemoError
 from vgg_demo.images import decode
 from vgg_demo.sources import Source, find_photos
+from vgg_demo.taught import LONGEST_LABEL
 from vgg_demo.teach.checks import FEW, Looked, check, find_twins, fingerprint, look_at
 from vgg_demo.teach.dataset import (
-    LONGEST_LABEL,
     Columns,
     Labelled,
     check_classes,

@@ -20,10 +20,11 @@ from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.fine_tuning import last_blocks
 from vgg_demo.teach.material import Material, Network
 from vgg_demo.teach.network import assemble
+from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
 from vgg_demo.teach.teacher import Teacher
-from vgg_demo.teach.training import Epoch, Head
+from vgg_demo.teach.training import Head
 
 RECIPE = Recipe(epochs=4, tuning_epochs=3, tuning_rate=1e-3, tuned_blocks=1, patience=99)
 

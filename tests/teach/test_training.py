@@ -20,9 +20,10 @@ from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.feature_cache import FeatureCache, feature_key
 from vgg_demo.teach.features import Views, extract
 from vgg_demo.teach.judgement import choose_threshold, curve
+from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
-from vgg_demo.teach.training import Epoch, Examples, Head, find_rate, train_head
+from vgg_demo.teach.training import Examples, Head, find_rate, train_head
 
 BODY = body_of(get_spec("mini_vgg"))
 

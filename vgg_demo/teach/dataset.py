@@ -81,10 +81,7 @@ def label_by_folders(sources: Iterable[Source]) -> Dataset:
     Raises:
         VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
-    photos = [
-        Labelled(source, clean_label("".join(_parts(source.name)[-2:-1])))
-        for source in _checked(sources)
-    ]
+    photos = [Labelled(source, _label_of_folder(source.name)) for source in _checked(sources)]
     return Dataset(
         tuple(photo for photo in photos if photo.label),
         unlabelled=tuple(photo.source.name for photo in photos if not photo.label),
@@ -176,6 +173,10 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
         if image and label and found.setdefault(image, (label, group)) != (label, group):
             raise TableError(f"The table of labels says two things of {image[:200]!r}.")
     return found
+
+
+def _label_of_folder(path: str) -> str:
+    return clean_label("".join(_parts(path)[-2:-1]))
 
 
 def _parts(path: str) -> list[str]:

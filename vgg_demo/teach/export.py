@@ -9,15 +9,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from vgg_demo.store import LoadedModel
+from vgg_demo.teach.job import ExportFormat
 
-Format = Literal["tflite", "tflite-int8", "saved-model"]
 CALIBRATION_PHOTOS = 100
 """Whose activations tell which range of values eight bits must hold; TensorFlow asks for some
 hundred (its guide, *Post-training integer quantization*)."""
@@ -43,7 +43,7 @@ class Exported:
 
 
 def export(
-    model: LoadedModel, kind: Format, out: Path, batches: Iterable[NDArray[np.float32]]
+    model: LoadedModel, kind: ExportFormat, out: Path, batches: Iterable[NDArray[np.float32]]
 ) -> Exported:
     """Writes a taught model for other programs; it takes what `preprocess.prepare` gives.
 

@@ -17,9 +17,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vgg_demo.calibration import cross_entropy
+from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.schedule import Pace, one_cycle
-from vgg_demo.teach.training import Epoch, class_weights, smoothed_targets
+from vgg_demo.teach.training import class_weights, smoothed_targets
 
 CONVOLUTIONS_PER_BLOCK = 3
 """As in VGG16's last block; other networks are divided likewise, from their end."""

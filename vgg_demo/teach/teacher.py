@@ -46,8 +46,9 @@ from vgg_demo.weights import find_weights
 
 if TYPE_CHECKING:
     from vgg_demo.teach.fine_tuning import Tuned
+    from vgg_demo.teach.progress import Epoch
     from vgg_demo.teach.schedule import RangeTest
-    from vgg_demo.teach.training import Epoch, Head
+    from vgg_demo.teach.training import Head
 
 LESSON_SHARES = (0.1, 0.25, 0.5, 1.0)
 """Parts of the photos that are learned from for the learning curve."""

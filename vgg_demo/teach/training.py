@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vgg_demo.calibration import cross_entropy
+from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.schedule import Pace, RangeTest, has_diverged, judge_range, one_cycle, sweep
 
@@ -59,33 +60,6 @@ class Examples:
             np.square(self.all_features[self.places, view] - mean).mean(axis=0) for view in views
         ]
         return mean, np.sqrt(np.mean(squares, axis=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How a training stands after an epoch.
-
-    Attributes:
-        number: From 1.
-        epochs: All.
-        loss: Mean loss of the training's batches, with all that makes it harder.
-        validation_loss: Cross-entropy of the validation photos, in nats.
-        validation_accuracy: Share of them that is right, in [0, 1].
-        rate: Learning rate of the last step.
-        is_best: Whether no epoch before had a lower validation loss.
-        seconds: Since the training began.
-        examples_per_second: In this epoch.
-    """
-
-    number: int
-    epochs: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    rate: float
-    is_best: bool
-    seconds: float
-    examples_per_second: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

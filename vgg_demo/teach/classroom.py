@@ -1,0 +1,468 @@
+"""The trainings of a server: one at a time, each in a process of its own.
+
+A run belongs to whoever knows its id, which is a secret. It goes on when nobody looks, and a
+worker that is killed costs nobody more than what it had not yet kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg_demo.classify import softmax
+from vgg_demo.errors import BusyError, VggDemoError
+from vgg_demo.evaluation import Share
+from vgg_demo.registry import body_of, features_of, get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.taught import Part
+from vgg_demo.teach.best import has_best
+from vgg_demo.teach.bundle import Bundle, bundle_name, open_bundle
+from vgg_demo.teach.checks import Looked
+from vgg_demo.teach.job import STOP, ExportFormat, Job, send, without_photo
+from vgg_demo.teach.judgement import Judgement, Lesson, judge
+from vgg_demo.teach.material import Checked
+from vgg_demo.teach.progress import Epoch
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.schedule import RangeTest
+from vgg_demo.teach.worker import RESULT
+
+LOG = logging.getLogger(__name__)
+
+MOST_WAITING = 4
+MOST_FINISHED = 20
+"""Runs that are kept when they are done; beyond it, the oldest are forgotten."""
+
+FINISHED_SECONDS = 24 * 3600.0
+"""How long they are kept."""
+
+HELD_BYTES = 300 * 2**20
+"""Photos of finished runs that are kept, for exports and for going on."""
+
+WORKER_BYTES = 450_000_000
+"""What a worker takes besides models and features: see `benchmarks/README.md`."""
+
+COPIES_OF_BODY = 4
+"""A network that is fine-tuned has its numbers, their gradients, and two averages of those."""
+
+JOIN_SECONDS = 5.0
+PACKAGE_PARENT = Path(__file__).parents[2]
+
+
+class Stage(StrEnum):
+    """Where a run stands, in the words of the worker's reports."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    FETCHING = "fetching"
+    FEATURES = "features"
+    RATE = "rate"
+    LEARNING = "learning"
+    CURVE = "curve"
+    TUNING = "tuning"
+    SAVING = "saving"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (Stage.DONE, Stage.STOPPED, Stage.FAILED)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What came of a run.
+
+    Attributes:
+        bundle: The model.
+        judgement: How good it is.
+        places: int (N,): the validation photos among the run's.
+        truth: int (N,): the class of each.
+        probabilities: float64 (N, classes): what the model says of each.
+    """
+
+    bundle: Bundle
+    judgement: Judgement
+    places: NDArray[np.integer]
+    truth: NDArray[np.integer]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Export:
+    """A file for other programs, in the making or made.
+
+    Attributes:
+        file: Where it is; None as long as it is not there.
+        facts: What `export.Exported` says of it.
+        error: Why there is none.
+    """
+
+    file: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(eq=False)
+class Run:
+    """A training. Its page reads it while the classroom's thread writes.
+
+    Attributes:
+        id: Who knows it may see the run.
+        job: What is done.
+        checked: The photos.
+        data_bytes: Memory that the photos take.
+        stage: Where it stands.
+        done: Of what is counted in this stage.
+        total: Likewise; 0 if nothing is.
+        epochs: Of the head, those that are over.
+        tuning: Of the fine-tuning; the first is how it began.
+        range_test: What came of trying rates.
+        error: Why it failed.
+        result: What came of it.
+        exports: Files for other programs that were asked for.
+        has_photos: Whether the photos are still there.
+        began: When its worker began, in seconds as `time.monotonic` counts them.
+        seconds: How long that took.
+    """
+
+    id: str
+    job: Job
+    checked: Checked
+    data_bytes: int
+    stage: Stage = Stage.WAITING
+    done: int = 0
+    total: int = 0
+    epochs: list[Epoch] = field(default_factory=list)
+    tuning: list[Epoch] = field(default_factory=list)
+    range_test: RangeTest | None = None
+    error: str = ""
+    result: Result | None = None
+    exports: dict[ExportFormat, Export] = field(default_factory=dict)
+    has_photos: bool = True
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stdin: BinaryIO | None = None
+    _is_stopped: bool = False
+
+    @property
+    def name(self) -> str:
+        return bundle_name(self.job.bundle)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a model can be made of what was kept before it ended."""
+        over = self.stage in (Stage.FAILED, Stage.STOPPED)
+        return over and self.has_photos and has_best(self.job.folder)
+
+    def stop(self) -> None:
+        """Has it end, with the best so far."""
+        with self._lock:
+            self._is_stopped = True
+            self._pass_stop_on()
+
+    def _begin(self, stdin: BinaryIO) -> None:
+        """Says that the worker has its job, and listens."""
+        with self._lock:
+            self._stdin = stdin
+            self._pass_stop_on()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._stdin = None
+
+    def _pass_stop_on(self) -> None:
+        if self._is_stopped and self._stdin is not None:
+            with suppress(OSError):  # it has ended meanwhile
+                self._stdin.write(STOP)
+                self._stdin.flush()
+
+    def take(self, report: dict[str, Any]) -> None:
+        """Takes in a report of the worker."""
+        kind = report.pop("kind")
+        if "epoch" in report:
+            epochs = self.tuning if kind == Stage.TUNING else self.epochs
+            epochs.append(Epoch(**report["epoch"]))
+        elif "range_test" in report:
+            found = report["range_test"]
+            self.range_test = RangeTest(
+                np.array(found["rates"]), np.array(found["losses"]), found["steepest"],
+                found["tenth"],
+            )  # fmt: skip
+        self.done, self.total = int(report.get("done", 0)), int(report.get("total", 0))
+        self.error = report.get("message", "")
+        if kind == Stage.DONE:
+            self.result = self._read_result(report["lessons"])
+        self.stage = Stage(kind)
+
+    def _read_result(self, lessons: Sequence[Sequence[int]]) -> Result:
+        bundle = open_bundle(self.job.bundle)
+        with np.load(self.job.folder / RESULT, allow_pickle=False) as found:
+            places, truth, logits = found["places"], found["labels"], found["logits"]
+        return judge_again(
+            bundle,
+            [self.checked.looked[place].photo.source.name for place in places],
+            places,
+            truth,
+            logits,
+            [Lesson(photos, Share(right, count)) for photos, right, count in lessons],
+        )
+
+
+def judge_again(
+    bundle: Bundle,
+    files: Sequence[str],
+    places: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    logits: NDArray[np.floating],
+    lessons: Sequence[Lesson],
+) -> Result:
+    """Judges a model by what it said of its validation photos."""
+    judgement = judge(bundle.spec, logits, truth, files, lessons)
+    return Result(bundle, judgement, places, truth, softmax(logits / judgement.temperature))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What waits for the classroom: a run, or an export of one that is done."""
+
+    run: Run
+    job: Job
+
+
+class Classroom:
+    """The runs of one server. Safe to use from any thread.
+
+    Args:
+        settings: Where weights are.
+        store: Of the server's models, which make room for a worker.
+    """
+
+    def __init__(self, settings: Settings, store: ModelStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._folder = Path(tempfile.mkdtemp(prefix="vgg-demo-runs-"))
+        self._runs: dict[str, Run] = {}
+        self._lock = threading.Lock()
+        self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work_off, name="classroom", daemon=True)
+        self._thread.start()
+
+    def start(
+        self,
+        name: str,
+        backbone: str,
+        part: Part,
+        recipe: Recipe,
+        checked: Checked,
+        data_bytes: int,
+    ) -> Run:
+        """Begins a run, or has it wait until those before it are over.
+
+        Args:
+            name: Of the model to be.
+            backbone: On whose shoulders it stands.
+            part: How much of that.
+            recipe: How it is taught.
+            checked: The photos.
+            data_bytes: Memory that they take.
+
+        Raises:
+            BusyError: If too many wait already.
+            MemoryBudgetError: If there is not enough memory for it.
+        """
+        run_id = secrets.token_urlsafe(16)
+        bundle = self._folder / run_id / f"{bundle_name(Path(name))}.bundle"
+        job = Job(bundle, backbone, part, recipe, self._settings)
+        run = Run(run_id, job, checked, data_bytes)
+        self._store.check_reserve(needed_bytes(run))
+        with self._lock:
+            self._tidy()
+            waiting = sum(other.stage is Stage.WAITING for other in self._runs.values())
+            if waiting >= MOST_WAITING:
+                raise BusyError(
+                    f"{waiting} trainings wait already; the limit is {MOST_WAITING}. Try again "
+                    "in some minutes.",
+                    retry_seconds=60,
+                )
+            bundle.parent.mkdir(parents=True)
+            self._runs[run_id] = run
+        self._tasks.put(_Task(run, run.job))
+        return run
+
+    def get(self, run_id: str) -> Run | None:
+        """Returns a run by its id."""
+        return self._runs.get(run_id)
+
+    def ahead_of(self, run: Run) -> int:
+        """Returns how many runs are to be over before a run that waits can begin."""
+        with self._lock:
+            before = list(self._runs.values())
+        before = before[: before.index(run)] if run in before else []
+        return sum(not other.stage.is_over for other in before)
+
+    def stop(self, run: Run) -> None:
+        """Ends a run: one that waits does not begin, one at work keeps the best so far."""
+        run.stop()
+        if run.stage is Stage.WAITING:
+            run.stage = Stage.STOPPED
+
+    def go_on(self, run: Run) -> None:
+        """Has a model made of what a run had kept before it ended."""
+        run.stage, run.error, run._is_stopped = Stage.WAITING, "", False
+        self._tasks.put(_Task(run, replace(run.job, from_best=True)))
+
+    def export(self, run: Run, kind: ExportFormat) -> None:
+        """Has a run's model written for other programs; see `Run.exports`."""
+        run.exports[kind] = Export()
+        self._tasks.put(_Task(run, replace(run.job, export=kind)))
+
+    def forget(self, run: Run) -> None:
+        """Ends a run, and lets go of all that is left of it."""
+        self.stop(run)
+        with self._lock:
+            self._runs.pop(run.id, None)
+        if run.stage.is_over:
+            shutil.rmtree(run.job.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the worker, and lets go of everything."""
+        self._is_closed = True
+        process = self._process
+        if process is not None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(JOIN_SECONDS)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Forgets what is old, and the photos of what is beyond `HELD_BYTES`."""
+        over = [run for run in self._runs.values() if run.stage.is_over]
+        now, held = time.monotonic(), 0
+        for count, run in enumerate(reversed(over)):
+            if count >= MOST_FINISHED or now - run.began > FINISHED_SECONDS:
+                del self._runs[run.id]
+                shutil.rmtree(run.job.folder, ignore_errors=True)
+                continue
+            held += run.data_bytes
+            if held > HELD_BYTES and run.has_photos:
+                run.has_photos = False
+                run.checked = replace(
+                    run.checked, looked=tuple(map(without_photo, run.checked.looked))
+                )
+
+    def _work_off(self) -> None:
+        while not self._is_closed:
+            task = self._tasks.get()
+            try:
+                self._work(task)
+            except Exception as error:  # whatever happens, the next one has its turn
+                LOG.exception("A training ended unexpectedly")
+                self._fail(task, f"It ended unexpectedly ({type(error).__name__}).")
+
+    def _work(self, task: _Task) -> None:
+        run = task.run
+        if task.job.export is None:
+            if run.stage is not Stage.WAITING or run.id not in self._runs:
+                return
+            run.stage, run.began = Stage.STARTING, time.monotonic()
+        photos: Sequence[Looked] = run.checked.looked
+        if task.job.export is not None:
+            assert run.result is not None  # noqa: S101  # only what is done is exported
+            photos = [photos[place] for place in run.result.places]
+        try:
+            with self._store.reserve(needed_bytes(run)):
+                code = self._run_worker(task, photos)
+        except VggDemoError as error:
+            self._fail(task, str(error))
+            return
+        run.seconds = time.monotonic() - run.began
+        if run.id not in self._runs:  # it was forgotten meanwhile
+            shutil.rmtree(run.job.folder, ignore_errors=True)
+        elif self._is_open(task):
+            how = f"signal {-code}" if code < 0 else f"status {code}"
+            self._fail(
+                task, f"Its process was ended from outside ({how}), perhaps for want of memory."
+            )
+
+    def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int:
+        """Runs a job to its end. Returns the worker's exit status."""
+        command = [sys.executable, "-m", "vgg_demo.teach.worker"]
+        with (task.job.folder / "log.txt").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  # our own program
+                command,
+                cwd=PACKAGE_PARENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        self._process = process
+        stdin, stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
+        try:
+            with suppress(OSError):  # it has ended already: its status tells
+                send(stdin, task.job, photos)
+                if task.job.export is None:
+                    task.run._begin(stdin)
+            for line in stdout:
+                self._take(task, json.loads(line))
+        finally:
+            task.run._end()
+            with suppress(OSError):
+                stdin.close()  # which ends it, if it has not ended
+            code = process.wait()
+            stdout.close()
+            self._process = None
+        return code
+
+    def _take(self, task: _Task, report: dict[str, Any]) -> None:
+        if task.job.export is None:
+            task.run.take(report)
+        elif report["kind"] == "exported":
+            facts = {name: value for name, value in report.items() if name not in ("kind", "file")}
+            task.run.exports[task.job.export] = Export(Path(report["file"]), facts)
+        else:
+            self._fail(task, report.get("message", "It was stopped."))
+
+    def _is_open(self, task: _Task) -> bool:
+        """Whether nobody has said yet how it ended."""
+        if task.job.export is None:
+            return not task.run.stage.is_over
+        export = task.run.exports[task.job.export]
+        return export.file is None and not export.error
+
+    def _fail(self, task: _Task, message: str) -> None:
+        if task.job.export is None:
+            task.run.error, task.run.stage = message, Stage.FAILED
+        else:
+            task.run.exports[task.job.export] = Export(error=message)
+
+
+def needed_bytes(run: Run) -> int:
+    """Returns about how much memory a worker takes for a run, besides what it shares."""
+    recipe, photos = run.job.recipe, len(run.checked.looked)
+    spec = get_spec(run.job.backbone)
+    body = body_of(spec, run.job.part)
+    features = 4 * photos * recipe.views * features_of(spec, run.job.part)
+    network = 4 * body.parameters * (COPIES_OF_BODY if recipe.tuning_epochs else 1)
+    return WORKER_BYTES + network + features + run.data_bytes
