@@ -56,7 +56,7 @@ FINISHED_SECONDS = 24 * 3600.0
 HELD_BYTES = 300 * 2**20
 """Photos of finished runs that are kept, for exports and for going on."""
 
-WORKER_BYTES = 450_000_000
+WORKER_BYTES = 600_000_000
 """What a worker takes besides models and features: see `benchmarks/README.md`."""
 
 COPIES_OF_BODY = 4

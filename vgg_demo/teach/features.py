@@ -23,6 +23,9 @@ from vgg_demo.teach.augment import see
 from vgg_demo.teach.checks import Looked
 from vgg_demo.teach.feature_cache import FeatureCache, feature_key
 
+MOST_AT_ONCE = 8
+"""Views that the body looks at together: more take more memory and are hardly faster."""
+
 CACHE_CHUNK = 256
 """Features that are taken from the cache at a time."""
 
@@ -111,7 +114,7 @@ def extract(
             place: [number % views for number in numbers_of]
             for place, numbers_of in groupby(missing, key=lambda number: number // views)
         }
-        size = store.batch_size(model)
+        size = min(MOST_AT_ONCE, store.batch_size(model))
         for batch in _in_batches(_ahead(prepare, lacking, size), size):
             places = [place * views + view for place, view, _ in batch]
             answers = _ask([pixels for _, _, pixels in batch], model)

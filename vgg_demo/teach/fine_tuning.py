@@ -25,6 +25,10 @@ from vgg_demo.teach.training import class_weights, smoothed_targets
 CONVOLUTIONS_PER_BLOCK = 3
 """As in VGG16's last block; other networks are divided likewise, from their end."""
 
+AT_ONCE = 8
+"""Photos that go through the network together. A batch is learned from in such pieces, whose
+gradients are added up: the sum is the same, and the memory that it takes is a quarter."""
+
 RATE_DIVISOR = 2.6
 """Each block learns so many times more slowly than the one behind it (Howard & Ruder 2018, arXiv
 1801.06146, section 3.2)."""
@@ -231,34 +235,44 @@ class _Tuner:
         self._momentum.assign(pace.momentum)
         for depth, optimizer in enumerate(self._optimizers):
             optimizer.learning_rate.assign(pace.rate / RATE_DIVISOR**depth)
-        return float(self._learn[groups - 1](*map(tf.constant, (pixels, targets, weights))))
+        losses, sums = [], [tf.zeros(variable.shape) for variable in self._first(groups)]
+        for first in range(0, len(pixels), AT_ONCE):
+            piece = slice(first, first + AT_ONCE)
+            inputs = map(tf.constant, (pixels[piece], targets[piece], weights[piece]))
+            loss, gradients = self._learn[groups - 1](*inputs)
+            losses.append(float(loss))
+            sums = [total + more for total, more in zip(sums, gradients, strict=True)]
+        means = iter([total / len(pixels) for total in sums])
+        for optimizer, variables in zip(self._optimizers, self._variables[:groups], strict=False):
+            optimizer.apply([next(means) for _ in variables], variables)
+        return sum(losses) / len(pixels)
 
-    def _learner(self, groups: int) -> Callable[..., tf.Tensor]:
-        chosen = self._variables[:groups]
+    def _first(self, groups: int) -> list[keras.Variable]:
+        return [variable for variables in self._variables[:groups] for variable in variables]
 
-        def learn(pixels: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _learner(self, groups: int) -> Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]:
+        """Returns what gives a piece's losses, added up, and their gradients."""
+        chosen = [variable.value for variable in self._first(groups)]
+
+        def learn(
+            pixels: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+        ) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                for variables in chosen:
-                    tape.watch([variable.value for variable in variables])
+                tape.watch(chosen)
                 # Not in training mode, so that batch normalisation uses what it knows.
                 logits = self._network(pixels, training=False)
                 losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-                loss = tf.reduce_mean(weights * losses)
-            flat = [variable for variables in chosen for variable in variables]
-            gradients = iter(tape.gradient(loss, [variable.value for variable in flat]))
-            for optimizer, variables in zip(self._optimizers, chosen, strict=False):
-                optimizer.apply([next(gradients) for _ in variables], variables)
-            return loss
+                loss = tf.reduce_sum(weights * losses)
+            return loss, tape.gradient(loss, chosen)
 
         return learn
 
     def logits(self, photos: Photos, look: Look) -> NDArray[np.float32]:
         """Returns float32 (N, classes) of the photos' views 0."""
-        size = self._recipe.batch_size
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = []
-            for first in range(0, len(photos.places), size):
-                places = photos.places[first : first + size]
+            for first in range(0, len(photos.places), AT_ONCE):
+                places = photos.places[first : first + AT_ONCE]
                 pixels = list(pool.map(look, places, [0] * len(places)))
                 found.append(self._forward(tf.constant(np.stack(pixels))).numpy())
         return np.concatenate(found)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vgg_demo import memory
 from vgg_demo.errors import DatasetError, WeightsMissingError
 from vgg_demo.evaluation import Share
 from vgg_demo.photo import open_photo
@@ -173,6 +174,7 @@ class Teacher:
             answers = head.logits(validation.first_views).argmax(axis=1)
             right = Share(int((answers == validation.labels).sum()), len(answers))
             found.append(Lesson(len(chosen), right))
+            memory.give_back()  # of what was traced, nothing is used again
         return tuple(found)
 
     def fine_tune(

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
+from vgg_demo import memory
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize, prepare
@@ -84,6 +85,7 @@ class _Work:
         material = run_through(
             teacher.prepare(checked), lambda one: self._step("features", **asdict(one))
         )
+        memory.give_back()
         network, lessons = self._learn(teacher, material)
         self.report("saving")
         learned = teacher.finish(material, network, job.bundle, lessons)
