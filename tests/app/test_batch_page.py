@@ -212,7 +212,7 @@ def test_mistakes_of_photos_of_one_name(photos: dict[str, bytes], store: ModelSt
     for _ in run.work():
         pass
     evaluation, counted = evaluate(run, MINI_VGG)
-    assert [counted[mistake.place].truth for mistake in evaluation.mistakes] == [
+    assert [counted[mistake.place].truths[0] for mistake in evaluation.mistakes] == [
         mistake.truth.wnid for mistake in evaluation.mistakes
     ]
     assert len(counted) == 3

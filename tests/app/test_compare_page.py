@@ -189,6 +189,7 @@ def fetched_slowly(
     models = {**MODELS, SMALL.name: dataclasses.replace(SMALL, weights=weights)}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType(models))
     monkeypatch.setattr(model_set, "MODELS", models)
+    monkeypatch.setattr(shared, "MODELS", models)
     return models[SMALL.name]
 
 

@@ -48,6 +48,7 @@ def publish(server: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> Model
     # Two models of one name would look the same in the list.
     others = {name: other for name, other in registry.MODELS.items() if name != SMALL.name}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType({**others, "vgg16": spec}))
+    monkeypatch.setattr(shared, "MODELS", registry.MODELS)
     return spec
 
 

@@ -11,7 +11,6 @@ from vgg_demo import charts
 from vgg_demo.agreement import Ensemble
 from vgg_demo.compare import Comparison
 from vgg_demo.labels import with_article
-from vgg_demo.registry import get_spec
 from vgg_demo.ui import shared
 from vgg_demo.ui.result import chart_words
 from vgg_demo.verdict import one_line
@@ -54,14 +53,17 @@ def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, 
     mean, apart = st.columns([1, 1], gap="medium")
     with mean:
         if ensemble := comparison.ensemble():
-            show_ensemble(ensemble, top, class_colors)
+            known = {answer.spec.name: answer.spec.keras_name for answer in comparison.answers}
+            names = ", ".join(known[model] for model in ensemble.models)
+            show_ensemble(ensemble, names, top, class_colors)
     with apart:
         show_distances(comparison)
 
 
-def show_ensemble(ensemble: Ensemble, top: int, class_colors: Mapping[str, str]) -> None:
+def show_ensemble(
+    ensemble: Ensemble, names: str, top: int, class_colors: Mapping[str, str]
+) -> None:
     predictions = ensemble.predictions(top)
-    names = ", ".join(get_spec(model).keras_name for model in ensemble.models)
     st.markdown(
         "**Their mean**",
         help=f"The mean of the probabilities of those that know the same things: {names}.",

@@ -84,14 +84,16 @@ def offer_uploads() -> list[UploadedFile]:
 
 def choose_networks() -> tuple[ModelSpec, ...]:
     """Offers the networks that are on this machine."""
-    here = [name for name in MODELS if shared.is_here(MODELS[name])]
-    preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(here, key=accuracy)
+    models = shared.get_models()
+    here = [name for name in models if shared.is_here(models[name])]
+    known = [name for name in here if name in MODELS]
+    preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
     chosen = st.pills(
         "Networks on this machine",
         here,
         selection_mode="multi",
         default=[preferred],
-        format_func=lambda name: MODELS[name].keras_name,
+        format_func=lambda name: models[name].keras_name,
         key="batch_models",
         wrap=True,
     )
@@ -100,7 +102,7 @@ def choose_networks() -> tuple[ModelSpec, ...]:
             "Only the small built-in Mini-VGG is here, which knows ten things. On the pages "
             "Classify and Compare others can be downloaded."
         )
-    return tuple(MODELS[name] for name in here if name in chosen)
+    return tuple(models[name] for name in here if name in chosen)
 
 
 def accuracy(name: str) -> float:

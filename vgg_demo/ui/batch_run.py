@@ -25,7 +25,7 @@ from vgg_demo.registry import ModelSpec
 from vgg_demo.results import Classification, Failure
 from vgg_demo.sources import Source, count_uploads, find_in_upload
 from vgg_demo.store import ModelStore
-from vgg_demo.truth import truth_in_name
+from vgg_demo.truth import truth_for
 
 MOST_PHOTOS = 500
 MOST_BYTES = 200 * 2**20  # of all files that are uploaded for a batch
@@ -72,13 +72,13 @@ class Found:
         file: Its name.
         copies: What is kept of it.
         results: What each network makes of it.
-        truth: WordNet ID of what is on it, if its name says so.
+        truths: What is on it in the terms of each network, if its name says so.
     """
 
     file: str
     copies: Copies
     results: tuple[Classification, ...]
-    truth: str | None
+    truths: tuple[str | None, ...]
 
     @cached_property
     def disagreement(self) -> float:
@@ -145,7 +145,8 @@ class BatchRun:
                 self.failures.append(row.failure)
             else:
                 file = row.source.name
-                self.found.append(Found(file, row.view, row.results, truth_in_name(file)))
+                truths = tuple(truth_for(spec.classes)(file) for spec in self.specs)
+                self.found.append(Found(file, row.view, row.results, truths))
             if self.count == MOST_PHOTOS:
                 self.was_cut = self.total is None or self.total > MOST_PHOTOS
                 self._end()

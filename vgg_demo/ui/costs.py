@@ -8,7 +8,6 @@ import streamlit as st
 from vgg_demo import charts
 from vgg_demo.compare import Comparison, imagenet_top1, pareto_front
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import get_spec
 from vgg_demo.ui import shared
 from vgg_demo.ui.photo_input import ChosenPhoto
 
@@ -46,7 +45,8 @@ def show_chart(comparison: Comparison) -> None:
     if len(frame) < 2:
         return
     front = pareto_front(comparison.answers)
-    names = ", ".join(get_spec(name).keras_name for name in front)
+    known = {answer.spec.name: answer.spec.keras_name for answer in comparison.answers}
+    names = ", ".join(known[name] for name in front)
     others = " For any other, one of these is at least as accurate, and faster."
     st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
     st.caption(

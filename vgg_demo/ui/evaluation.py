@@ -8,7 +8,7 @@ import streamlit as st
 from vgg_demo import charts
 from vgg_demo.evaluation import Evaluation, Mistake, Share, Tally
 from vgg_demo.printable import printable
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.registry import ModelSpec
 from vgg_demo.results import percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.batch_run import BatchRun, Found
@@ -19,7 +19,7 @@ MOST_CONFUSIONS = 10
 
 def show_evaluation(run: BatchRun) -> None:
     """Shows how right each network was, if the truth is known for any photo."""
-    known = [found for found in run.found if found.truth is not None]
+    known = [found for found in run.found if any(found.truths)]
     if not known:
         st.caption(
             "Name photos or their folders after what is on them (tabby.jpg, tabby/1.jpg or "
@@ -32,25 +32,25 @@ def show_evaluation(run: BatchRun) -> None:
         f"The names of {len(known)} photos or of their folders tell what is on them."
         + (f" The other {others} do not count." if others else "")
     )
-    names = [spec.name for spec in run.specs]
-    name = names[0]
-    if len(names) > 1:
+    specs = {spec.name: spec for spec in run.specs}
+    name = run.specs[0].name
+    if len(specs) > 1:
         name = st.segmented_control(
             "Network",
-            names,
+            list(specs),
             default=name,
-            format_func=lambda one: get_spec(one).keras_name,
+            format_func=lambda one: specs[one].keras_name,
             required=True,
             key="batch_evaluated",
         )
-    show_model(run, get_spec(name))
+    show_model(run, specs[name])
 
 
 def show_model(run: BatchRun, spec: ModelSpec) -> None:
     if spec.name not in run.evaluated:  # once, not each time that the page is drawn
         run.evaluated[spec.name] = evaluate(run, spec)
     evaluation, counted = run.evaluated[spec.name]
-    without = sum(found.truth is not None for found in run.found) - len(counted)
+    without = sum(any(found.truths) for found in run.found) - len(counted)
     if without:
         st.caption(f"{spec.keras_name} has no class for what is on {without} of them.")
     if not counted:
@@ -88,11 +88,11 @@ def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
     """Returns how right a network is, and the photos that count."""
     tally = Tally(spec)
     place = [one.name for one in run.specs].index(spec.name)
-    counted = [
-        found
-        for found in run.found
-        if found.truth is not None and tally.add(found.results[place], found.truth)
-    ]
+    counted = []
+    for found in run.found:
+        truth = found.truths[place]
+        if truth is not None and tally.add(found.results[place], truth):
+            counted.append(found)
     return tally.evaluate(), counted
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from vgg_demo.downloads import Download, Status
-from vgg_demo.errors import UnknownModelError, WeightsMissingError
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.errors import BundleError, UnknownModelError, WeightsMissingError
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.ui import shared
 from vgg_demo.weights import check_weights_dir, how_to_place
 
@@ -21,8 +23,9 @@ def choose_model() -> ModelSpec:
         check_weights_dir(shared.get_settings())
     except WeightsMissingError as error:
         st.warning(shared.escape(error), icon=":material/folder_off:")
-    here = [name for name in MODELS if shared.is_here(MODELS[name])]
-    names = sorted(MODELS, key=lambda name: (name not in here, name != DEFAULT_MODEL))
+    models = shared.get_models()
+    here = [name for name in models if shared.is_here(models[name])]
+    names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
     if "model" in st.session_state and st.session_state.get("here") != here:
         # What the list shows is about to change; without this the browser, which knows the
         # choice by the old words, would lose it.
@@ -30,8 +33,11 @@ def choose_model() -> ModelSpec:
     st.session_state["here"] = here
 
     def describe(name: str) -> str:
-        size = f"{MODELS[name].weights.size_bytes / 1e6:,.0f} MB to download"
-        return f"{MODELS[name].keras_name} – {'here' if name in here else size}"
+        spec = models[name]
+        if spec.taught is not None:
+            return f"{spec.keras_name} – taught, {len(spec.classes)} kinds"
+        size = f"{spec.weights.size_bytes / 1e6:,.0f} MB to download"
+        return f"{spec.keras_name} – {'here' if name in here else size}"
 
     def write_url() -> None:
         st.query_params["model"] = st.session_state["model"]
@@ -39,19 +45,24 @@ def choose_model() -> ModelSpec:
     name = st.selectbox(
         "Model",
         names,
-        index=names.index(named_in_url()),
+        index=names.index(named_in_url(models)),
         format_func=describe,
         key="model",
         on_change=write_url,
         width=320,
         help="First what is on this machine, then what can be downloaded.",
     )
-    return get_spec(name or DEFAULT_MODEL)
+    return models[name or DEFAULT_MODEL]
 
 
-def named_in_url() -> str:
+def named_in_url(models: Mapping[str, ModelSpec]) -> str:
+    wanted = st.query_params.get("model", DEFAULT_MODEL)
     try:
-        return get_spec(st.query_params.get("model", DEFAULT_MODEL)).name
+        spec = shared.find_model(wanted)
+        return spec.name if spec.name in models else DEFAULT_MODEL
+    except BundleError as error:
+        st.warning(shared.escape(error), icon=":material/link_off:")
+        return DEFAULT_MODEL
     except UnknownModelError as error:
         near = " or ".join(error.near)
         hint = f" Did you mean {near}?" if near else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.errors import UnknownModelError
-from vgg_demo.registry import MODEL_SETS, MODELS, ModelSpec, get_spec
+from vgg_demo.errors import BundleError, UnknownModelError
+from vgg_demo.registry import MODEL_SETS, MODELS, ModelSpec
 from vgg_demo.ui import shared
 
 HERE = "On this machine"
@@ -22,7 +22,8 @@ def choose_models() -> list[ModelSpec]:
     Returns:
         The chosen models in the order of the pills.
     """
-    here = [name for name in MODELS if shared.is_here(MODELS[name])]
+    models = shared.get_models()
+    here = [name for name in models if shared.is_here(models[name])]
     if "models" not in st.session_state:
         named = named_in_url()
         st.session_state["models"] = named or here[:PREFERRED]
@@ -39,14 +40,14 @@ def choose_models() -> list[ModelSpec]:
         args=(here,),
         wrap=True,
     )
-    chosen: list[str] = st.session_state["models"]
+    chosen = [name for name in st.session_state["models"] if name in models]
     offered = members(st.session_state["model_set"], here)
     shown = [*offered, *(name for name in chosen if name not in offered)]
     shown.sort(key=lambda name: name not in here)
 
     def describe(name: str) -> str:
-        size = "" if name in here else f" · {MODELS[name].weights.size_bytes / 1e6:,.0f} MB"
-        return MODELS[name].keras_name + size
+        size = "" if name in here else f" · {models[name].weights.size_bytes / 1e6:,.0f} MB"
+        return models[name].keras_name + size
 
     # A widget of its own for each set: its options are others.
     key = f"pills-{st.session_state['model_set']}"
@@ -65,7 +66,7 @@ def choose_models() -> list[ModelSpec]:
     )
     if any(name not in here for name in shown):
         st.caption("A size means that the network is not on this machine and is downloaded first.")
-    return [MODELS[name] for name in shown if name in st.session_state["models"]]
+    return [models[name] for name in shown if name in st.session_state["models"]]
 
 
 def members(name: str, here: list[str]) -> tuple[str, ...]:
@@ -102,9 +103,11 @@ def named_in_url() -> list[str]:
     for name in st.query_params.get("models", "").split(","):
         try:
             if name.strip():
-                found.append(get_spec(name).name)
+                found.append(shared.find_model(name).name)
         except UnknownModelError as error:
             unknown.append(f"“{shared.escape(error.name)}”")
+        except BundleError:
+            unknown.append(f"“{shared.escape(name)}”")
     if unknown:
         more = " and others" if len(unknown) > MOST_NAMED else ""
         st.warning(

@@ -19,7 +19,12 @@ from vgg_demo.results import Classification, Prediction, percent
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.photo_input import ChosenPhoto, opener, remove_photo
-from vgg_demo.ui.words import PREPROCESSING_WORDS, RESIZE_WORDS, unverified_words
+from vgg_demo.ui.words import (
+    PREPROCESSING_WORDS,
+    RESIZE_WORDS,
+    unverified_words,
+    verified_words,
+)
 from vgg_demo.verdict import Verdict, give_verdict, headline, one_line, scope
 
 
@@ -92,13 +97,15 @@ def answer(
         ):
             return shared.get_result(photo.sha256, photo.file, spec, policy, opened)
     except ModelError as error:
-        stands_in = "" if spec.is_embedded else " Until then the small built-in Mini-VGG answers."
+        # Nobody else knows what somebody has taught.
+        is_alone = spec.is_embedded or spec.taught is not None
+        stands_in = "" if is_alone else " Until then the small built-in Mini-VGG answers."
         st.error(
             shared.escape(error) + stands_in,
             title=f"{spec.keras_name} cannot answer",
             icon=":material/error:",
         )
-        return None if spec.is_embedded else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
+        return None if is_alone else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
     except VggDemoError as error:
         st.error(
             shared.escape(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:"
@@ -121,8 +128,8 @@ def show_verdict(result: Classification) -> Verdict:
         show_doubts(verdict, result)
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
-    if spec.is_embedded:
-        st.caption(f":material/info: {scope(spec)}")
+    if limits := scope(spec):
+        st.caption(f":material/info: {shared.escape(limits)}")
     return verdict
 
 
@@ -163,13 +170,17 @@ def show_predictions(result: Classification, top: int) -> None:
         charts.top_chart(frame, text_color=shared.text_color()), alt=chart_words(predictions)
     )
     with st.expander("The same as a table"):
-        st.table(
-            {
-                "Answer": frame["label"].tolist(),
-                "Probability": [f"{value:.2%}" for value in frame["probability"]],
+        columns = {
+            "Answer": frame["label"].tolist(),
+            "Probability": [f"{value:.2%}" for value in frame["probability"]],
+        }
+        if result.spec.taught is None:
+            columns |= {
                 "WordNet ID": frame["wnid"].tolist(),
                 "Meaning": frame["definition"].tolist(),
-            },
+            }
+        st.table(
+            columns,
             border="horizontal",
             alt="The most probable answers with their probabilities and meanings",
         )
@@ -225,7 +236,7 @@ def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classi
             width="stretch",
             alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
         )
-        verified = "the published file" if result.weights.verified else unverified_words(spec)
+        verified = verified_words(spec) if result.weights.verified else unverified_words(spec)
         facts.markdown(
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_WORDS[policy]}\n"
             f"- **Pixels:** {PREPROCESSING_WORDS[spec.preprocessing]}\n"

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,16 +17,19 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from vgg_demo.catalogue import find_model as find_by_name
+from vgg_demo.catalogue import kept_models
 from vgg_demo.classify import classify_photo
 from vgg_demo.compare import Answer, ask
 from vgg_demo.downloads import Downloads
 from vgg_demo.errors import VggDemoError
 from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize, resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
+from vgg_demo.teach.classroom import Classroom, Run
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,
     MAX_EFFECTIVE_CLASSES,
@@ -72,6 +76,45 @@ def get_downloads() -> Downloads:
     return Downloads(get_settings(), get_store())
 
 
+@st.cache_resource(show_spinner=False)
+def get_classroom() -> Classroom:
+    """Returns the trainings of this server."""
+    return Classroom(get_settings(), get_store())
+
+
+def my_runs() -> list[Run]:
+    """Returns the trainings of this visitor, the newest first; what was forgotten is left out."""
+    ids: list[str] = st.session_state.setdefault("runs", [])
+    found = [get_classroom().get(run_id) for run_id in ids]
+    return [run for run in found if run is not None]
+
+
+def get_models() -> dict[str, ModelSpec]:
+    """Returns all models that this visitor may use, by their names.
+
+    First what the visitor has taught, then what is kept on the server for everybody, then the
+    registry's.
+    """
+    own = [run.result.bundle.spec for run in my_runs() if run.result is not None]
+    taught = {spec.name: spec for spec in own} | kept_models(get_settings().bundles_dir)
+    called = Counter(spec.keras_name for spec in taught.values())
+    for name, spec in taught.items():
+        if called[spec.keras_name] > 1:  # people must be able to tell them apart
+            taught[name] = replace(spec, keras_name=name)
+    return taught | dict(MODELS)
+
+
+def find_model(name: str) -> ModelSpec:
+    """Returns a model that this visitor may use.
+
+    Raises:
+        UnknownModelError: If there is none; the message names the nearest matches.
+        BundleError: If several are called so.
+    """
+    models = get_models()
+    return find_by_name(name, {key: models[key] for key in models if key not in MODELS})
+
+
 def get_result(
     sha256: str, file: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
 ) -> Classification:
@@ -87,7 +130,8 @@ def get_result(
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
-    return replace(_classify_once(sha256, spec.name, policy.value, _opened=opened), file=file)
+    result = _classify_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
+    return replace(result, file=file)
 
 
 # Streamlit hashes only samples of large values, and two photos can collide: the key is the
@@ -95,13 +139,14 @@ def get_result(
 @st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
 def _classify_once(
     sha256: str,  # noqa: ARG001
-    model: str,
+    model: str,  # noqa: ARG001  # the name of a taught model tells its content
     resize: str,
     *,
+    _spec: ModelSpec,
     _opened: OpenPhoto,
 ) -> Classification:
     nameless = replace(_opened(), file="")  # what is kept for all holds nobody's file name
-    return classify_photo(nameless, get_spec(model), get_store(), policy=Resize(resize))
+    return classify_photo(nameless, _spec, get_store(), policy=Resize(resize))
 
 
 def get_answer(
@@ -114,20 +159,21 @@ def get_answer(
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
-    answer = _ask_once(sha256, spec.name, policy.value, _opened=opened)
+    answer = _ask_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
     return replace(answer, result=replace(answer.result, file=file))
 
 
 @st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
 def _ask_once(
     sha256: str,  # noqa: ARG001
-    model: str,
+    model: str,  # noqa: ARG001
     resize: str,
     *,
+    _spec: ModelSpec,
     _opened: OpenPhoto,
 ) -> Answer:
     nameless = replace(_opened(), file="")
-    return ask(nameless, get_spec(model), get_store(), policy=Resize(resize))
+    return ask(nameless, _spec, get_store(), policy=Resize(resize))
 
 
 # Photos are for the session that brought them; results, which hold none, for all.
@@ -147,18 +193,19 @@ def get_network_input(
     sha256: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
 ) -> Image.Image:
     """Returns a photo as the network sees it: resized, before its pixels are scaled."""
-    return _resize_once(sha256, spec.name, policy.value, _opened=opened)
+    return _resize_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
 
 
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
 def _resize_once(
     sha256: str,  # noqa: ARG001
-    model: str,
+    model: str,  # noqa: ARG001
     policy: str,
     *,
+    _spec: ModelSpec,
     _opened: OpenPhoto,
 ) -> Image.Image:
-    return resize(_opened().image, get_spec(model), Resize(policy))
+    return resize(_opened().image, _spec, Resize(policy))
 
 
 def visitor() -> str:

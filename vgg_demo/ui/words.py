@@ -19,7 +19,13 @@ PREPROCESSING_WORDS = {
 }
 
 
+def verified_words(spec: ModelSpec) -> str:
+    return "the published file" if spec.taught is None else "the file that its bundle names"
+
+
 def unverified_words(spec: ModelSpec) -> str:
+    if spec.taught is not None:
+        return "not the file that its bundle names; its hash differs"
     if not spec.weights.hash:
         return "Keras publishes no hash of this file, so it cannot be checked"
     return "not the published file; its hash differs"
