@@ -30,11 +30,12 @@ def get_service() -> Service:
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    from vgg_demo.ui.shared import get_downloads, warm_up
+    from vgg_demo.ui.shared import get_classroom, get_downloads, warm_up
 
     warm_up()
     yield
     get_downloads().stop()
+    get_classroom().close()
 
 
 app = st.App(

@@ -145,30 +145,35 @@ def distance_chart(
     return chart
 
 
-def class_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
-    """Draws how often each class is the answer; a click on a bar picks its ``wnid``.
+def class_chart(
+    frame: pd.DataFrame, text_color: str, *, is_clickable: bool = True
+) -> alt.LayerChart:
+    """Draws how many photos there are of each class; a click on a bar picks its ``wnid``.
 
     Args:
         frame: With the columns ``wnid``, ``label`` and ``count``, the most frequent first.
         text_color: Of the names and numbers, as CSS.
+        is_clickable: Whether it does.
     """
-    picked = alt.selection_point(name="picked", fields=["wnid"])
     ranked = frame.assign(rank=range(1, len(frame) + 1))
     base = alt.Chart(ranked).encode(
         x=alt.X("count:Q", title=None, axis=None),
         y=_rows(ranked["rank"], ranked["label"], text_color, labelLimit=180),
-        tooltip=[alt.Tooltip("label:N", title="Answer"), alt.Tooltip("count:Q", title="Photos")],
+        tooltip=[alt.Tooltip("label:N", title="Kind"), alt.Tooltip("count:Q", title="Photos")],
     )
-    bars = base.mark_bar(height=16, cornerRadiusEnd=4, cursor="pointer").encode(
-        opacity=alt.condition(picked, alt.value(1.0), alt.value(0.4))
-    )
+    bars = base.mark_bar(height=16, cornerRadiusEnd=4)
+    if is_clickable:
+        picked = alt.selection_point(name="picked", fields=["wnid"])
+        bars = (
+            base.mark_bar(height=16, cornerRadiusEnd=4, cursor="pointer")
+            .encode(opacity=alt.condition(picked, alt.value(1.0), alt.value(0.4)))
+            .add_params(picked)
+        )
     numbers = base.mark_text(align="left", dx=6, color=text_color, fontSize=13).encode(
         text="count:Q"
     )
     chart: alt.LayerChart = (
-        (bars.add_params(picked) + numbers)
-        .properties(height=26 * len(frame))
-        .configure_view(stroke=None)
+        (bars + numbers).properties(height=26 * len(frame)).configure_view(stroke=None)
     )
     return chart
 

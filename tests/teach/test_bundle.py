@@ -36,11 +36,10 @@ from vgg_demo.teach.bundle import (
     MODEL,
     SPEC,
     open_bundle,
-    pack,
     taught_spec,
-    unpack,
 )
 from vgg_demo.teach.dataset import label_by_folders
+from vgg_demo.teach.exchange import pack, unpack
 from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.material import Learned
 from vgg_demo.teach.recipe import Recipe

@@ -34,8 +34,9 @@ from vgg_demo.settings import Settings
 from vgg_demo.sources import find_photos
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part
-from vgg_demo.teach.bundle import check_free, open_bundle, pack, unpack
+from vgg_demo.teach.bundle import check_free, open_bundle
 from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders, label_by_table
+from vgg_demo.teach.exchange import pack, unpack
 from vgg_demo.teach.feature_cache import FeatureCache
 from vgg_demo.teach.material import Checked, Checking, Material
 from vgg_demo.teach.recipe import Recipe

@@ -12,13 +12,11 @@ import math
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vgg_demo.archives import DAMAGE
 from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
 from vgg_demo.filing import FORBIDDEN
 from vgg_demo.preprocess import Resize
@@ -141,9 +139,9 @@ def open_bundle(folder: Path) -> Bundle:
         UnknownModelError,
     ) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise _unusable(folder, reason) from error
+        raise unusable(folder, reason) from error
     if spec.weights.size_bytes > 4 * spec.parameters + SPARE_MODEL_BYTES:
-        raise _unusable(folder, f"{MODEL} is larger than such a network can be")
+        raise unusable(folder, f"{MODEL} is larger than such a network can be")
     return Bundle(spec, record)
 
 
@@ -192,57 +190,26 @@ def check_free(folder: Path) -> None:
             pass
 
 
-def pack(folder: Path, archive: Path) -> None:
-    """Writes a bundle into a ZIP archive, which `unpack` takes.
+def with_threshold(bundle: Bundle, unknown_below: float) -> Bundle:
+    """Changes the probability below which a model is called unsure, on disk too.
 
-    Raises:
-        FileUnwritableError: If it cannot be written, or is there already.
-    """
-    with writing(archive, "Choose another name."), zipfile.ZipFile(archive, "x") as file:
-        for name in FILES:
-            file.write(folder / name, f"{folder.name}/{name}")
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpacks a bundle, maybe a stranger's.
-
-    Only the three files of a bundle are taken, each by its name and to its place here, whatever
-    folders the archive says.
+    Its name, which tells all that decides what it answers, changes with it.
 
     Args:
-        archive: The ZIP archive.
-        folder: Where the bundle is made; it must not be there yet.
-
-    Returns:
-        The bundle's folder.
+        bundle: The model; it is not to be used any more.
+        unknown_below: In [0, 1].
 
     Raises:
-        BundleError: If it holds no bundle.
+        FileUnwritableError: If it cannot be written.
     """
-    check_free(folder)
-    limits = {MODEL: MOST_MODEL_BYTES, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
-    part = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        with zipfile.ZipFile(archive) as file:
-            for name, most in limits.items():
-                found = [one for one in file.infolist() if one.filename.split("/")[-1] == name]
-                if len(found) != 1:
-                    raise ValueError(f"it holds {len(found)} files called {name} instead of one")
-                if found[0].file_size > most:
-                    raise ValueError(f"{name} in it has {found[0].file_size:,} bytes")
-                with file.open(found[0]) as source, (part / name).open("xb") as target:
-                    shutil.copyfileobj(source, target)
-        expected = open_bundle(part).spec.weights.hash
-        if sha256_of(part / MODEL) != expected:
-            raise ValueError(f"{MODEL} in it has another SHA-256 than {SPEC} says")
-        part.rename(folder)
-    except DAMAGE as error:
-        raise _unusable(archive, str(error)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
+    assert bundle.spec.taught is not None  # noqa: S101  # what a bundle is
+    folder = bundle.spec.taught.bundle
+    record = dict(bundle.record) | {"unknown_below": unknown_below}
+    part = folder / f".{SPEC}.part"
+    with writing(folder / SPEC, "Check its permissions."):
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
+        part.replace(folder / SPEC)
+    return open_bundle(folder)
 
 
 def sha256_of(path: Path) -> str:
@@ -277,11 +244,11 @@ def _read_json(path: Path, kind: type) -> Any:
             raise ValueError(f"{path.name} has more than {MOST_TEXT_BYTES:,} bytes")
         found = json.loads(data)
     except OSError as error:
-        raise _unusable(path.parent, f"{path.name}: {error.strerror}") from error
+        raise unusable(path.parent, f"{path.name}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise _unusable(path.parent, f"{path.name}: {error}") from error
+        raise unusable(path.parent, f"{path.name}: {error}") from error
     if not isinstance(found, kind):
-        raise _unusable(path.parent, f"{path.name} is no {kind.__name__}")
+        raise unusable(path.parent, f"{path.name} is no {kind.__name__}")
     return found
 
 
@@ -314,7 +281,8 @@ def _hash(value: object) -> str:
     return str(value)
 
 
-def _unusable(path: Path, reason: str) -> BundleError:
+def unusable(path: Path, reason: str) -> BundleError:
+    """Returns the error that says why something is no bundle."""
     return BundleError(
         f"{str(path)!r} cannot be used as a bundle: {printable(reason)[:200]}. "
         "Get it anew, or train it again."

@@ -36,6 +36,7 @@ from vgg_demo.taught import Part
 from vgg_demo.teach.best import has_best
 from vgg_demo.teach.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.teach.checks import Looked
+from vgg_demo.teach.exchange import unpack
 from vgg_demo.teach.job import STOP, ExportFormat, Job, send, without_photo
 from vgg_demo.teach.judgement import Judgement, Lesson, judge
 from vgg_demo.teach.material import Checked
@@ -140,6 +141,7 @@ class Run:
         result: What came of it.
         exports: Files for other programs that were asked for.
         has_photos: Whether the photos are still there.
+        seconds_left: Of this stage; None while that is unknown.
         began: When its worker began, in seconds as `time.monotonic` counts them.
         seconds: How long that took.
     """
@@ -158,6 +160,7 @@ class Run:
     result: Result | None = None
     exports: dict[ExportFormat, Export] = field(default_factory=dict)
     has_photos: bool = True
+    seconds_left: float | None = None
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -196,6 +199,11 @@ class Run:
                 self._stdin.write(STOP)
                 self._stdin.flush()
 
+    def change(self, bundle: Bundle) -> None:
+        """Takes another version of its model, of which another threshold was set."""
+        if self.result is not None:
+            self.result = replace(self.result, bundle=bundle)
+
     def take(self, report: dict[str, Any]) -> None:
         """Takes in a report of the worker."""
         kind = report.pop("kind")
@@ -209,6 +217,7 @@ class Run:
                 found["tenth"],
             )  # fmt: skip
         self.done, self.total = int(report.get("done", 0)), int(report.get("total", 0))
+        self.seconds_left = report.get("seconds_left")
         self.error = report.get("message", "")
         if kind == Stage.DONE:
             self.result = self._read_result(report["lessons"])
@@ -260,7 +269,10 @@ class Classroom:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._folder = Path(tempfile.mkdtemp(prefix="vgg-demo-runs-"))
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="vgg-demo-runs-", ignore_cleanup_errors=True
+        )
+        self._folder = Path(self._temporary.name)
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
@@ -338,6 +350,16 @@ class Classroom:
         run.exports[kind] = Export()
         self._tasks.put(_Task(run, replace(run.job, export=kind)))
 
+    def open_archive(self, name: str, archive: BinaryIO, most_bytes: int) -> Bundle:
+        """Unpacks a bundle, maybe a stranger's, for as long as the server runs.
+
+        Raises:
+            BundleError: If it holds none.
+        """
+        called = bundle_name(Path(name.removesuffix(".zip")))
+        folder = self._folder / secrets.token_urlsafe(16) / f"{called}.bundle"
+        return open_bundle(unpack(archive, folder, called=name, most_model_bytes=most_bytes))
+
     def forget(self, run: Run) -> None:
         """Ends a run, and lets go of all that is left of it."""
         self.stop(run)
@@ -354,7 +376,7 @@ class Classroom:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(JOIN_SECONDS)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     def _tidy(self) -> None:
         """Forgets what is old, and the photos of what is beyond `HELD_BYTES`."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from vgg_demo import memory
 from vgg_demo.errors import VggDemoError
+from vgg_demo.fetch import Progress
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize, prepare
 from vgg_demo.registry import get_spec
@@ -30,6 +31,7 @@ from vgg_demo.teach.best import keep_head, keep_tuned, kept_head, kept_tuned
 from vgg_demo.teach.bundle import open_bundle
 from vgg_demo.teach.checks import Looked
 from vgg_demo.teach.feature_cache import FeatureCache
+from vgg_demo.teach.features import Extraction
 from vgg_demo.teach.job import STOP, Job, receive
 from vgg_demo.teach.judgement import Lesson
 from vgg_demo.teach.material import Learned, Material, Network, conclude
@@ -82,18 +84,29 @@ class _Work:
         with store.use(teacher.body, self._fetching):
             pass
         checked = conclude(self._photos, (), teacher.body.input_size)
-        material = run_through(
-            teacher.prepare(checked), lambda one: self._step("features", **asdict(one))
-        )
+        material = run_through(teacher.prepare(checked), self._looking)
         memory.give_back()
         network, lessons = self._learn(teacher, material)
         self.report("saving")
         learned = teacher.finish(material, network, job.bundle, lessons)
         self._leave(learned)
 
-    def _fetching(self, progress: Any) -> None:
+    def _fetching(self, progress: Progress | None) -> None:
         if progress is not None:
-            self._step("fetching", done=progress.received_bytes, total=progress.total_bytes)
+            self._step(
+                "fetching",
+                done=progress.received_bytes,
+                total=progress.total_bytes,
+                seconds_left=progress.remaining_seconds,
+            )
+
+    def _looking(self, progress: Extraction) -> None:
+        self._step(
+            "features",
+            done=progress.done,
+            total=progress.total,
+            seconds_left=progress.remaining_seconds,
+        )
 
     def _learn(self, teacher: Teacher, material: Material) -> tuple[Network, tuple[Lesson, ...]]:
         folder = self._job.folder

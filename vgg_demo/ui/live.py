@@ -1,4 +1,4 @@
-"""Two things that Streamlit has no command for: speaking to a screen reader, and scrolling."""
+"""What Streamlit has no command for: to speak to a screen reader, to scroll, to remember."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ _ARRIVAL = st.components.v2.component(
 )
 
 
+_MEMORY = st.components.v2.component(
+    "vgg_demo_memory",
+    html="<div></div>",
+    js="""
+    const KEY = "vgg-demo-trainings"
+    export default function ({ data, parentElement, setStateValue }) {
+      let kept = []
+      try { kept = JSON.parse(localStorage.getItem(KEY)) ?? [] } catch { /* private window */ }
+      const mark = parentElement.querySelector("div")
+      if (!mark.dataset.told) {
+        mark.dataset.told = "yes"
+        if (kept.some(id => !data.ids.includes(id))) setStateValue("ids", kept)
+      }
+      const all = [...new Set([...data.ids, ...kept])].slice(0, 20)
+      try { localStorage.setItem(KEY, JSON.stringify(all)) } catch { /* likewise */ }
+    }
+    """,
+)
+
+
 def say(text: str) -> None:
     """Has screen readers speak a sentence when it changes; nobody sees it."""
     _SPOKEN(data={"text": text}, key="spoken", height="content")
@@ -44,3 +64,9 @@ def scroll_here(token: str) -> None:
     On a phone, what answers a tap would otherwise be out of sight.
     """
     _ARRIVAL(data={"token": token}, key="arrival", height="content")
+
+
+def remember(ids: list[str]) -> list[str]:
+    """Has the browser remember ids, also when it is closed. Returns those of earlier visits."""
+    result = _MEMORY(data={"ids": ids}, key="memory", height="content", on_ids_change=lambda: None)
+    return [str(found)[:64] for found in (result.ids or [])][:20]

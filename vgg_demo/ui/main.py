@@ -31,6 +31,12 @@ page = st.navigation(
             help="Give many photos, a folder or an archive; take a table away.",
         ),
         st.Page(
+            "teach.py",
+            title="Teach",
+            icon=":material/school:",
+            help="Teach a network your own kinds of things, from photos of them.",
+        ),
+        st.Page(
             "about.py",
             title="About",
             icon=":material/menu_book:",

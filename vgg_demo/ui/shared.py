@@ -89,6 +89,17 @@ def my_runs() -> list[Run]:
     return [run for run in found if run is not None]
 
 
+def opened_models() -> dict[str, ModelSpec]:
+    """Returns the taught models that this visitor has uploaded, by their names; may be added to."""
+    found: dict[str, ModelSpec] = st.session_state.setdefault("opened_models", {})
+    return found
+
+
+def kept_names() -> set[str]:
+    """Returns the names of the taught models that everybody may use."""
+    return set(kept_models(get_settings().bundles_dir))
+
+
 def get_models() -> dict[str, ModelSpec]:
     """Returns all models that this visitor may use, by their names.
 
@@ -96,7 +107,8 @@ def get_models() -> dict[str, ModelSpec]:
     registry's.
     """
     own = [run.result.bundle.spec for run in my_runs() if run.result is not None]
-    taught = {spec.name: spec for spec in own} | kept_models(get_settings().bundles_dir)
+    taught = {spec.name: spec for spec in own} | opened_models()
+    taught |= kept_models(get_settings().bundles_dir)
     called = Counter(spec.keras_name for spec in taught.values())
     for name, spec in taught.items():
         if called[spec.keras_name] > 1:  # people must be able to tell them apart

@@ -1,0 +1,253 @@
+"""What was found in photos to learn from, shown with the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from vgg_demo import charts
+from vgg_demo.errors import VggDemoError
+from vgg_demo.photo import open_photo
+from vgg_demo.preprocess import Resize
+from vgg_demo.printable import printable
+from vgg_demo.registry import ModelSpec
+from vgg_demo.teach.augment import augmented
+from vgg_demo.teach.checks import FEW, IMBALANCE, Looked
+from vgg_demo.teach.dataset import Dataset, drop_rare
+from vgg_demo.teach.material import Checked, conclude
+from vgg_demo.ui import shared
+from vgg_demo.ui.teach_looking import Looking
+
+INPUT_SIZE = 224  # pixels; of nearly all networks
+MOST_SHOWN = 24  # photos of a finding
+PER_KIND = 8
+MOST_KINDS_SHOWN = 30
+AUGMENTED = 4  # photos of a kind that are shown in all their views
+VIEWS = 5
+
+PLAIN, SEEN = "The photos", "What it is shown of them"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that may be wrong with photos.
+
+    Attributes:
+        icon: Of it.
+        words: What, in a sentence.
+        advice: What comes of it.
+        places: The photos.
+    """
+
+    icon: str
+    words: str
+    advice: str
+    places: tuple[int, ...] = ()
+
+
+def review(looking: Looking) -> Checked | None:
+    """Shows what was found. Returns what can be learned from, if anything can."""
+    fewest = int(st.session_state.get("teach_fewest", 2))
+    photos = Dataset(tuple(one.photo for one in looking.looked))
+    dropped = drop_rare(photos, fewest).dropped or {}
+    try:
+        if fewest not in looking.concluded:  # once, not each time that the page is drawn
+            looked = [one for one in looking.looked if one.photo.label not in dropped]
+            looking.concluded[fewest] = conclude(looked, looking.failures, INPUT_SIZE)
+    except VggDemoError as error:
+        st.error(shared.escape(error), icon=":material/error:")
+        show_unusable(looking)
+        return None
+    checked = looking.concluded[fewest]
+    st.header(f"{len(checked.looked):,} photos of {len(checked.classes)} kinds", anchor=False)
+    counts, found = st.columns([5, 6], gap="medium")
+    with counts:
+        show_counts(checked)
+        st.number_input(
+            "Leave out kinds with fewer photos than",
+            min_value=2,
+            max_value=1000,
+            value=2,
+            key="teach_fewest",
+        )
+        if dropped:
+            named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
+            st.caption(f"Left out: {shared.escape(named)}.")
+    with found:
+        st.markdown("**What to look at before it learns**")
+        findings = find(checked)
+        for finding in findings:
+            show_finding(finding, checked.looked)
+        show_unusable(looking)
+        if not findings and not looking.failures:
+            st.markdown(":material/check_circle: Nothing is wrong with these photos.")
+    return checked
+
+
+def find(checked: Checked) -> list[Finding]:
+    """Returns what may be wrong, the worst first."""
+    report, looked = checked.report, checked.looked
+    findings = []
+    for group in report.contradictions:
+        labels = " and ".join(sorted({looked[place].photo.label for place in group}))
+        findings.append(
+            Finding(
+                ":material/error:",
+                f"The same photo is called {labels}",
+                "It cannot learn both. Take out the wrong one.",
+                group,
+            )
+        )
+    twins = [group for group in report.twins if group not in report.contradictions]
+    if twins:
+        places = tuple(place for group in twins for place in group)
+        findings.append(
+            Finding(
+                ":material/content_copy:",
+                f"{len(places)} photos look like another one",
+                "They stay together, to be learned from or to be judged by: else it would be "
+                "judged by what it knows already.",
+                places,
+            )
+        )
+    if report.few:
+        named = ", ".join(f"{label} ({count})" for label, count in report.few.items())
+        findings.append(
+            Finding(
+                ":material/production_quantity_limits:",
+                f"Fewer than {FEW} photos: {named}",
+                "Its answers will hardly be good. A hundred of each kind are.",
+            )
+        )
+    if report.imbalance >= IMBALANCE:
+        findings.append(
+            Finding(
+                ":material/balance:",
+                f"One kind has {report.imbalance:.1f} times the photos of another",
+                "Rare ones count for more, to make up for it.",
+            )
+        )
+    for places, words, advice in (
+        (report.small, "are much smaller than what networks look at", "They are scaled up."),
+        (report.long, "are very long", "Cutting out the centre leaves little of them."),
+    ):
+        if places:
+            count = f"{len(places):,} photos {words}"
+            findings.append(Finding(":material/aspect_ratio:", count, advice, places))
+    return findings
+
+
+def show_finding(finding: Finding, looked: Sequence[Looked]) -> None:
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(f"{finding.icon} **{shared.escape(finding.words)}.** {finding.advice}")
+        if finding.places:
+            with st.expander(f"Show them ({len(finding.places)})"):
+                show_photos([looked[place] for place in finding.places[:MOST_SHOWN]])
+                if len(finding.places) > MOST_SHOWN:
+                    st.caption(f"The first {MOST_SHOWN} of {len(finding.places):,}.")
+
+
+def show_photos(looked: Iterable[Looked], *, named: bool = True) -> None:
+    with st.grid(6, min_column_width=84, gap="xsmall"):
+        for one in looked:
+            with st.container(gap="xxsmall"):
+                name = printable(one.photo.source.name)
+                st.image(one.thumbnail, alt=f"{one.photo.label}: {name}", width="stretch")
+                if named:
+                    st.caption(shared.escape(one.photo.label))
+
+
+def show_unusable(looking: Looking) -> None:
+    """Shows what cannot be learned from at all."""
+    dataset = looking.dataset
+    rows = [(failure.file, failure.message) for failure in looking.failures]
+    rows += [(name, "Nothing says what is on it.") for name in dataset.unlabelled]
+    rows += [(name, "It is in the table, but there is no such photo.") for name in dataset.missing]
+    if rows:
+        with st.expander(f"What could not be used ({len(rows):,})", icon=":material/broken_image:"):
+            st.dataframe(
+                pd.DataFrame(
+                    {
+                        "File": [printable(name) for name, _ in rows],
+                        "Why": [why for _, why in rows],
+                    }
+                ),
+                hide_index=True,
+                alt="Files that could not be used, and why",
+            )
+
+
+def show_counts(checked: Checked) -> None:
+    counts = checked.report.counts
+    frame = pd.DataFrame(
+        [
+            {"wnid": label, "label": label, "count": count}
+            for label, count in sorted(counts.items(), key=lambda item: -item[1])
+        ]
+    )
+    if len(frame) <= MOST_KINDS_SHOWN:
+        st.altair_chart(
+            charts.class_chart(frame, shared.text_color(), is_clickable=False),
+            alt="Photos of each kind: "
+            + ", ".join(f"{label} {count}" for label, count in counts.items()),
+        )
+    with st.expander("The same as a table"):
+        st.dataframe(
+            frame[["label", "count"]].rename(columns={"label": "Kind", "count": "Photos"}),
+            hide_index=True,
+            alt="Photos of each kind",
+        )
+
+
+def show_sheet(checked: Checked, spec: ModelSpec, views: int) -> None:
+    """Shows photos of each kind, as they are and as they are learned from."""
+    sheet = st.expander("Photos of each kind", icon=":material/grid_view:", on_change="rerun")
+    if not sheet.open:
+        return
+    with sheet:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            shown = st.segmented_control(
+                "Show", [PLAIN, SEEN], default=PLAIN, required=True, key="teach_sheet"
+            )
+            label = st.selectbox("Kind", checked.classes, key="teach_sheet_kind", width=260)
+        looked = [one for one in checked.looked if one.photo.label == label]
+        if shown == PLAIN:
+            show_photos(looked[: 3 * PER_KIND], named=False)
+        else:
+            show_views(looked[:AUGMENTED], spec, views)
+
+
+def show_views(looked: Sequence[Looked], spec: ModelSpec, views: int) -> None:
+    st.caption(
+        f"A photo a row, as {spec.keras_name} is shown it while it learns: as it is, mirrored, and "
+        f"from the third on cut out anew and made lighter or darker. Now it is shown {views} of "
+        "these (“views” under More settings). So it learns the thing, and not its place."
+    )
+    for one in looked:
+        with st.grid(VIEWS, wrap=False, min_column_width=56, gap="xsmall"):
+            for view in range(VIEWS):
+                st.image(
+                    get_view(one.sha256, spec.name, view, _looked=one, _spec=spec),
+                    alt=f"View {view + 1} of {printable(one.photo.source.name)}",
+                    width="stretch",
+                )
+
+
+# Photos are for the session that brought them.
+@st.cache_data(scope="session", max_entries=200, show_spinner=False)
+def get_view(
+    sha256: str,
+    model: str,  # noqa: ARG001
+    view: int,
+    *,
+    _looked: Looked,
+    _spec: ModelSpec,
+) -> Image.Image:
+    """Returns a view of a photo, as `augmented` makes it for a network."""
+    data = _looked.photo.source.read()
+    photo = open_photo(data, limits=shared.get_settings().limits)
+    return augmented(photo.image, _spec, Resize.CROP, view, sha256)

@@ -1,0 +1,157 @@
+"""Photos to learn from, given kind by kind: uploads, and the camera."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from vgg_demo.images import SUFFIXES
+from vgg_demo.sources import Source
+from vgg_demo.taught import clean_label
+from vgg_demo.teach.dataset import Dataset, Labelled
+from vgg_demo.ui import shared
+from vgg_demo.ui.teach_looking import MOST_BYTES, begin, look_button
+
+MOST_KINDS = 20
+
+Kinds = dict[str, list[tuple[str, bytes]]]
+"""Names and bytes of photos by what is on them."""
+
+
+def offer_kinds() -> None:
+    """Collects photos kind by kind, from uploads and the camera."""
+    kinds: Kinds = st.session_state.setdefault("teach_kinds", {"Kind 1": [], "Kind 2": []})
+    offer_camera(kinds)
+    for place, name in enumerate(list(kinds)):
+        show_kind(place, name, kinds)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.button(
+            "Add a kind",
+            icon=":material/add:",
+            on_click=add_kind,
+            args=(kinds,),
+            disabled=len(kinds) >= MOST_KINDS,
+        )
+    filled = {name: photos for name, photos in kinds.items() if photos}
+    size_bytes = sum(len(data) for photos in filled.values() for _, data in photos)
+    reason = ""
+    if len(filled) < 2:
+        reason = "Give photos of two kinds of things or more."
+    elif size_bytes > MOST_BYTES:
+        reason = f"These are {size_bytes / 2**20:,.0f} MB; the limit is {MOST_BYTES // 2**20} MB."
+    look_button(reason, take_kinds, filled, size_bytes)
+
+
+def show_kind(place: int, name: str, kinds: Kinds) -> None:
+    """Shows a kind: its name, its photos, and where to give more."""
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            key = f"teach-kind-{place}-{name}"
+            st.text_input(
+                "What is on these photos?",
+                value=name,
+                key=key,
+                max_chars=40,
+                on_change=rename_kind,
+                args=(name, key, kinds),
+            )
+            st.button(
+                "Remove",
+                key=f"teach-remove-{place}-{name}",
+                icon=":material/close:",
+                type="tertiary",
+                on_click=remove_kind,
+                args=(name, kinds),
+                disabled=len(kinds) <= 2,
+            )
+        photos = kinds[name]
+        generation = st.session_state.setdefault("teach_uploads", 0)
+        upload = f"teach-photos-{name}-{generation}-{len(photos)}"
+        st.file_uploader(
+            f"Photos of {name}",
+            type=list(SUFFIXES),
+            accept_multiple_files=True,
+            key=upload,
+            label_visibility="collapsed",
+            on_change=take_photos,
+            args=(upload, photos),
+        )
+        st.caption(f"{len(photos)} photos" if photos else "No photos yet; 20 are a good beginning.")
+
+
+def rename_kind(old: str, key: str, kinds: Kinds) -> None:
+    new = clean_label(st.session_state[key])
+    if not new or new in kinds:
+        st.session_state[key] = old
+        return
+    renamed = {new if name == old else name: photos for name, photos in kinds.items()}
+    kinds.clear()
+    kinds.update(renamed)
+
+
+def remove_kind(name: str, kinds: Kinds) -> None:
+    del kinds[name]
+
+
+def add_kind(kinds: Kinds) -> None:
+    number = len(kinds) + 1
+    while f"Kind {number}" in kinds:
+        number += 1
+    kinds[f"Kind {number}"] = []
+
+
+def take_photos(key: str, photos: list[tuple[str, bytes]]) -> None:
+    uploads: list[UploadedFile] = st.session_state[key]
+    photos += [(file.name, file.getvalue()) for file in uploads]
+    shared.release(uploads)
+
+
+def take_kinds(kinds: Kinds, size_bytes: int) -> None:
+    labelled = [
+        Labelled(Source(f"{kind}/{number:03} {name}", partial(bytes, data)), kind)
+        for kind, photos in kinds.items()
+        for number, (name, data) in enumerate(photos, start=1)
+    ]
+    limits = shared.get_settings().limits
+    title = " or ".join(list(kinds)[:3])
+    looking = begin(clean_label(title), Dataset(tuple(labelled)), size_bytes, limits)
+    st.session_state["teach_photos"] = looking
+
+
+def offer_camera(kinds: Kinds) -> None:
+    """Shows the camera, if it is wanted; each photo goes to the kind that is chosen."""
+    if not st.toggle("Use the camera", key="teach_camera"):
+        return
+    names = list(kinds)
+    kind = st.pills(
+        "The next photos show",
+        names,
+        default=names[0],
+        required=True,
+        key="teach_camera_kind-" + "-".join(names),
+    )
+    shots = st.session_state.setdefault("teach_shots", 0)
+    key = f"teach-shot-{shots}"
+    # A widget of another name is a new one: so the camera is ready for the next photo at once.
+    st.camera_input(
+        f"Take a photo of {kind}",
+        key=key,
+        on_change=take_shot,
+        args=(key, kinds[kind]),
+        label_visibility="collapsed",
+    )
+    counts = ", ".join(f"{name}: {len(photos)}" for name, photos in kinds.items())
+    st.caption(
+        f"{counts}. Turn the thing, move it, change what is behind it: photos that look the same "
+        "teach little."
+    )
+
+
+def take_shot(key: str, photos: list[tuple[str, bytes]]) -> None:
+    shot = st.session_state[key]
+    if shot is not None:
+        photos.append((f"camera {len(photos) + 1}.jpg", shot.getvalue()))
+        shared.release([shot])
+        st.session_state["teach_shots"] += 1

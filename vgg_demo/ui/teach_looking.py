@@ -1,0 +1,121 @@
+"""Looking at photos before anything is learned from them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from vgg_demo.errors import DatasetError, VggDemoError
+from vgg_demo.images import ImageLimits
+from vgg_demo.results import Failure
+from vgg_demo.teach.checks import Looked, look_at
+from vgg_demo.teach.dataset import Dataset
+from vgg_demo.teach.material import Checked
+
+MOST_PHOTOS = 2_000
+MOST_BYTES = 200 * 2**20  # of all files
+
+
+@dataclass(eq=False)
+class Looking:
+    """Photos that are being looked at, however often the page is drawn meanwhile.
+
+    Attributes:
+        title: What the photos are called, for the model's name.
+        dataset: The photos with their labels.
+        data_bytes: Memory that they take.
+        looked: What is known of those that could be opened.
+        failures: Why others could not be.
+        is_done: Whether all were looked at.
+        concluded: What was found, by how many photos a kind must have.
+    """
+
+    title: str
+    dataset: Dataset
+    data_bytes: int
+    rows: Generator[Looked | Failure]
+    looked: list[Looked] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    is_done: bool = False
+    concluded: dict[int, Checked] = field(default_factory=dict)
+    # When the page is drawn anew, its last drawing may still be at work.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def count(self) -> int:
+        return len(self.looked) + len(self.failures)
+
+    def work(self) -> Iterator[None]:
+        """Looks at one after the other; may be left and begun again."""
+        while self._step():
+            yield
+
+    def _step(self) -> bool:
+        with self._lock:
+            found = None if self.is_done else next(self.rows, None)
+            if found is None:
+                self.is_done = True
+                return False
+            if isinstance(found, Failure):
+                self.failures.append(found)
+            else:
+                self.looked.append(found)
+            return True
+
+
+def begin(title: str, dataset: Dataset, data_bytes: int, limits: ImageLimits) -> Looking:
+    """Begins to look at photos.
+
+    Raises:
+        DatasetError: If there are too many, or none.
+    """
+    count = len(dataset.photos)
+    if not count:
+        hint = (
+            "Its first column of names does not fit the photos' names."
+            if dataset.missing
+            else "Put the photos of each kind into a folder named after it, or add a table."
+        )
+        raise DatasetError(f"No photo has a label. {hint}")
+    if count > MOST_PHOTOS:
+        raise DatasetError(
+            f"There are {count:,} photos; the limit of this page is {MOST_PHOTOS:,}. Take some "
+            "out, or use the command line: python -m vgg_demo teach train."
+        )
+    rows = look_at(dataset.photos, limits, with_thumbnails=True)
+    return Looking(title, dataset, data_bytes, rows)
+
+
+def look_button(reason: str, function: Callable[..., None], *arguments: object) -> None:
+    """Offers to look at the photos; says why not where that is not possible."""
+    st.button(
+        "Look at the photos",
+        type="primary",
+        icon=":material/search:",
+        disabled=bool(reason),
+        help=reason or None,
+        key="teach_look",
+        on_click=guarded,
+        args=(function, *arguments),
+    )
+
+
+def guarded(function: Callable[..., None], *arguments: object) -> None:
+    """Runs what a button does; what goes wrong is shown where the visitor looks."""
+    st.session_state.pop("teach_error", None)
+    try:
+        function(*arguments)
+    except VggDemoError as error:
+        st.session_state["teach_error"] = str(error)
+
+
+def forget_photos() -> None:
+    """Lets go of the photos that were looked at."""
+    looking: Looking | None = st.session_state.pop("teach_photos", None)
+    if looking is not None:
+        with suppress(ValueError):  # another drawing of the page is at it, and will find it gone
+            looking.rows.close()

@@ -1,0 +1,179 @@
+"""Photos to learn from: where they come from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from vgg_demo.archives import UPLOAD_SUFFIXES, ArchiveLimits
+from vgg_demo.errors import DatasetError, VggDemoError
+from vgg_demo.images import SUFFIXES
+from vgg_demo.sources import Source, find_in_upload
+from vgg_demo.taught import clean_label
+from vgg_demo.teach.dataset import Columns, label_by_folders, label_by_table
+from vgg_demo.ui import shared
+from vgg_demo.ui.teach_kinds import offer_kinds
+from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, look_button
+
+LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
+MOST_TABLE_BYTES = 5_000_000
+
+UPLOAD, FOLDER, KINDS, EXAMPLE = "Archive or photos", "A folder", "Kind by kind", "An example"
+EXAMPLE_FILE = "lesson.zip"
+
+
+def offer_photos() -> None:
+    """Shows where photos may come from; what is given is put into the session and looked at."""
+    way = st.segmented_control(
+        "Your photos",
+        [UPLOAD, FOLDER, KINDS, EXAMPLE],
+        default=UPLOAD,
+        required=True,
+        key="teach_way",
+        wrap=True,
+    )
+    if way == KINDS:
+        offer_kinds()
+    elif way == EXAMPLE:
+        offer_example()
+    else:
+        offer_upload(is_folder=way == FOLDER)
+    st.caption(
+        f":material/lock: Up to {MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB. They stay in "
+        "this server's memory, at most for a day, and are never written to disk; numbers that a "
+        "network computes of them are, without names."
+    )
+
+
+def offer_upload(*, is_folder: bool) -> None:
+    generation = st.session_state.setdefault("teach_uploads", 0)
+    uploads = st.file_uploader(
+        "Upload photos",
+        type=[*SUFFIXES, "csv", *(() if is_folder else UPLOAD_SUFFIXES)],
+        accept_multiple_files="directory" if is_folder else True,
+        key=f"teach-{is_folder}-{generation}",
+        label_visibility="collapsed",
+    )
+    given = list(uploads or ())
+    tables = [file for file in given if file.name.casefold().endswith(".csv")]
+    photos = [file for file in given if file not in tables]
+    st.markdown(
+        "In folders named after what is on the photos; or with a table (CSV) that says it.",
+        help="A ZIP or TAR of folders: `cat/1.jpg`, `dog/2.jpg`. A table has a column of the "
+        "photos' names and one of what is on them, and is uploaded together with the photos.",
+    )
+    columns = choose_columns(tables[0]) if tables else None
+    offer_look(photos, tables, columns)
+
+
+def choose_columns(table: UploadedFile) -> Columns | None:
+    """Offers the columns of a table."""
+    try:
+        header = next(csv.reader(io.StringIO(read_table(table))), [])
+    except (VggDemoError, csv.Error) as error:
+        st.error(shared.escape(error), icon=":material/error:")
+        return None
+    header = list(dict.fromkeys(name for name in header if name))
+    if len(header) < 2:
+        st.error("The table needs two columns or more.", icon=":material/error:")
+        return None
+    with st.container(horizontal=True):
+        image = st.selectbox("Photos' names", header, index=place_of("image", header, 0))
+        label = st.selectbox("What is on them", header, index=place_of("label", header, 1))
+        group = st.selectbox(
+            "What belongs together",
+            ["", *header],
+            format_func=lambda name: name or "(nothing)",
+            help="Photos of one group, such as the frames of a film, come to one side: learned "
+            "from, or judged by.",
+        )
+    return Columns(image, label, group)
+
+
+def place_of(name: str, header: Sequence[str], otherwise: int) -> int:
+    return header.index(name) if name in header else otherwise
+
+
+def read_table(table: UploadedFile) -> str:
+    data = table.getvalue()
+    if len(data) > MOST_TABLE_BYTES:
+        raise DatasetError(
+            f"The table has {len(data) / 1e6:.0f} MB; the limit is {MOST_TABLE_BYTES / 1e6:.0f} MB."
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DatasetError("The table is no UTF-8 text. Save it as CSV UTF-8.") from None
+
+
+def offer_look(
+    photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
+) -> None:
+    size_bytes = sum(file.size for file in photos)
+    reason = ""
+    if not photos:
+        reason = "Give some photos first."
+    elif len(tables) > 1:
+        reason = "Give one table."
+    elif tables and columns is None:
+        reason = "The table cannot be used."
+    elif size_bytes > MOST_BYTES:
+        reason = (
+            f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
+            f"{MOST_BYTES // 2**20} MB. Take some out, or use the command line: "
+            "python -m vgg_demo teach train."
+        )
+        st.error(reason, icon=":material/error:")
+    look_button(reason, take_uploads, photos, tables, columns)
+
+
+def take_uploads(
+    photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
+) -> None:
+    named = [(file.name, file) for file in photos]
+    table = read_table(tables[0]) if tables else None
+    title = PurePosixPath(photos[0].name).parts[0].partition(".")[0]
+    take(title, named, sum(file.size for file in photos), table, columns)
+    shared.release([*photos, *tables])  # the photos that are looked at hold them
+    st.session_state["teach_uploads"] += 1
+
+
+def take(
+    title: str,
+    named: Sequence[tuple[str, BinaryIO]],
+    size_bytes: int,
+    table: str | None = None,
+    columns: Columns | None = None,
+) -> None:
+    limits = shared.get_settings().limits
+
+    def sources() -> Iterator[Source]:
+        for name, file in named:
+            yield from find_in_upload(name, file, limits, LIMITS)
+
+    if table is None or columns is None:
+        dataset = label_by_folders(sources())
+    else:
+        dataset = label_by_table(sources(), table, columns)
+    st.session_state["teach_photos"] = begin(clean_label(title), dataset, size_bytes, limits)
+
+
+def offer_example() -> None:
+    st.markdown(
+        "160 photos of four kinds of clothing: dresses, pants, shoes, T-shirts.",
+        help="From the “Clothing dataset” of Alexey Grigorev and its contributors, in the public "
+        "domain (CC0).",
+    )
+    look_button("", take_example)
+
+
+def take_example() -> None:
+    data = files("vgg_demo").joinpath("data", EXAMPLE_FILE).read_bytes()
+    take("clothing", [(EXAMPLE_FILE, io.BytesIO(data))], len(data))

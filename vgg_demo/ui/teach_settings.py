@@ -1,0 +1,192 @@
+"""How a model is taught: its name, on whose shoulders it stands, and the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from vgg_demo.errors import NoSuchPartError
+from vgg_demo.registry import DENSE_FAMILIES, EMBEDDED_MODEL, MODELS, ModelSpec, body_of
+from vgg_demo.taught import Part
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.teacher import choose_body
+from vgg_demo.ui import shared
+
+PREFERRED = "mobilenet_v2"
+TUNING_EPOCHS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be taught.
+
+    Attributes:
+        name: Of the model to be.
+        backbone: On whose shoulders it stands.
+        part: How much of that.
+        recipe: How.
+    """
+
+    name: str
+    backbone: ModelSpec
+    part: Part
+    recipe: Recipe
+
+
+def choose_plan(title: str) -> Plan:
+    """Offers how to teach. All has a value that works."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(
+            "Name of your model", value=title or "my model", max_chars=40, key="teach_name"
+        )
+        backbone = choose_backbone()
+    part = choose_part(backbone)
+    tuned = st.toggle(
+        "Let the end of the network learn, too",
+        key="teach_tune",
+        help="First only a new last layer learns, which takes seconds. Then the last blocks of the "
+        "network may learn as well, slowly (“fine-tuning”): some minutes, for one or two points "
+        "more where there are some hundred photos.",
+    )
+    return Plan(name, backbone, part, choose_recipe(tuned))
+
+
+def choose_part(backbone: ModelSpec) -> Part:
+    if backbone.module not in DENSE_FAMILIES or not is_body_here(backbone, Part.ALL_BUT_LAST):
+        return Part.BODY
+    words = {
+        Part.BODY: "What comes before its dense layers",
+        Part.ALL_BUT_LAST: "All but its last layer",
+    }
+    chosen = st.segmented_control(
+        f"How much of {backbone.keras_name}",
+        list(words),
+        default=Part.BODY,
+        required=True,
+        format_func=lambda part: words[part],
+        key="teach_part",
+        help="To replace the last layer only is how VGG16 was first adapted to other things; its "
+        "dense layers take 480 MB.",
+    )
+    return chosen or Part.BODY
+
+
+def choose_backbone() -> ModelSpec:
+    offline = shared.get_settings().offline
+    names = [name for name in MODELS if not offline or is_body_here(MODELS[name], Part.BODY)]
+    names.sort(key=lambda name: (not is_body_here(MODELS[name], Part.BODY), name == EMBEDDED_MODEL))
+
+    def describe(name: str) -> str:
+        spec = MODELS[name]
+        if spec.is_embedded:
+            return (
+                f"{spec.keras_name} – built in, sees {spec.input_size} × {spec.input_size} pixels"
+            )
+        if is_body_here(spec, Part.BODY):
+            return f"{spec.keras_name} – here"
+        size_bytes = body_of(spec).weights.size_bytes
+        return f"{spec.keras_name} – {size_bytes / 1e6:,.0f} MB to download"
+
+    name = st.selectbox(
+        "Network to build on",
+        names,
+        index=names.index(PREFERRED) if PREFERRED in names else 0,
+        format_func=describe,
+        key="teach_backbone",
+        help="It has learned to see from a million photos; what it says of yours is what the new "
+        "model learns from.",
+    )
+    return MODELS[name]
+
+
+def is_body_here(spec: ModelSpec, part: Part) -> bool:
+    """Whether what looks at photos is on this machine."""
+    try:
+        return shared.is_here(choose_body(spec, part, shared.get_settings()))
+    except NoSuchPartError:
+        return False
+
+
+def choose_recipe(tuned: bool) -> Recipe:
+    """Offers all that has a default."""
+    default = Recipe()
+    with st.expander("More settings", icon=":material/tune:"):
+        first, second, third = st.columns(3, gap="medium")
+        with first:
+            epochs = st.number_input(
+                "Times through all photos", 1, 100, default.epochs, help="At most (“epochs”)."
+            )
+            views = st.slider(
+                "Views of each photo",
+                1,
+                8,
+                default.views,
+                help="As it is, mirrored, and others; see “What it is shown of them” above.",
+            )
+            validation = st.slider(
+                "Kept back to judge by, %", 10, 50, round(100 * default.validation_share), 5
+            )
+        with second:
+            smoothing = st.slider(
+                "Label smoothing",
+                0.0,
+                0.3,
+                default.label_smoothing,
+                0.05,
+                help="Part of each truth that is spread over all kinds, so that it gets less "
+                "sure of itself.",
+            )
+            mixup = st.slider(
+                "Mixing photos",
+                0.0,
+                1.0,
+                default.mixup,
+                0.1,
+                help="Pairs of photos are laid over each other (“mixup”): against learning by "
+                "heart.",
+            )
+            dropout = st.slider(
+                "Left out at random",
+                0.0,
+                0.8,
+                default.dropout,
+                0.1,
+                help="Part of what the network says of a photo that is left out at random each "
+                "time (“dropout”): likewise.",
+            )
+        with third:
+            tuning_epochs = st.number_input(
+                "Times through, fine-tuning", 1, 20, TUNING_EPOCHS, disabled=not tuned
+            )
+            balance = st.toggle(
+                "Rare kinds count as much", default.balance, help="As frequent ones do."
+            )
+            by_hand = st.toggle(
+                "Learning rate by hand",
+                help="How far each step goes. If it is not set, it is found (“learning-rate "
+                "finder”) and shown.",
+            )
+            rate = st.number_input(
+                "Learning rate", 1e-6, 1.0, 1e-3, format="%.6f", disabled=not by_hand
+            )
+            seed = st.number_input(
+                "Seed",
+                0,
+                2**31,
+                default.seed,
+                help="The same seed gives the same model on the same machine; another one another "
+                "split and other beginnings.",
+            )
+    return Recipe(
+        views=views,
+        epochs=epochs,
+        rate=rate if by_hand else None,
+        dropout=dropout,
+        label_smoothing=smoothing,
+        mixup=mixup,
+        tuning_epochs=tuning_epochs if tuned else 0,
+        balance=balance,
+        validation_share=validation / 100,
+        seed=seed,
+    )
