@@ -14,7 +14,7 @@ from vgg_demo.teach.judgement import Lesson, Threshold
 from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.schedule import RangeTest
 
-HEIGHT = 240  # pixels
+HEIGHT = 270  # pixels
 CELL = 44  # pixels; of a confusion matrix
 LEARNED, KEPT_BACK = "photos it learns from", "photos kept back"
 
@@ -201,6 +201,7 @@ def confusion_chart(frame: pd.DataFrame, names: Sequence[str], text_color: str) 
         base.mark_rect(cursor="pointer")
         .encode(
             color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None),
+            fillOpacity=alt.condition("datum.count > 0", alt.value(1), alt.value(0.06)),
             stroke=alt.condition(picked, alt.value(text_color), alt.value(None), empty=False),
             strokeWidth=alt.value(2),
         )

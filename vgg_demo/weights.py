@@ -128,6 +128,11 @@ def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
         "weights_file": spec.weights.name,
         "weights_url": spec.weights.url,
         "here": find_weights(spec, settings) is not None,
+        "taught": spec.taught
+        and {
+            "backbone": spec.taught.backbone,
+            "classes": [label.label for label in spec.taught.classes],
+        },
     }
 
 

@@ -93,7 +93,7 @@ def page(
     def note(message: ConsoleMessage) -> None:
         # On a page below the root, Streamlit looks for its server there first.
         is_search = re.search(
-            r"/(compare|batch)/_stcore/(health|host-config)", str(message.location)
+            r"/(compare|batch|teach)/_stcore/(health|host-config)", str(message.location)
         )
         if message.type == "error" and not is_search:
             console.append(f"{message.text} {message.location}")

@@ -24,6 +24,7 @@ from vgg_demo.api.service import Service, Upload
 from vgg_demo.api.settings import ApiSettings
 from vgg_demo.document import to_document
 from vgg_demo.errors import (
+    BundleError,
     BusyError,
     DownloadingError,
     ImageError,
@@ -33,7 +34,7 @@ from vgg_demo.errors import (
 )
 from vgg_demo.labels import describe_wnid
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.results import SCHEMA
 from vgg_demo.version import __version__
 from vgg_demo.weights import describe, find_weights
@@ -122,7 +123,7 @@ def _add_photos(api: FastAPI, service: Callable[[], Service], settings: ApiSetti
                 f"The request has {len(file)} photos; the limit is {settings.files}. "
                 "Send the rest in another one.",
             )
-        spec = get_spec(model)
+        spec = service().find(model)
         uploads = [await _read(upload) for upload in file]
         results, failures = await service().classify(uploads, spec, resize)
         document = to_document(results, failures, top)
@@ -147,7 +148,9 @@ def _add_photos(api: FastAPI, service: Callable[[], Service], settings: ApiSetti
     ) -> Response:
         """Lets several models answer one photo, and measures them."""
         names = [name for name in models.split(",") if name.strip()]
-        specs = list(dict.fromkeys(map(get_spec, names))) or _here(service())[: settings.models]
+        specs = (
+            list(dict.fromkeys(map(service().find, names))) or _here(service())[: settings.models]
+        )
         if len(specs) > settings.models:
             return problem(
                 422,
@@ -170,7 +173,7 @@ def _add_models(api: FastAPI, service: Callable[[], Service]) -> None:
         loaded = service().store.loaded()
         records = [
             describe(spec, service().settings) | {"loaded": spec.name in loaded}
-            for spec in MODELS.values()
+            for spec in (*MODELS.values(), *service().taught().values())
         ]
         return JSONResponse({"schema": SCHEMA, "models": records})
 
@@ -277,7 +280,7 @@ def _status(error: VggDemoError) -> int:
     match error:
         case ImageError():
             return 422
-        case UnknownModelError() | WeightsMissingError():
+        case UnknownModelError() | WeightsMissingError() | BundleError():
             return 404
         case BusyError():
             return 429

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vgg_demo.api.metrics import Metrics
 from vgg_demo.api.settings import ApiSettings
+from vgg_demo.catalogue import find_model, kept_models
 from vgg_demo.classify import Prepared, prepare_photo
 from vgg_demo.compare import Comparison, compare
 from vgg_demo.downloads import Downloads
@@ -17,7 +18,7 @@ from vgg_demo.errors import BusyError, DownloadingError, ImageError, WeightsMiss
 from vgg_demo.gather import Gatherer
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import Resize
-from vgg_demo.registry import ModelSpec
+from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.results import Classification, Failure
 from vgg_demo.settings import Settings
 from vgg_demo.store import ModelStore
@@ -63,6 +64,19 @@ class Service:
         self._photos = 0
         self._comparisons = 0
         self.metrics = Metrics(store, lambda: self._photos)
+
+    def taught(self) -> dict[str, ModelSpec]:
+        """Returns the taught models that are kept on this server, by their names."""
+        return kept_models(self.settings.bundles_dir)
+
+    def find(self, name: str) -> ModelSpec:
+        """Returns a model by its name; a path is none.
+
+        Raises:
+            UnknownModelError: If there is none.
+            BundleError: If several taught models are called so.
+        """
+        return MODELS[name] if name in MODELS else find_model(name, self.taught())
 
     async def classify(
         self, uploads: Sequence[Upload], spec: ModelSpec, policy: Resize

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
-from vgg_demo.photo import Photo, open_photo
+from vgg_demo.photo import open_photo
 from vgg_demo.results import Failure
 from vgg_demo.teach.dataset import Labelled
 
@@ -51,7 +51,8 @@ class Looked:
         width: In pixels, upright.
         height: Likewise.
         fingerprint: uint64 (4,): what it looks like, roughly.
-        thumbnail: JPEG, its longer side `THUMBNAIL_SIDE` pixels; empty if none was wanted.
+        thumbnail: JPEG, the square in its middle with `THUMBNAIL_SIDE` pixels a side; empty if
+            none was wanted.
     """
 
     photo: Labelled
@@ -103,7 +104,7 @@ def look_at(
             opened.sha256,
             *opened.image.size,
             fingerprint(opened.image),
-            _thumbnail(opened) if with_thumbnails else b"",
+            square_thumbnail(opened.image) if with_thumbnails else b"",
         )
 
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
@@ -203,9 +204,9 @@ def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
             yield place, place + 1 + int(other)
 
 
-def _thumbnail(photo: Photo) -> bytes:
-    small = photo.image.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+def square_thumbnail(image: Image.Image) -> bytes:
+    """Returns the square in the middle of an RGB image, as a small JPEG."""
+    small = ImageOps.fit(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

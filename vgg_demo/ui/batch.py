@@ -16,7 +16,7 @@ from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.ui import shared
 from vgg_demo.ui.batch_results import show_results
 from vgg_demo.ui.batch_run import MOST_BYTES, MOST_PHOTOS, BatchRun, begin
-from vgg_demo.ui.from_code import batch_request, show_from_code
+from vgg_demo.ui.from_code import batch_request, private_words, show_from_code
 from vgg_demo.ui.live import say
 from vgg_demo.ui.settings_choice import choose_settings
 
@@ -46,7 +46,8 @@ def main() -> None:
             place = st.container(width="content")
             policy, top = choose_settings()
             if specs:
-                show_from_code(batch_request(specs, policy, top), FROM_CODE_NOTE)
+                note = " ".join((FROM_CODE_NOTE, private_words(specs)))
+                show_from_code(batch_request(specs, policy, top), note)
         with place:
             offer_start(uploads, specs, policy)
     run: BatchRun | None = st.session_state.get("batch")

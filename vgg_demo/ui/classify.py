@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.registry import ModelSpec
-from vgg_demo.ui.from_code import classify_request, show_from_code
+from vgg_demo.ui.from_code import classify_request, private_words, show_from_code
 from vgg_demo.ui.model_choice import announce_model, choose_model
 from vgg_demo.ui.photo_input import chosen, offer_examples, offer_own
 from vgg_demo.ui.result import show_result
@@ -29,7 +29,8 @@ def main() -> None:
             policy, top = choose_settings()
             photo = chosen()
             file = photo.file if photo is not None else "photo.jpg"
-            show_from_code(classify_request(file, spec, policy, top))
+            request = classify_request(file, spec, policy, top)
+            show_from_code(request, private_words([spec]))
     answering = announce_model(spec)
     ask(title, answering)
     result = show_result(photo, answering, policy, top)

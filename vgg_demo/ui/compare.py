@@ -11,7 +11,7 @@ from vgg_demo.ui import shared
 from vgg_demo.ui.agreement import agreement_words, show_agreement
 from vgg_demo.ui.answer_cards import show_cards
 from vgg_demo.ui.costs import show_costs
-from vgg_demo.ui.from_code import compare_request, show_from_code
+from vgg_demo.ui.from_code import compare_request, private_words, show_from_code
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.model_set import choose_models
 from vgg_demo.ui.photo_input import (
@@ -43,7 +43,8 @@ def main() -> None:
             cancelling = st.empty()
             policy, top = choose_settings()
             file = photo.file if photo is not None else "photo.jpg"
-            show_from_code(compare_request(file, specs, policy, top))
+            request = compare_request(file, specs, policy, top)
+            show_from_code(request, private_words(specs))
     if comparing:
         cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
     # Downloads for what was cancelled, deselected or removed are given up.

@@ -178,6 +178,7 @@ def show_calibration(evaluation: Evaluation) -> None:
 
 
 def show_each_class(evaluation: Evaluation) -> None:
+    many = len(evaluation.classes) > 5  # of five, all are among the first five
     st.dataframe(
         pd.DataFrame(
             [
@@ -185,7 +186,7 @@ def show_each_class(evaluation: Evaluation) -> None:
                     "class": score.label.label,
                     "photos": score.top1.count,
                     "top1": score.top1.value,
-                    "top5": score.top5.value,
+                    **({"top5": score.top5.value} if many else {}),
                     "precision": score.precision.value if score.precision.count else None,
                 }
                 for score in evaluation.classes
@@ -202,7 +203,7 @@ def show_each_class(evaluation: Evaluation) -> None:
                 )
                 for column, label, words in (
                     ("top1", "First answer right", "Of the photos of this class"),
-                    ("top5", "Among five", "Of the photos of this class"),
+                    *([("top5", "Among five", "Of the photos of this class")] if many else []),
                     ("precision", "Right when said", "Of the photos that it took for this class"),
                 )
             },

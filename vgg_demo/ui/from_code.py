@@ -13,6 +13,7 @@ import streamlit as st
 
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
+from vgg_demo.ui import shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,19 @@ def batch_request(specs: Sequence[ModelSpec], policy: Resize, top: int) -> Reque
     parameters: dict[str, str | int] = {"model": specs[0].name, "top": top, "resize": policy.value}
     command = ("batch", "photos/", *models, *options)
     return Request("/v1/classify", parameters, ("1.jpg", "2.jpg"), "results", command)
+
+
+def private_words(specs: Sequence[ModelSpec]) -> str:
+    """Says of models that only this visitor has what other programs need first."""
+    kept = shared.kept_names()
+    private = [spec.keras_name for spec in specs if spec.taught and spec.name not in kept]
+    if not private:
+        return ""
+    return (
+        f"Only you have {shared.escape(' and '.join(private))} here. Keep it on this server (page "
+        "Teach), and other programs can ask it; or download it, and the command line takes it: "
+        r"\-\-model PATH."
+    )
 
 
 def show_from_code(request: Request, note: str = "") -> None:

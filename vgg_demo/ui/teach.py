@@ -38,9 +38,13 @@ def main() -> None:
             icon=":material/school:",
         )
         return
-    come_back()
-    spoken = st.container()
+    with st.container(gap=None):  # nobody sees what is in it
+        come_back()
+        spoken = st.container()
+        arrival = st.container()
     run = choose_run()
+    with arrival:
+        scroll_here(f"{run.id} {run.stage.is_over}" if run is not None else "")
     if error := st.session_state.pop("teach_error", ""):
         st.error(shared.escape(error), icon=":material/error:")
     if run is None:
@@ -81,7 +85,6 @@ def choose_run() -> Run | None:
 def begin_new() -> None:
     """Photos in, what was found in them, and how to teach."""
     looking: Looking | None = st.session_state.get("teach_photos")
-    scroll_here("")
     if looking is None:
         offer_photos()
         offer_bundle()
@@ -129,7 +132,6 @@ def start(plan: Plan, checked: Checked, data_bytes: int) -> None:
 
 
 def show_run(run: Run) -> None:
-    scroll_here(f"{run.id} {run.stage.is_over}")
     if not run.stage.is_over:
         watch(run)
     elif run.result is not None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from vgg_demo.errors import ImageError
 from vgg_demo.images import SUFFIXES
+from vgg_demo.photo import open_photo
+from vgg_demo.printable import printable
 from vgg_demo.sources import Source
 from vgg_demo.taught import clean_label
+from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.dataset import Dataset, Labelled
 from vgg_demo.ui import shared
 from vgg_demo.ui.teach_looking import MOST_BYTES, begin, look_button
 
 MOST_KINDS = 20
+LAST = 6  # photos of a kind that are shown
 
 Kinds = dict[str, list[tuple[str, bytes]]]
 """Names and bytes of photos by what is on them."""
@@ -24,16 +30,16 @@ def offer_kinds() -> None:
     """Collects photos kind by kind, from uploads and the camera."""
     kinds: Kinds = st.session_state.setdefault("teach_kinds", {"Kind 1": [], "Kind 2": []})
     offer_camera(kinds)
-    for place, name in enumerate(list(kinds)):
-        show_kind(place, name, kinds)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.button(
-            "Add a kind",
-            icon=":material/add:",
-            on_click=add_kind,
-            args=(kinds,),
-            disabled=len(kinds) >= MOST_KINDS,
-        )
+    with st.grid(3, min_column_width=290, gap="small"):
+        for place, name in enumerate(list(kinds)):
+            show_kind(place, name, kinds)
+    st.button(
+        "Add a kind",
+        icon=":material/add:",
+        on_click=add_kind,
+        args=(kinds,),
+        disabled=len(kinds) >= MOST_KINDS,
+    )
     filled = {name: photos for name, photos in kinds.items() if photos}
     size_bytes = sum(len(data) for photos in filled.values() for _, data in photos)
     reason = ""
@@ -46,8 +52,8 @@ def offer_kinds() -> None:
 
 def show_kind(place: int, name: str, kinds: Kinds) -> None:
     """Shows a kind: its name, its photos, and where to give more."""
-    with st.container(border=True, gap="small"):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(border=True, gap="small", height="stretch"):
+        with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
             key = f"teach-kind-{place}-{name}"
             st.text_input(
                 "What is on these photos?",
@@ -58,9 +64,10 @@ def show_kind(place: int, name: str, kinds: Kinds) -> None:
                 args=(name, key, kinds),
             )
             st.button(
-                "Remove",
+                "",
                 key=f"teach-remove-{place}-{name}",
-                icon=":material/close:",
+                icon=":material/delete:",
+                help=f"Remove {name} and its photos",
                 type="tertiary",
                 on_click=remove_kind,
                 args=(name, kinds),
@@ -79,6 +86,29 @@ def show_kind(place: int, name: str, kinds: Kinds) -> None:
             args=(upload, photos),
         )
         st.caption(f"{len(photos)} photos" if photos else "No photos yet; 20 are a good beginning.")
+        show_last(photos)
+
+
+def show_last(photos: list[tuple[str, bytes]]) -> None:
+    """Shows the photos that were given last."""
+    if not photos:
+        return
+    with st.grid(LAST, wrap=False, min_column_width=32, gap="xsmall"):
+        for name, data in photos[-LAST:]:
+            picture = small_copy(hashlib.sha256(data).hexdigest(), _data=data)
+            if picture:
+                st.image(picture, alt=f"Photo {printable(name)}", width="stretch")
+
+
+# Photos are for the session that brought them.
+@st.cache_data(scope="session", max_entries=200, show_spinner=False)
+def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
+    """Returns the middle of a photo as a small JPEG; empty if it is none that can be used."""
+    try:
+        image = open_photo(_data, limits=shared.get_settings().limits).image
+    except ImageError:  # which is said when the photos are looked at
+        return b""
+    return square_thumbnail(image)
 
 
 def rename_kind(old: str, key: str, kinds: Kinds) -> None:
@@ -124,29 +154,31 @@ def offer_camera(kinds: Kinds) -> None:
     """Shows the camera, if it is wanted; each photo goes to the kind that is chosen."""
     if not st.toggle("Use the camera", key="teach_camera"):
         return
+    camera, choice = st.columns([5, 6], gap="medium")
     names = list(kinds)
-    kind = st.pills(
-        "The next photos show",
-        names,
-        default=names[0],
-        required=True,
-        key="teach_camera_kind-" + "-".join(names),
-    )
-    shots = st.session_state.setdefault("teach_shots", 0)
-    key = f"teach-shot-{shots}"
-    # A widget of another name is a new one: so the camera is ready for the next photo at once.
-    st.camera_input(
-        f"Take a photo of {kind}",
-        key=key,
-        on_change=take_shot,
-        args=(key, kinds[kind]),
-        label_visibility="collapsed",
-    )
-    counts = ", ".join(f"{name}: {len(photos)}" for name, photos in kinds.items())
-    st.caption(
-        f"{counts}. Turn the thing, move it, change what is behind it: photos that look the same "
-        "teach little."
-    )
+    with choice:
+        kind = st.pills(
+            "The next photos show",
+            names,
+            default=names[0],
+            required=True,
+            format_func=lambda name: f"{name} ({len(kinds[name])})",
+            key="teach_camera_kind-" + "-".join(names),
+        )
+        st.caption(
+            "Turn the thing, move it, change what is behind it: photos that look the same teach "
+            "little. Give each kind its name below."
+        )
+    with camera:
+        # A widget of another name is a new one: so the camera is ready for the next photo at once.
+        key = f"teach-shot-{st.session_state.setdefault('teach_shots', 0)}"
+        st.camera_input(
+            f"Take a photo of {kind}",
+            key=key,
+            on_change=take_shot,
+            args=(key, kinds[kind or names[0]]),
+            label_visibility="collapsed",
+        )
 
 
 def take_shot(key: str, photos: list[tuple[str, bytes]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -14,37 +15,44 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from vgg_demo.archives import UPLOAD_SUFFIXES, ArchiveLimits
 from vgg_demo.errors import DatasetError, VggDemoError
-from vgg_demo.images import SUFFIXES
+from vgg_demo.images import SUFFIXES, decode
 from vgg_demo.sources import Source, find_in_upload
 from vgg_demo.taught import clean_label
+from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.dataset import Columns, label_by_folders, label_by_table
 from vgg_demo.ui import shared
 from vgg_demo.ui.teach_kinds import offer_kinds
-from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, look_button
+from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, guarded, look_button
 
 LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
 MOST_TABLE_BYTES = 5_000_000
 
-UPLOAD, FOLDER, KINDS, EXAMPLE = "Archive or photos", "A folder", "Kind by kind", "An example"
+UPLOAD, FOLDER, KINDS = "Archive or photos", "A folder", "Kind by kind"
+
 EXAMPLE_FILE = "lesson.zip"
+EXAMPLE_TILES = (
+    "Dress/01", "Dress/04", "Pants/01", "Pants/04", "Shoes/02", "Shoes/05", "T-Shirt/02",
+    "T-Shirt/05",
+)  # fmt: skip
 
 
 def offer_photos() -> None:
     """Shows where photos may come from; what is given is put into the session and looked at."""
-    way = st.segmented_control(
-        "Your photos",
-        [UPLOAD, FOLDER, KINDS, EXAMPLE],
-        default=UPLOAD,
-        required=True,
-        key="teach_way",
-        wrap=True,
-    )
+    own, others = st.columns([5, 6], gap="medium")
+    with own:
+        way = st.segmented_control(
+            "Your photos",
+            [UPLOAD, FOLDER, KINDS],
+            default=UPLOAD,
+            required=True,
+            key="teach_way",
+        )
+        if way != KINDS:
+            offer_upload(is_folder=way == FOLDER)
+    with others:
+        offer_example()
     if way == KINDS:
         offer_kinds()
-    elif way == EXAMPLE:
-        offer_example()
-    else:
-        offer_upload(is_folder=way == FOLDER)
     st.caption(
         f":material/lock: Up to {MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB. They stay in "
         "this server's memory, at most for a day, and are never written to disk; numbers that a "
@@ -167,13 +175,30 @@ def take(
 
 def offer_example() -> None:
     st.markdown(
-        "160 photos of four kinds of clothing: dresses, pants, shoes, T-shirts.",
+        "Or try it with these: 160 photos of dresses, pants, shoes and T-shirts",
         help="From the “Clothing dataset” of Alexey Grigorev and its contributors, in the public "
         "domain (CC0).",
     )
-    look_button("", take_example)
+    with st.grid(len(EXAMPLE_TILES), wrap=False, min_column_width=40, gap="xsmall"):
+        for name, picture in example_tiles().items():
+            st.image(picture, width="stretch", alt=f"One of the {name} photos")
+    st.button("Use these", icon=":material/school:", on_click=guarded, args=(take_example,))
+
+
+def example_data() -> bytes:
+    return files("vgg_demo").joinpath("data", EXAMPLE_FILE).read_bytes()
+
+
+@st.cache_data(show_spinner=False)
+def example_tiles() -> dict[str, bytes]:
+    """Returns some of the example's photos, by their names in it."""
+    with zipfile.ZipFile(io.BytesIO(example_data())) as archive:
+        return {
+            name: square_thumbnail(decode(archive.read(f"clothing/{name}.jpg")))
+            for name in EXAMPLE_TILES
+        }
 
 
 def take_example() -> None:
-    data = files("vgg_demo").joinpath("data", EXAMPLE_FILE).read_bytes()
+    data = example_data()
     take("clothing", [(EXAMPLE_FILE, io.BytesIO(data))], len(data))
