@@ -65,7 +65,9 @@ def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
     return gaps / total if total else 0.0
 
 
-def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+def fit_temperature(
+    logits: NDArray[np.floating], truth: NDArray[np.integer], spread: float = 0.0
+) -> float:
     """Returns the temperature of least cross-entropy (Guo et al. 2017, section 4.2).
 
     Scores divided by it give probabilities that can be taken at their word, as far as one
@@ -74,6 +76,9 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     Args:
         logits: float (N, classes): scores, or logarithms of probabilities.
         truth: int (N,): the right class of each.
+        spread: Part of each truth that is spread over all classes, in [0, 1). Where all of a few
+            answers are right, any sureness would fit them, the more the better; see
+            `spread_for`.
 
     Returns:
         A number in [0.2, 5], to a thousandth.
@@ -84,20 +89,40 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     while high / low > 1.001:
         left = high * (low / high) ** GOLDEN
         right = low * (high / low) ** GOLDEN
-        if cross_entropy(logits / left, truth) <= cross_entropy(logits / right, truth):
+        losses = [
+            cross_entropy(logits / temperature, truth, spread) for temperature in (left, right)
+        ]
+        if losses[0] <= losses[1]:
             high = right
         else:
             low = left
     return float(np.sqrt(low * high))
 
 
-def cross_entropy(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+def spread_for(count: int) -> float:
+    """Returns how much doubt so few answers leave, though they be right: 1 / (count + 2).
+
+    It is what Laplace's rule of succession leaves for the next one to be wrong; Platt 1999
+    (*Probabilistic Outputs for Support Vector Machines*, section 2.2) fits with such targets.
+
+    >>> round(spread_for(8), 3), round(spread_for(998), 3)
+    (0.1, 0.001)
+    """
+    return 1 / (count + 2)
+
+
+def cross_entropy(
+    logits: NDArray[np.floating], truth: NDArray[np.integer], spread: float = 0.0
+) -> float:
     """Returns the mean cross-entropy in nats.
 
     Args:
         logits: float (N, classes).
         truth: int (N,).
+        spread: Part of each truth that is spread over all classes, in [0, 1).
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
-    return float(np.mean(log_sum - shifted[np.arange(len(truth)), truth]))
+    of_truth = shifted[np.arange(len(truth)), truth]
+    wanted = (1 - spread) * of_truth + spread * shifted.mean(axis=1)
+    return float(np.mean(log_sum - wanted))

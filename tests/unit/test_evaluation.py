@@ -14,6 +14,7 @@ from vgg_demo.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability,
+    spread_for,
 )
 from vgg_demo.classify import softmax
 from vgg_demo.evaluation import Evaluation, Share, Tally
@@ -132,6 +133,18 @@ def test_reliability() -> None:
     assert bins[3].probability == pytest.approx(0.33)
     expected = (1 * 0.05 + 2 * 0.17 + 2 * 0.0005) / 5
     assert expected_calibration_error(bins) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [6, 60])
+def test_a_few_right_answers_make_nobody_quite_sure(count: int) -> None:
+    """With all of some answers right, the surest would fit best; how sure depends on how many."""
+    truth = np.arange(count) % 3
+    logits = 2.0 * np.eye(3)[truth]
+    bold = fit_temperature(logits, truth)
+    modest = fit_temperature(logits, truth, spread_for(count))
+    sureness = np.exp(2 / modest) / (np.exp(2 / modest) + 2)
+    assert bold == pytest.approx(0.2, rel=0.01)  # as low as it goes
+    assert sureness == pytest.approx(1 - 2 / 3 / (count + 2), abs=0.01)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.3])

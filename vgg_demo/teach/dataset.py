@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from vgg_demo.archives import is_photo
+from vgg_demo.archives import ARCHIVE_SUFFIXES, is_photo
 from vgg_demo.errors import DatasetError, TableError
 from vgg_demo.sources import Source
 from vgg_demo.taught import clean_label
@@ -176,7 +176,10 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
 
 
 def _label_of_folder(path: str) -> str:
-    return clean_label("".join(_parts(path)[-2:-1]))
+    folder = "".join(_parts(path)[-2:-1])
+    for suffix in ARCHIVE_SUFFIXES:  # an archive without folders holds things of one kind
+        folder = folder.removesuffix(f".{suffix}")
+    return clean_label(folder)
 
 
 def _parts(path: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.calibration import fit_temperature
+from vgg_demo.calibration import fit_temperature, spread_for
 from vgg_demo.classify import softmax
 from vgg_demo.evaluation import Evaluation, Share, Tally
 from vgg_demo.registry import ModelSpec
@@ -99,7 +99,7 @@ def judge(
         files: Names of the photos.
         lessons: The learning curve, if it was measured.
     """
-    temperature = fit_temperature(logits, truth)
+    temperature = fit_temperature(logits, truth, spread_for(len(truth)))
     probabilities = softmax(logits / temperature)
     tally = Tally(spec)
     for file, row, label in zip(files, probabilities, truth, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -60,6 +60,7 @@ def review(looking: Looking) -> Checked | None:
             looking.concluded[fewest] = conclude(looked, looking.failures, INPUT_SIZE)
     except VggDemoError as error:
         st.error(shared.escape(error), icon=":material/error:")
+        show_dropped(dropped)
         show_unusable(looking)
         return None
     checked = looking.concluded[fewest]
@@ -74,9 +75,7 @@ def review(looking: Looking) -> Checked | None:
             value=2,
             key="teach_fewest",
         )
-        if dropped:
-            named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
-            st.caption(f"Left out: {shared.escape(named)}.")
+        show_dropped(dropped)
     with found:
         st.markdown("**What to look at before it learns**")
         findings = find(checked)
@@ -86,6 +85,12 @@ def review(looking: Looking) -> Checked | None:
         if not findings and not looking.failures:
             st.markdown(":material/check_circle: Nothing is wrong with these photos.")
     return checked
+
+
+def show_dropped(dropped: Mapping[str, int]) -> None:
+    if dropped:
+        named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
+        st.caption(f"Left out, for having too few photos: {shared.escape(named)}.")
 
 
 def find(checked: Checked) -> list[Finding]:
