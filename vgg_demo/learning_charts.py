@@ -198,24 +198,27 @@ def confusion_chart(frame: pd.DataFrame, names: Sequence[str], text_color: str) 
         ],
     )
     cells = (
-        base.mark_rect(cursor="pointer")
+        base.transform_filter("datum.count > 0")
+        .mark_rect()
         .encode(
-            color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None),
-            fillOpacity=alt.condition("datum.count > 0", alt.value(1), alt.value(0.06)),
-            stroke=alt.condition(picked, alt.value(text_color), alt.value(None), empty=False),
-            strokeWidth=alt.value(2),
+            color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None)
         )
-        .add_params(picked)
     )
     numbers = (
         base.transform_filter("datum.count > 0")
-        .mark_text(fontSize=13, cursor="pointer")
+        .mark_text(fontSize=13)
         .encode(
             text="count:Q",
             color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value("#0d131c")),
         )
     )
-    chart: alt.LayerChart = (cells + numbers).properties(height=110 + CELL * len(names))
+    # Over the numbers, which would take the clicks.
+    frames = (
+        base.mark_rect(cursor="pointer", fillOpacity=0, strokeWidth=3)
+        .encode(stroke=alt.condition(picked, alt.value("#e07b39"), alt.value(None), empty=False))
+        .add_params(picked)
+    )
+    chart: alt.LayerChart = (cells + numbers + frames).properties(height=110 + CELL * len(names))
     return chart
 
 
