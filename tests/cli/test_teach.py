@@ -162,3 +162,29 @@ def test_what_cannot_be(
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_model_that_is_kept_is_known_by_its_name(
+    bundle: Path, pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bundle, tmp_path / "bundles" / "pets.bundle")
+    (tmp_path / "bundles" / "broken.bundle").mkdir()
+    monkeypatch.setenv("VGG_DEMO_BUNDLES_DIR", str(tmp_path / "bundles"))
+    result = run("classify", EXAMPLES / "parrot.jpg", "--model", "pets")
+    assert "[taught:parrot]" in result.stdout
+    assert "pets@" in run("models").stdout
+    (kept,) = (one for one in json.loads(run("models", "--json").stdout)["models"] if one["taught"])
+    assert kept["taught"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
+    evaluated = run("evaluate", pieces, "--model", kept["name"], "--json")
+    assert json.loads(evaluated.stdout)["evaluations"][0]["top1"]["count"] == 48
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label\ncat/00.jpg,Cat\nrocket/00.jpg,cat\nparrot/00.jpg,mug\n")
+    evaluated = run("evaluate", pieces, "--model", "pets", "--labels", table, "--json")
+    document = json.loads(evaluated.stdout)
+    assert document["evaluations"][0]["top1"] | {"low": 0, "high": 0} == {
+        "right": 1, "count": 2, "value": 0.5, "low": 0, "high": 0,
+    }  # fmt: skip
+    shutil.copytree(bundle, tmp_path / "bundles" / "more" / "pets.bundle")
+    (tmp_path / "bundles" / "more" / "pets.bundle").rename(tmp_path / "bundles" / "pets")
+    result = run("classify", EXAMPLES / "parrot.jpg", "--model", "pets")
+    assert result.exit_code == 0  # the same model in two folders

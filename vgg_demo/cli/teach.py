@@ -240,6 +240,7 @@ def _open(options: dict[str, Any]) -> tuple[Teacher, Dataset]:
         dropout=options["dropout"],
         label_smoothing=options["label_smoothing"],
         mixup=options["mixup"],
+        balance=options["balance"],
         validation_share=options["validation"],
         tuning_epochs=options.get("tuning_epochs", 0),
         seed=options["seed"],

@@ -105,6 +105,12 @@ def recipe_options(command: Command) -> Command:
                 help="How much photos are mixed with others.",
             ),
             click.option(
+                "--balance/--no-balance",
+                default=default.balance,
+                show_default=True,
+                help="Whether rare labels count as much as frequent ones.",
+            ),
+            click.option(
                 "--validation",
                 type=click.FloatRange(0.05, 0.5),
                 default=default.validation_share,

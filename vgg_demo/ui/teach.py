@@ -18,7 +18,7 @@ from vgg_demo.ui.teach_looking import Looking, forget_photos, guarded
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
 from vgg_demo.ui.teach_run import show_learning, watch
-from vgg_demo.ui.teach_settings import Plan, choose_plan
+from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
 
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 MOST_BUNDLE_BYTES = 300 * 10**6
@@ -100,14 +100,16 @@ def begin_new() -> None:
     plan = choose_plan(looking.title)
     with sheet:
         show_sheet(checked, plan.backbone, plan.recipe.views)
-    st.button(
-        "Teach it",
-        type="primary",
-        icon=":material/school:",
-        on_click=guarded,
-        args=(start, plan, checked, looking.data_bytes),
-        key="teach_start",
-    )
+    with st.container(horizontal=True):
+        st.button(
+            "Teach it",
+            type="primary",
+            icon=":material/school:",
+            on_click=guarded,
+            args=(start, plan, checked, looking.data_bytes),
+            key="teach_start",
+        )
+        show_command(plan)
 
 
 def look(looking: Looking) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 import streamlit as st
@@ -70,6 +71,39 @@ def choose_part(backbone: ModelSpec) -> Part:
         "dense layers take 480 MB.",
     )
     return chosen or Part.BODY
+
+
+def show_command(plan: Plan) -> None:
+    """Offers the same for the command line."""
+    with st.popover("From code", icon=":material/code:"):
+        st.markdown("The same on the command line, where VGG Demo is installed:")
+        st.code(as_command(plan), language="bash", wrap_lines=True)
+        st.caption("`photos/` holds a folder for each kind; `--csv` takes a table instead.")
+
+
+def as_command(plan: Plan) -> str:
+    """Returns a line for a shell, with what differs from the defaults."""
+    recipe, default = plan.recipe, Recipe()
+    options = {
+        "--part": (plan.part.value, Part.BODY.value),
+        "--views": (recipe.views, default.views),
+        "--epochs": (recipe.epochs, default.epochs),
+        "--rate": (recipe.rate, default.rate),
+        "--dropout": (recipe.dropout, default.dropout),
+        "--label-smoothing": (recipe.label_smoothing, default.label_smoothing),
+        "--mixup": (recipe.mixup, default.mixup),
+        "--validation": (recipe.validation_share, default.validation_share),
+        "--fine-tune": (recipe.tuning_epochs, default.tuning_epochs),
+        "--seed": (recipe.seed, default.seed),
+    }
+    words = ["python", "-m", "vgg_demo", "teach", "train", "photos/"]
+    words += ["--backbone", plan.backbone.name, "--out", f"{plan.name}.bundle"]
+    for option, (value, usual) in options.items():
+        if value != usual:
+            words += [option, str(value)]
+    if recipe.balance != default.balance:
+        words.append("--no-balance")
+    return shlex.join(words)
 
 
 def choose_backbone() -> ModelSpec:
