@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 IMAGES = Path("docs/images")
 DESKTOP = {"width": 1280, "height": 1000}
 PHONE = {"width": 390, "height": 1000}
+TEACHING_HEIGHT = 1_760  # pixels; what is below needs no picture
 TIMEOUT = 60_000  # milliseconds
 
 
@@ -59,12 +60,24 @@ def take_batch(browser: Browser, url: str, name: str, folder: str) -> None:
     context.close()
 
 
-def picture(page: Page, size: dict, name: str) -> None:
-    """Takes a picture of the whole page."""
+def take_teaching(browser: Browser, url: str) -> None:
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{url}/teach")
+    page.get_by_role("button", name="Use these").click(timeout=TIMEOUT)
+    page.get_by_role("button", name="Teach it").click(timeout=TIMEOUT)
+    picture_of = page.get_by_role("heading", name="can be used")
+    expect(picture_of).to_be_visible(timeout=2 * TIMEOUT)
+    picture(page, DESKTOP, "teach-light", TEACHING_HEIGHT)
+    context.close()
+
+
+def picture(page: Page, size: dict, name: str, most_height: int = 10_000) -> None:
+    """Takes a picture of the whole page, or of its upper part."""
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=TIMEOUT)
     main = page.get_by_test_id("stMainBlockContainer")
     height = main.evaluate("element => element.scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": height})
+    page.set_viewport_size({"width": size["width"], "height": min(height, most_height)})
     page.mouse.move(0, 0)
     page.wait_for_timeout(1_000)  # charts are drawn anew after a resize
     page.screenshot(path=IMAGES / f"{name}.png")
@@ -80,6 +93,7 @@ def main() -> None:
         take(browser, url, "classify-dark", "Cat", DESKTOP, "dark")
         take(browser, url, "classify-phone", "Parrot", PHONE, "light")
         take_comparison(browser, url, "compare-light", "Dog")
+        take_teaching(browser, url)
         if len(sys.argv) > 2:
             take_batch(browser, url, "batch-light", sys.argv[2])
         browser.close()

@@ -212,3 +212,26 @@ def test_a_label_of_a_single_group_is_learned_from() -> None:
     parts = split(["a"] * 5 + ["b"] * 5, ["one"] * 5 + list("vwxyz"))
     assert set(range(5)) <= set(parts.training)
     assert len(parts.validation) == 1
+
+
+def test_a_name_that_fits_two_photos() -> None:
+    sources = [Source(name, bytes) for name in ("a/1.jpg", "b/1.jpg")]
+    with pytest.raises(TableError, match=r"'1' in the table of labels fits two photos, 'a/1.jpg'"):
+        label_by_table(sources, "image,label\n1,cat\n")
+    found = label_by_table(sources, "image,label\na/1,cat\nb/1,dog\n")
+    assert [photo.label for photo in found.photos] == ["cat", "dog"]
+
+
+def test_labels_that_differ_in_capitals_only() -> None:
+    labels = ("Cat", "cat", "dog", "dog")
+    hashes = np.arange(16, dtype=np.uint64).reshape(4, 4)
+    looked = [
+        Looked(Labelled(Source(str(place), bytes), label), "", 300, 300, hashes[place], b"")
+        for place, label in enumerate(labels)
+    ]
+    assert check(looked, 224).alike == (("Cat", "cat"),)
+
+
+def test_an_archive_without_folders_holds_one_kind() -> None:
+    sources = [Source(name, bytes) for name in ("mugs.zip/1.jpg", "x/cups.tar.gz/2.jpg")]
+    assert [one.label for one in label_by_folders(sources).photos] == ["mugs", "cups"]

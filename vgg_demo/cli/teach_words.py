@@ -21,6 +21,8 @@ def tell_report(report: Report, looked: tuple[Looked, ...]) -> None:
     for group in report.contradictions:
         labels = " and ".join(sorted({looked[place].photo.label for place in group}))
         tell(f"The same photo is called {labels}: {named([names[place] for place in group])}")
+    for alike in report.alike:
+        tell(f"These labels differ in capitals only: {named(alike)}")
     same = [group for group in report.twins if group not in report.contradictions]
     if same:
         tell(

@@ -71,6 +71,7 @@ class Report:
         counts: How many photos each label has.
         twins: Photos that look the same, in groups, the largest first.
         contradictions: Those of the groups whose photos have different labels.
+        alike: Labels that differ in capitals only, in groups.
         few: Labels with fewer than `FEW` photos, and how many.
         imbalance: The most photos of a label over the fewest.
         small: Photos much smaller than what the network looks at.
@@ -80,6 +81,7 @@ class Report:
     counts: dict[str, int]
     twins: tuple[tuple[int, ...], ...]
     contradictions: tuple[tuple[int, ...], ...]
+    alike: tuple[tuple[str, ...], ...]
     few: dict[str, int]
     imbalance: float
     small: tuple[int, ...]
@@ -135,6 +137,7 @@ def check(looked: Sequence[Looked], input_size: int) -> Report:
         contradictions=tuple(
             group for group in twins if len({looked[place].photo.label for place in group}) > 1
         ),
+        alike=_alike(sorted(counts)),
         few={label: count for label, count in sorted(counts.items()) if count < FEW},
         imbalance=max(counts.values()) / min(counts.values()) if counts else 1.0,
         small=tuple(
@@ -148,6 +151,13 @@ def check(looked: Sequence[Looked], input_size: int) -> Report:
             if max(one.width, one.height) > MAX_ASPECT * min(one.width, one.height)
         ),
     )
+
+
+def _alike(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(label.casefold(), []).append(label)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def fingerprint(image: Image.Image) -> NDArray[np.uint64]:

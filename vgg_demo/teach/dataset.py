@@ -98,19 +98,25 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
         columns: What its columns are called.
 
     Raises:
-        TableError: If it is no table, lacks a column, or says two things of a photo.
+        TableError: If it is no table, lacks a column, says two things of a photo, or names one
+            thing that fits two photos.
         VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
     rows = _read_table(text, columns)
-    photos, unlabelled, used = [], [], set()
+    photos, unlabelled, used = list[Labelled](), list[str](), dict[str, str]()
     for source in _checked(sources):
         end = next((end for end in _ends(source.name) if end in rows), None)
         if end is None:
             unlabelled.append(source.name)
         else:
+            if end in used:
+                raise TableError(
+                    f"{end[:200]!r} in the table of labels fits two photos, {used[end]!r} and "
+                    f"{source.name!r}. Name more of their paths there."
+                )
             label, group = rows[end]
             photos.append(Labelled(source, label, group))
-            used.add(end)
+            used[end] = source.name
     return Dataset(tuple(photos), tuple(unlabelled), tuple(end for end in rows if end not in used))
 
 

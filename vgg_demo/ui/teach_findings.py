@@ -107,6 +107,14 @@ def find(checked: Checked) -> list[Finding]:
                 group,
             )
         )
+    findings += [
+        Finding(
+            ":material/text_fields:",
+            f"{' and '.join(group)} differ in capitals only",
+            "They are learned as different kinds. If they are one, name them alike.",
+        )
+        for group in report.alike
+    ]
     twins = [group for group in report.twins if group not in report.contradictions]
     if twins:
         places = tuple(place for group in twins for place in group)
