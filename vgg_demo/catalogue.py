@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from vgg_demo.errors import BundleError, UnknownModelError
 from vgg_demo.registry import MODELS, ModelSpec, get_spec
-from vgg_demo.teach.bundle import is_bundle, open_bundle
+from vgg_demo.teach.bundle import FILES, is_bundle, open_bundle
 
 
 def kept_models(folder: Path) -> dict[str, ModelSpec]:
@@ -23,11 +24,23 @@ def kept_models(folder: Path) -> dict[str, ModelSpec]:
     for path in paths:
         if is_bundle(path):
             try:
-                spec = open_bundle(path).spec
-            except BundleError:
+                spec = _open(path, _state(path))
+            except (BundleError, OSError):
                 continue
             found[spec.name] = spec
     return found
+
+
+def _state(path: Path) -> tuple[tuple[int, int], ...]:
+    """Returns what changes when a bundle does."""
+    states = [(path / name).stat() for name in FILES]
+    return tuple((state.st_mtime_ns, state.st_size) for state in states)
+
+
+@lru_cache(maxsize=256)
+def _open(path: Path, state: tuple[tuple[int, int], ...]) -> ModelSpec:  # noqa: ARG001
+    """Opens a bundle once, until it changes: pages ask for all at each drawing."""
+    return open_bundle(path).spec
 
 
 def find_model(name: str, taught: Mapping[str, ModelSpec]) -> ModelSpec:

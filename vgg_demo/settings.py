@@ -47,6 +47,9 @@ class Teaching(StrEnum):
     ON = "on"
     """Models of their own, which they may keep on the server for everybody."""
 
+    LOCAL = "local"
+    """The same, but only who sits at this very machine may keep any."""
+
     PRIVATE = "private"
     """Models of their own, for themselves, as long as the server runs."""
 
@@ -80,7 +83,7 @@ class Settings:
     limits: ImageLimits = DEFAULT_LIMITS
     memory_bytes: int = field(default_factory=default_memory_bytes)
     chosen_bundles_dir: Path | None = None
-    teaching: Teaching = Teaching.ON
+    teaching: Teaching = Teaching.LOCAL
 
     @property
     def bundles_dir(self) -> Path:
@@ -123,7 +126,7 @@ class Settings:
 
 def _read_teaching(word: str) -> Teaching:
     try:
-        return Teaching(word or Teaching.ON)
+        return Teaching(word or Teaching.LOCAL)
     except ValueError:
         raise SettingsError(
             f"VGG_DEMO_TEACH is {word[:60]!r}; it must be one of {', '.join(Teaching)}."

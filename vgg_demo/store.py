@@ -160,17 +160,18 @@ class ModelStore:
                 self._reserved_bytes -= size_bytes
 
     def check_reserve(self, size_bytes: int) -> None:
-        """Makes sure that `reserve` could be done.
+        """Makes sure that `reserve` could be done, if nobody else had reserved anything.
 
         Raises:
             MemoryBudgetError: If not.
         """
-        if size_bytes > self._room():
+        room = self._room() + self._reserved_bytes  # others will have given theirs back
+        if size_bytes > room:
             raise MemoryBudgetError(
                 f"This takes {size_bytes / 1e6:,.0f} MB of memory. This program may use "
                 f"{self._settings.memory_bytes / 1e6:,.0f} MB (VGG_DEMO_MEMORY_MB), of which "
-                f"{max(0, self._room()) / 1e6:,.0f} MB are left. Raise the limit where there is "
-                "more memory."
+                f"{max(0, room) / 1e6:,.0f} MB are left. Give fewer photos, choose a smaller "
+                "network, or raise the limit where there is more memory."
             )
 
     def check_fits(self, spec: ModelSpec) -> None:

@@ -56,24 +56,39 @@ def truth_for(classes: Sequence[ClassLabel]) -> FindTruth:
     Args:
         classes: What the model answers.
     """
-    own = _own_names(classes)
+    own = _OwnNames(classes)
     if not own:
         return truth_in_name
 
     def find(name: str) -> str | None:
         path = PurePosixPath(_slashes(name))
-        stem = NUMBER.sub("", path.stem)
-        return own.get(_fold(path.parent.name)) or own.get(_fold(stem))
+        stem = path.stem
+        # A name may end in a number ("Kind 1"), and so do the photos of a kind.
+        found = (own.get(one) for one in (path.parent.name, stem, NUMBER.sub("", stem)))
+        return next((wnid for wnid in found if wnid), None)
 
     return find
 
 
-def _own_names(classes: Sequence[ClassLabel]) -> dict[str, str]:
-    return {_fold(one.label): one.wnid for one in classes if one.wnid.startswith(TAUGHT)}
+class _OwnNames:
+    """What a model was taught, by name: as it is written, or in any case where that is one."""
 
+    def __init__(self, classes: Sequence[ClassLabel]) -> None:
+        taught = [one for one in classes if one.wnid.startswith(TAUGHT)]
+        self._exact = {clean_label(one.label): one.wnid for one in taught}
+        count = Counter(name.casefold() for name in self._exact)
+        self._folded = {
+            name.casefold(): wnid
+            for name, wnid in self._exact.items()
+            if count[name.casefold()] == 1
+        }
 
-def _fold(name: str) -> str:
-    return clean_label(name).casefold()
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
+    def get(self, name: str) -> str | None:
+        label = clean_label(name)
+        return self._exact.get(label) or self._folded.get(label.casefold())
 
 
 def wnid_of(name: str) -> str | None:
@@ -118,10 +133,10 @@ def read_truth(text: str, classes: Sequence[ClassLabel] = ()) -> FindTruth:
             "it needs image and label."
         )
     truth: dict[str, str | None] = {}
-    own = _own_names(classes)
+    own = _OwnNames(classes)
     for row in rows:
         image, label = _slashes(row["image"] or ""), row["label"] or ""
-        wnid = own.get(_fold(label)) if own else wnid_of(label)
+        wnid = own.get(label) if own else wnid_of(label)
         if truth.setdefault(image, wnid) != wnid:
             raise TableError(f"The table of labels says two things of {image[:200]!r}.")
     if not any(truth.values()):

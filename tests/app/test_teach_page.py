@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -62,6 +64,10 @@ def words(app: AppTest) -> str:
 def plain(app: AppTest) -> str:
     """Returns the words as people see them, without what keeps Markdown from reading them."""
     return words(app).replace("\\", "")
+
+
+def fewest(app: AppTest) -> Element:
+    return next(one for one in app.number_input if one.label.startswith("Leave out kinds"))
 
 
 def give(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -222,7 +228,7 @@ def test_what_is_wrong_with_photos(
     ):
         assert told in said
     assert "What could not be used (1)" in [one.label for one in app.expander]
-    app = settled(app.number_input(key="teach_fewest").set_value(5))
+    app = settled(fewest(app).set_value(5))
     assert "Left out, for having too few photos: rare (2)." in plain(app)
     assert "of 3 kinds" in words(app)
 
@@ -232,15 +238,16 @@ def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
         "Kind by kind"
     ))  # fmt: skip
     settled(app.text_input[0].set_value("mug"))
-    assert list(app.session_state["teach_kinds"]) == ["mug", "Kind 2"]
-    settled(app.text_input[1].set_value("mug"))  # taken
-    assert list(app.session_state["teach_kinds"]) == ["mug", "Kind 2"]
+    assert [kind.name for kind in app.session_state["teach_kinds"]] == ["mug", "Kind 2"]
     for place, kind in enumerate(("cat", "parrot")):
         uploads = [
             (path.name, path.read_bytes(), "image/jpeg") for path in (pieces / kind).iterdir()
         ]
         settled(app.file_uploader[place].set_value(uploads))
     assert "16 photos" in words(app)
+    app = settled(app.text_input[1].set_value("Mug"))
+    assert "Two kinds have the same name" in app.error[0].value
+    app = settled(app.text_input[1].set_value("no mug"))
     app = settled(app.button(key="teach_look").click())
     assert "32 photos of 2 kinds" in words(app)
 
@@ -272,8 +279,9 @@ def test_another_window_knows_nothing_of_it(page: AppTest, archive: bytes) -> No
     assert not [text for text in other.selectbox(key="model").options if "taught" in text]
 
 
-def test_a_model_is_kept_for_all(page: AppTest, archive: bytes) -> None:
-    app = teach(look(page, ("mine.zip", archive)))
+def test_a_model_is_kept_for_all(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGG_DEMO_TEACH", "on")
+    app = teach(look(open_page(), ("mine.zip", archive)))
     app = settled(next(button for button in app.button if button.label == "Keep it").click())
     assert not app.error
     assert "Kept on this server" in words(app)
@@ -325,9 +333,80 @@ def test_what_an_owner_allows(monkeypatch: pytest.MonkeyPatch, archive: bytes) -
     assert not app.file_uploader
 
 
+@pytest.mark.parametrize(
+    ("address", "headers", "may"),
+    [
+        (None, {}, True),
+        ("127.0.0.1", {}, True),
+        ("192.168.0.7", {}, False),
+        (None, {"X-Forwarded-For": "203.0.113.9"}, False),
+    ],
+)
+def test_who_may_keep_a_model(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, headers: dict[str, str], may: bool
+) -> None:
+    """By default, who sits at this machine; all, if its owner says so."""
+    context = SimpleNamespace(ip_address=address, headers=headers)
+    monkeypatch.setattr(shared.st, "context", context)
+    assert shared.may_keep() is may
+    shared.get_settings.clear()
+    monkeypatch.setenv("VGG_DEMO_TEACH", "on")
+    assert shared.may_keep()
+
+
+def test_two_of_one_name(page: AppTest, archive: bytes) -> None:
+    app = look(page, ("mine.zip", archive))
+    app = settled(app.number_input(key="teach_epochs").set_value(2))
+    app = teach(app)
+    app = settled(
+        next(button for button in app.button if button.label.startswith("Teach again")).click()
+    )
+    assert app.number_input(key="teach_epochs").value == 2  # as it was
+    app = teach(settled(app.number_input(key="teach_epochs").set_value(3)))
+    pills = next(one for one in app.button_group if one.key == "teach_run")
+    assert pills.options == ["mine (2)", "mine", "New"]
+    older = shared.get_classroom().get(app.session_state["runs"][1])
+    app = settled(pills.set_value(older.id))
+    assert len(older.epochs) == 2
+    app = settled(app.switch_page("classify.py"))
+    taught = [text for text in app.selectbox(key="model").options if "taught" in text]
+    assert len(set(taught)) == 2
+
+
+def test_the_names_of_a_stranger(page: AppTest, archive: bytes, photos: dict[str, bytes]) -> None:
+    """Whatever a kept model is called and knows, no page reads it as Markdown."""
+    evil = "![x](https://evil.example/x.png) [y](https://evil.example)"
+    with zipfile.ZipFile(io.BytesIO(archive)) as found:
+        files: dict[str, Path | bytes] = {
+            f"{evil.replace('/', '|') if 'cat' in name else 'www.evil.example'}/{number}.jpg":
+            found.read(name)
+            for number, name in enumerate(found.namelist())
+        }  # fmt: skip
+    app = teach(look(page, (f"{evil.replace('/', '|')}.zip", to_zip(files))))
+    name = newest(app).result.bundle.spec.name
+    links = re.compile(r"(?<!\\)\]\(\S*evil|(?<![\w\u2060])www\.|https?:(?!\u2060)//evil")
+    assert not links.search(words(app))
+    app.query_params["model"] = name
+    app = settled(app.switch_page("classify.py"))
+    app = settled(app.button(key="example-cat.jpg").click())
+    assert not links.search(words(app))
+    assert not links.search("\n".join(map(str, app.table[0].value["Answer"])))
+    app.query_params["models"] = f"{name},mini_vgg"
+    app = settled(app.switch_page("compare.py"))
+    app = settled(app.button(key="compare").click())
+    assert not links.search(words(app))
+    app = settled(app.switch_page("batch.py"))
+    settled(next(one for one in app.button_group if one.key == "batch_models").set_value([name]))
+    uploads = [("cat.jpg", photos["cat"], "image/jpeg")]
+    settled(app.file_uploader[0].set_value(uploads))
+    app = settled(app.button(key="batch_start").click())
+    assert not links.search(words(app))
+
+
 def test_a_run_is_forgotten(page: AppTest, archive: bytes) -> None:
     app = teach(look(page, ("mine.zip", archive)))
     folder = newest(app).job.folder
     app = settled(next(button for button in app.button if button.label == "Forget it").click())
     assert not folder.exists()
-    assert "How it is taught" in words(app)  # the photos are still here, to teach another
+    assert "Or try it with these" in words(app)  # and the photos are gone, too
+    assert "teach_photos" not in app.session_state

@@ -102,7 +102,9 @@ def looked(
     label: str, *, group: str = "", size: tuple[int, int] = (300, 300), seed: int = 0
 ) -> Looked:
     print_ = np.random.default_rng(seed).integers(0, 2**63, 4, dtype=np.uint64)
-    return Looked(Labelled(Source(f"{label}{seed}", bytes), label, group), "", *size, print_, b"")
+    return Looked(
+        Labelled(Source(f"{label}{seed}", bytes), label, group), "", *size, 1, print_, b""
+    )
 
 
 def test_checks() -> None:
@@ -226,7 +228,7 @@ def test_labels_that_differ_in_capitals_only() -> None:
     labels = ("Cat", "cat", "dog", "dog")
     hashes = np.arange(16, dtype=np.uint64).reshape(4, 4)
     looked = [
-        Looked(Labelled(Source(str(place), bytes), label), "", 300, 300, hashes[place], b"")
+        Looked(Labelled(Source(str(place), bytes), label), "", 300, 300, 1, hashes[place], b"")
         for place, label in enumerate(labels)
     ]
     assert check(looked, 224).alike == (("Cat", "cat"),)

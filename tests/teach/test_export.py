@@ -26,7 +26,7 @@ def write(
     kind: Format, out: Path, learned: Learned, store: ModelStore, batches: list[np.ndarray]
 ) -> Exported:
     with store.use(learned.bundle.spec) as model:
-        return export(model, kind, out, batches)
+        return export(model, kind, out, lambda: batches)
 
 
 def test_floats_give_the_same(

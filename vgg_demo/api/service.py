@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from vgg_demo.api.metrics import Metrics
+from vgg_demo.api.metrics import Metrics, public_name
 from vgg_demo.api.settings import ApiSettings
 from vgg_demo.catalogue import find_model, kept_models
 from vgg_demo.classify import Prepared, prepare_photo
@@ -104,7 +104,7 @@ class Service:
             results = await self._ask(prepared, spec)
         finally:
             self._photos -= len(uploads)
-        self.metrics.photos.labels(spec.name).inc(len(results))
+        self.metrics.photos.labels(public_name(spec.name)).inc(len(results))
         return results, [photo for photo in opened if isinstance(photo, Failure)]
 
     async def compare(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vgg_demo.cli.evaluate import show_evaluation
@@ -91,7 +94,7 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
         f"{len(material.split.validation):,} …"
     )
     head = run_through(teacher.train(material), tell_epoch)
-    lessons = teacher.try_fewer(material)
+    lessons = tuple(teacher.try_fewer(material, head))
     network = teacher.with_head(material, head)
     if teacher.recipe.tuning_epochs:
         tell(f"Now the last blocks of {teacher.backbone.keras_name} learn too …")
@@ -194,14 +197,17 @@ def export_command(
     store = ModelStore(settings)
     make_ready(opened.spec, store, settings)
     policy = Resize(opened.record["resize"])
-    batches = []
-    for source in islice(find_photos(photos, settings.limits), MOST_COMPARED):
-        photo = open_photo(source.read(), file=source.name, limits=settings.limits)
-        batches.append(prepare(photo.image, opened.spec, policy))
+    sources = list(islice(find_photos(photos, settings.limits), MOST_COMPARED))
+
+    def look() -> Iterator[NDArray[np.float32]]:
+        for source in sources:
+            photo = open_photo(source.read(), file=source.name, limits=settings.limits)
+            yield prepare(photo.image, opened.spec, policy)
+
     from vgg_demo.teach.export import export
 
     with quiet_libraries(), writing(out, "Choose another place."), store.use(opened.spec) as model:
-        found = export(model, kind, out, batches)
+        found = export(model, kind, out, look)
     original = opened.spec.weights.size_bytes
     show(f"{out}: {megabytes(found.size_bytes)} (the bundle's network has {megabytes(original)})")
     show(

@@ -38,6 +38,10 @@ SPARE_MODEL_BYTES = 20_000_000
 UNFIT = (KeyError, TypeError, ValueError, OverflowError, OSError)
 """What comes of values that are of another kind, or are not there."""
 
+DIGITS = 16
+"""Of the digest in a model's name: models of all visitors are kept under their names, and nobody
+is to find another of the same."""
+
 TEMPERATURES = (0.01, 100.0)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -95,10 +99,16 @@ def taught_spec(
 
 
 def _digest(taught: Taught, model_sha256: str) -> str:
-    """Returns eight hex digits of all that decides what a model answers."""
-    names = [label.label for label in taught.classes]
-    parts = [model_sha256, *names, repr(taught.temperature), repr(taught.unknown_below)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    """Returns `DIGITS` hex digits of all that decides what a model answers."""
+    parts = [
+        model_sha256,
+        taught.backbone,
+        taught.part.value,
+        repr(taught.temperature),
+        repr(taught.unknown_below),
+        *(label.label for label in taught.classes),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -224,7 +234,7 @@ def bundle_name(folder: Path) -> str:
     >>> bundle_name(Path("models/My clothes.bundle")), bundle_name(Path("v1.mobilenet_v2"))
     ('My clothes', 'v1.mobilenet_v2')
     """
-    name = printable(folder.name.removesuffix(".bundle"))[:LONGEST_LABEL]
+    name = printable(folder.name.removesuffix(".bundle"))[:LONGEST_LABEL].strip(" .")
     return "".join("_" if sign in FORBIDDEN else sign for sign in name) or "taught"
 
 

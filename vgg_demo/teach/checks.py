@@ -50,6 +50,7 @@ class Looked:
         sha256: Of its bytes, 64 hex digits.
         width: In pixels, upright.
         height: Likewise.
+        size_bytes: Of its file.
         fingerprint: uint64 (4,): what it looks like, roughly.
         thumbnail: JPEG, the square in its middle with `THUMBNAIL_SIDE` pixels a side; empty if
             none was wanted.
@@ -59,6 +60,7 @@ class Looked:
     sha256: str
     width: int
     height: int
+    size_bytes: int
     fingerprint: NDArray[np.uint64]
     thumbnail: bytes
 
@@ -98,13 +100,15 @@ def look_at(
 
     def look(photo: Labelled) -> Looked | Failure:
         try:
-            opened = open_photo(photo.source.read(), file=photo.source.name, limits=limits)
+            data = photo.source.read()
+            opened = open_photo(data, file=photo.source.name, limits=limits)
         except VggDemoError as error:
             return Failure(photo.source.name, type(error).__name__, str(error))
         return Looked(
             photo,
             opened.sha256,
             *opened.image.size,
+            len(data),
             fingerprint(opened.image),
             square_thumbnail(opened.image) if with_thumbnails else b"",
         )

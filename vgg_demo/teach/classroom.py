@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.classify import softmax
-from vgg_demo.errors import BusyError, VggDemoError
+from vgg_demo.errors import BundleError, BusyError, VggDemoError
 from vgg_demo.evaluation import Share
 from vgg_demo.registry import body_of, features_of, get_spec
 from vgg_demo.settings import Settings
@@ -49,10 +49,17 @@ LOG = logging.getLogger(__name__)
 
 MOST_WAITING = 4
 MOST_FINISHED = 20
-"""Runs that are kept when they are done; beyond it, the oldest are forgotten."""
+"""Runs that are kept when they are over; beyond it, the oldest are forgotten, those without a
+model first."""
 
 FINISHED_SECONDS = 24 * 3600.0
 """How long they are kept."""
+
+TIDY_SECONDS = 600.0
+"""How often it is looked whether something is too old."""
+
+MOST_OPENED = 20
+"""Bundles from elsewhere that are kept at a time."""
 
 HELD_BYTES = 300 * 2**20
 """Photos of finished runs that are kept, for exports and for going on."""
@@ -61,7 +68,8 @@ WORKER_BYTES = 600_000_000
 """What a worker takes besides models and features: see `benchmarks/README.md`."""
 
 COPIES_OF_BODY = 4
-"""A network that is fine-tuned has its numbers, their gradients, and two averages of those."""
+"""A network that is fine-tuned has its numbers, their gradients, and two averages of those; one
+that is exported is there as it is, as a graph, and converted."""
 
 JOIN_SECONDS = 5.0
 PACKAGE_PARENT = Path(__file__).parents[2]
@@ -130,7 +138,6 @@ class Run:
         id: Who knows it may see the run.
         job: What is done.
         checked: The photos.
-        data_bytes: Memory that the photos take.
         stage: Where it stands.
         done: Of what is counted in this stage.
         total: Likewise; 0 if nothing is.
@@ -143,13 +150,12 @@ class Run:
         has_photos: Whether the photos are still there.
         seconds_left: Of this stage; None while that is unknown.
         began: When its worker began, in seconds as `time.monotonic` counts them.
-        seconds: How long that took.
+        ended: When it was over, likewise.
     """
 
     id: str
     job: Job
     checked: Checked
-    data_bytes: int
     stage: Stage = Stage.WAITING
     done: int = 0
     total: int = 0
@@ -162,7 +168,7 @@ class Run:
     has_photos: bool = True
     seconds_left: float | None = None
     began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
+    ended: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stdin: BinaryIO | None = None
     _is_stopped: bool = False
@@ -177,24 +183,60 @@ class Run:
         over = self.stage in (Stage.FAILED, Stage.STOPPED)
         return over and self.has_photos and has_best(self.job.folder)
 
+    @property
+    def seconds(self) -> float:
+        """How long its worker took."""
+        return max(0.0, self.ended - self.began)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to end, and has not ended yet."""
+        return self._is_stopped and not self.stage.is_over
+
     def stop(self) -> None:
-        """Has it end, with the best so far."""
+        """Ends it: one that waits does not begin, one at work keeps the best so far."""
         with self._lock:
             self._is_stopped = True
-            self._pass_stop_on()
+            if self.stage is Stage.WAITING:
+                self._end(Stage.STOPPED)
+            else:
+                self._pass_stop_on()
 
-    def _begin(self, stdin: BinaryIO) -> None:
-        """Says that the worker has its job, and listens."""
+    def begin(self) -> bool:
+        """Says that its worker is about to start. Returns whether it still waits for that."""
+        with self._lock:
+            waits = self.stage is Stage.WAITING
+            if waits:
+                self.stage, self.began = Stage.STARTING, time.monotonic()
+            return waits
+
+    def wait_again(self) -> bool:
+        """Puts one that ended without a model back in the queue. Returns whether that can be."""
+        with self._lock:
+            can = self.can_go_on
+            if can:
+                self.stage, self.error, self._is_stopped = Stage.WAITING, "", False
+            return can
+
+    def fail(self, message: str) -> None:
+        with self._lock:
+            if not self.stage.is_over:
+                self.error = message
+                self._end(Stage.FAILED)
+
+    def listen(self, stdin: BinaryIO | None) -> None:
+        """Says that the worker has its job and listens, or does not any more."""
         with self._lock:
             self._stdin = stdin
-            self._pass_stop_on()
+            if self._is_stopped:
+                self._pass_stop_on()
 
-    def _end(self) -> None:
-        with self._lock:
-            self._stdin = None
+    def _end(self, stage: Stage) -> None:
+        self.ended = time.monotonic()
+        self.stage = stage
 
     def _pass_stop_on(self) -> None:
-        if self._is_stopped and self._stdin is not None:
+        if self._stdin is not None:
             with suppress(OSError):  # it has ended meanwhile
                 self._stdin.write(STOP)
                 self._stdin.flush()
@@ -221,33 +263,26 @@ class Run:
         self.error = report.get("message", "")
         if kind == Stage.DONE:
             self.result = self._read_result(report["lessons"])
-        self.stage = Stage(kind)
+        stage = Stage(kind)
+        with self._lock:
+            if stage.is_over:
+                self._end(stage)
+            else:
+                self.stage = stage
 
     def _read_result(self, lessons: Sequence[Sequence[int]]) -> Result:
         bundle = open_bundle(self.job.bundle)
         with np.load(self.job.folder / RESULT, allow_pickle=False) as found:
             places, truth, logits = found["places"], found["labels"], found["logits"]
-        return judge_again(
-            bundle,
-            [self.checked.looked[place].photo.source.name for place in places],
-            places,
-            truth,
+        judgement = judge(
+            bundle.spec,
             logits,
+            truth,
+            [self.checked.looked[place].photo.source.name for place in places],
             [Lesson(photos, Share(right, count)) for photos, right, count in lessons],
         )
-
-
-def judge_again(
-    bundle: Bundle,
-    files: Sequence[str],
-    places: NDArray[np.integer],
-    truth: NDArray[np.integer],
-    logits: NDArray[np.floating],
-    lessons: Sequence[Lesson],
-) -> Result:
-    """Judges a model by what it said of its validation photos."""
-    judgement = judge(bundle.spec, logits, truth, files, lessons)
-    return Result(bundle, judgement, places, truth, softmax(logits / judgement.temperature))
+        probabilities = softmax(logits / judgement.temperature)
+        return Result(bundle, judgement, places, truth, probabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +310,8 @@ class Classroom:
         self._folder = Path(self._temporary.name)
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
-        self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._opened: list[Path] = []
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._work_off, name="classroom", daemon=True)
@@ -288,7 +324,6 @@ class Classroom:
         part: Part,
         recipe: Recipe,
         checked: Checked,
-        data_bytes: int,
     ) -> Run:
         """Begins a run, or has it wait until those before it are over.
 
@@ -298,7 +333,6 @@ class Classroom:
             part: How much of that.
             recipe: How it is taught.
             checked: The photos.
-            data_bytes: Memory that they take.
 
         Raises:
             BusyError: If too many wait already.
@@ -307,10 +341,10 @@ class Classroom:
         run_id = secrets.token_urlsafe(16)
         bundle = self._folder / run_id / f"{bundle_name(Path(name))}.bundle"
         job = Job(bundle, backbone, part, recipe, self._settings)
-        run = Run(run_id, job, checked, data_bytes)
-        self._store.check_reserve(needed_bytes(run))
+        run = Run(run_id, job, checked)
+        self._store.check_reserve(needed_bytes(run, job))
+        self.tidy()
         with self._lock:
-            self._tidy()
             waiting = sum(other.stage is Stage.WAITING for other in self._runs.values())
             if waiting >= MOST_WAITING:
                 raise BusyError(
@@ -334,16 +368,11 @@ class Classroom:
         before = before[: before.index(run)] if run in before else []
         return sum(not other.stage.is_over for other in before)
 
-    def stop(self, run: Run) -> None:
-        """Ends a run: one that waits does not begin, one at work keeps the best so far."""
-        run.stop()
-        if run.stage is Stage.WAITING:
-            run.stage = Stage.STOPPED
-
     def go_on(self, run: Run) -> None:
         """Has a model made of what a run had kept before it ended."""
-        run.stage, run.error, run._is_stopped = Stage.WAITING, "", False
-        self._tasks.put(_Task(run, replace(run.job, from_best=True)))
+        if run.wait_again():
+            shutil.rmtree(run.job.bundle, ignore_errors=True)  # what a worker may have half done
+            self._tasks.put(_Task(run, replace(run.job, from_best=True)))
 
     def export(self, run: Run, kind: ExportFormat) -> None:
         """Has a run's model written for other programs; see `Run.exports`."""
@@ -358,71 +387,104 @@ class Classroom:
         """
         called = bundle_name(Path(name.removesuffix(".zip")))
         folder = self._folder / secrets.token_urlsafe(16) / f"{called}.bundle"
-        return open_bundle(unpack(archive, folder, called=name, most_model_bytes=most_bytes))
+        with self._lock:
+            self._opened.append(folder.parent)
+            gone, self._opened = self._opened[:-MOST_OPENED], self._opened[-MOST_OPENED:]
+        for old in gone:
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            return open_bundle(unpack(archive, folder, called=name, most_model_bytes=most_bytes))
+        except BundleError:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
 
     def forget(self, run: Run) -> None:
         """Ends a run, and lets go of all that is left of it."""
-        self.stop(run)
         with self._lock:
             self._runs.pop(run.id, None)
-        if run.stage.is_over:
+        run.stop()
+        if run.stage.is_over:  # else whoever runs its worker does it
             shutil.rmtree(run.job.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Ends the worker, and lets go of everything."""
         self._is_closed = True
+        self._tasks.put(None)
         process = self._process
         if process is not None:
             process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(JOIN_SECONDS)
+        self._thread.join(JOIN_SECONDS)
         self._temporary.cleanup()
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         """Forgets what is old, and the photos of what is beyond `HELD_BYTES`."""
-        over = [run for run in self._runs.values() if run.stage.is_over]
-        now, held = time.monotonic(), 0
-        for count, run in enumerate(reversed(over)):
-            if count >= MOST_FINISHED or now - run.began > FINISHED_SECONDS:
+        with self._lock:
+            over = [run for run in self._runs.values() if run.stage.is_over]
+            over.sort(key=lambda run: (run.result is not None, run.ended), reverse=True)
+            now = time.monotonic()
+            gone = [
+                run
+                for count, run in enumerate(over)
+                if count >= MOST_FINISHED or now - run.ended > FINISHED_SECONDS
+            ]
+            for run in gone:
                 del self._runs[run.id]
-                shutil.rmtree(run.job.folder, ignore_errors=True)
-                continue
-            held += run.data_bytes
-            if held > HELD_BYTES and run.has_photos:
+            kept = [run for run in over if run.id in self._runs]
+        for run in gone:
+            shutil.rmtree(run.job.folder, ignore_errors=True)
+        self._drop_photos(kept)
+
+    def _drop_photos(self, newest_first: Sequence[Run]) -> None:
+        """Lets go of photos, the oldest first; those of several runs are there once."""
+        holders: dict[int, list[Run]] = {}
+        for run in newest_first:
+            if run.has_photos:
+                holders.setdefault(id(run.checked), []).append(run)
+        held_bytes = sum(runs[0].checked.size_bytes for runs in holders.values())
+        for runs in reversed(holders.values()):
+            if held_bytes <= HELD_BYTES:
+                break
+            held_bytes -= runs[0].checked.size_bytes
+            for run in runs:
                 run.has_photos = False
-                run.checked = replace(
-                    run.checked, looked=tuple(map(without_photo, run.checked.looked))
-                )
+                looked = tuple(map(without_photo, run.checked.looked))
+                run.checked = replace(run.checked, looked=looked)
 
     def _work_off(self) -> None:
         while not self._is_closed:
-            task = self._tasks.get()
+            try:
+                task = self._tasks.get(timeout=TIDY_SECONDS)
+            except queue.Empty:
+                self.tidy()
+                continue
+            if task is None:
+                return
             try:
                 self._work(task)
             except Exception as error:  # whatever happens, the next one has its turn
                 LOG.exception("A training ended unexpectedly")
                 self._fail(task, f"It ended unexpectedly ({type(error).__name__}).")
+            finally:
+                if task.run.id not in self._runs:  # it was forgotten meanwhile
+                    shutil.rmtree(task.run.job.folder, ignore_errors=True)
 
     def _work(self, task: _Task) -> None:
         run = task.run
-        if task.job.export is None:
-            if run.stage is not Stage.WAITING or run.id not in self._runs:
-                return
-            run.stage, run.began = Stage.STARTING, time.monotonic()
         photos: Sequence[Looked] = run.checked.looked
+        if run.id not in self._runs or (task.job.export is None and not run.begin()):
+            return
         if task.job.export is not None:
-            assert run.result is not None  # noqa: S101  # only what is done is exported
+            if run.result is None or not run.has_photos:
+                self._fail(task, "This server has let go of the photos.")
+                return
             photos = [photos[place] for place in run.result.places]
         try:
-            with self._store.reserve(needed_bytes(run)):
+            with self._store.reserve(needed_bytes(run, task.job)):
                 code = self._run_worker(task, photos)
         except VggDemoError as error:
             self._fail(task, str(error))
             return
-        run.seconds = time.monotonic() - run.began
-        if run.id not in self._runs:  # it was forgotten meanwhile
-            shutil.rmtree(run.job.folder, ignore_errors=True)
-        elif self._is_open(task):
+        if self._is_open(task):
             how = f"signal {-code}" if code < 0 else f"status {code}"
             self._fail(
                 task, f"Its process was ended from outside ({how}), perhaps for want of memory."
@@ -445,11 +507,11 @@ class Classroom:
             with suppress(OSError):  # it has ended already: its status tells
                 send(stdin, task.job, photos)
                 if task.job.export is None:
-                    task.run._begin(stdin)
+                    task.run.listen(stdin)
             for line in stdout:
                 self._take(task, json.loads(line))
         finally:
-            task.run._end()
+            task.run.listen(None)
             with suppress(OSError):
                 stdin.close()  # which ends it, if it has not ended
             code = process.wait()
@@ -475,16 +537,17 @@ class Classroom:
 
     def _fail(self, task: _Task, message: str) -> None:
         if task.job.export is None:
-            task.run.error, task.run.stage = message, Stage.FAILED
+            task.run.fail(message)
         else:
             task.run.exports[task.job.export] = Export(error=message)
 
 
-def needed_bytes(run: Run) -> int:
-    """Returns about how much memory a worker takes for a run, besides what it shares."""
-    recipe, photos = run.job.recipe, len(run.checked.looked)
-    spec = get_spec(run.job.backbone)
-    body = body_of(spec, run.job.part)
-    features = 4 * photos * recipe.views * features_of(spec, run.job.part)
-    network = 4 * body.parameters * (COPIES_OF_BODY if recipe.tuning_epochs else 1)
-    return WORKER_BYTES + network + features + run.data_bytes
+def needed_bytes(run: Run, job: Job) -> int:
+    """Returns about how much memory a worker takes for a job, besides what it shares."""
+    spec = get_spec(job.backbone)
+    body_bytes = 4 * body_of(spec, job.part).parameters
+    photos = WORKER_BYTES + run.checked.size_bytes
+    if job.export is not None:
+        return photos + COPIES_OF_BODY * body_bytes
+    features = 4 * len(run.checked.looked) * job.recipe.views * features_of(spec, job.part)
+    return photos + features + body_bytes * (COPIES_OF_BODY if job.recipe.tuning_epochs else 1)

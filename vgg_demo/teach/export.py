@@ -6,8 +6,9 @@ This module imports TensorFlow; import it inside the function that needs it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ class Exported:
 
 
 def export(
-    model: LoadedModel, kind: ExportFormat, out: Path, batches: Iterable[NDArray[np.float32]]
+    model: LoadedModel,
+    kind: ExportFormat,
+    out: Path,
+    look: Callable[[], Iterable[NDArray[np.float32]]],
 ) -> Exported:
     """Writes a taught model for other programs; it takes what `preprocess.prepare` gives.
 
@@ -53,13 +57,13 @@ def export(
         model: The model.
         kind: ``tflite`` holds the numbers as they are, ``tflite-int8`` in eight bits each.
         out: The file, or for a SavedModel the folder.
-        batches: float32 (1, size, size, 3), of photos: by the first `CALIBRATION_PHOTOS`, eight
-            bits are fitted to what is seen, and by all it is compared.
+        look: Returns photos, one after the other, float32 (1, size, size, 3): by the first
+            `CALIBRATION_PHOTOS`, eight bits are fitted to what is seen, and by all it is compared.
+            Called once for each.
 
     Raises:
         OSError: If it cannot be written.
     """
-    photos = list(batches)
     function = _probabilities(model)
     if kind == "saved-model":
         _save(model, function, out)
@@ -68,15 +72,15 @@ def export(
     else:
         with tempfile.TemporaryDirectory(prefix="vgg-demo-") as temporary:
             _save(model, function, Path(temporary))
-            data = _convert(Path(temporary), photos if kind == "tflite-int8" else ())
+            data = _convert(Path(temporary), look() if kind == "tflite-int8" else ())
         out.write_bytes(data)
         answer, size_bytes = _lite_answer(data), len(data)
-    ours = np.concatenate([function(tf.constant(photo)).numpy() for photo in photos])
-    theirs = np.concatenate([answer(photo) for photo in photos])
+    pairs = [(function(tf.constant(photo)).numpy(), answer(photo)) for photo in look()]
+    ours, theirs = (np.concatenate(answers) for answers in zip(*pairs, strict=True))
     return Exported(
         path=out,
         size_bytes=size_bytes,
-        photos=len(photos),
+        photos=len(pairs),
         agreement=float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1))),
         largest_difference=float(np.abs(ours - theirs).max()),
     )
@@ -113,7 +117,7 @@ def _saved_model_answer(folder: Path) -> Any:
 
 def _convert(folder: Path, representative: Iterable[NDArray[np.float32]]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    chosen = list(representative)[:CALIBRATION_PHOTOS]
+    chosen = list(islice(representative, CALIBRATION_PHOTOS))
     if chosen:
 
         def examples() -> Iterator[list[NDArray[np.float32]]]:

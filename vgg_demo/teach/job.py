@@ -114,6 +114,7 @@ def _read_photo(record: dict[str, Any], data: bytes) -> Looked:
         sha256=record["sha256"],
         width=width,
         height=height,
+        size_bytes=len(data),
         fingerprint=np.array([int(part, 16) for part in record["fingerprint"]], dtype=np.uint64),
         thumbnail=b"",
     )

@@ -61,6 +61,11 @@ class Checked:
         place = {name: number for number, name in enumerate(self.classes)}
         return np.array([place[one.photo.label] for one in self.looked])
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the photos' files take."""
+        return sum(one.size_bytes for one in self.looked)
+
     def groups(self) -> list[str]:
         """Returns which photos stay together: those of a group, and those that look the same."""
         groups = [

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from vgg_demo.teach.fine_tuning import Tuned
     from vgg_demo.teach.progress import Epoch
     from vgg_demo.teach.schedule import RangeTest
-    from vgg_demo.teach.training import Head
+    from vgg_demo.teach.training import Examples, Head
 
-LESSON_SHARES = (0.1, 0.25, 0.5, 1.0)
-"""Parts of the photos that are learned from for the learning curve."""
+LESSON_SHARES = (0.1, 0.25, 0.5)
+"""Parts of the photos that are learned from for the learning curve, besides all."""
 
 
 class Teacher:
@@ -160,22 +160,27 @@ class Teacher:
             on_best,
         )
 
-    def try_fewer(self, material: Material) -> tuple[Lesson, ...]:
-        """Trains on parts of the photos, to see whether more would help."""
+    def try_fewer(self, material: Material, head: Head) -> Generator[Lesson, None, None]:
+        """Trains on parts of the photos, to see whether more would help.
+
+        Args:
+            material: The photos.
+            head: What learned from all of them.
+
+        Yields:
+            A point of the learning curve after the other; the last is the given head.
+        """
         from vgg_demo.teach.training import train_head
 
         validation = material.examples(material.split.validation)
         order = np.random.default_rng(self.recipe.seed).permutation(material.split.training)
-        found = []
         for share in LESSON_SHARES:
             chosen = order[: max(len(material.classes), round(share * len(order)))]
             training = material.examples(chosen.tolist())
-            head = run_through(train_head(training, validation, len(material.classes), self.recipe))
-            answers = head.logits(validation.first_views).argmax(axis=1)
-            right = Share(int((answers == validation.labels).sum()), len(answers))
-            found.append(Lesson(len(chosen), right))
+            run = train_head(training, validation, len(material.classes), self.recipe)
+            yield _lesson(len(chosen), run_through(run), validation)
             memory.give_back()  # of what was traced, nothing is used again
-        return tuple(found)
+        yield _lesson(len(order), head, validation)
 
     def fine_tune(
         self,
@@ -297,6 +302,11 @@ class Teacher:
             },
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+
+
+def _lesson(photos: int, head: Head, validation: Examples) -> Lesson:
+    answers = head.logits(validation.first_views).argmax(axis=1)
+    return Lesson(photos, Share(int((answers == validation.labels).sum()), len(answers)))
 
 
 def choose_body(backbone: ModelSpec, part: Part, settings: Settings) -> ModelSpec:

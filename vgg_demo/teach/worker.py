@@ -13,12 +13,15 @@ import os
 import shutil
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vgg_demo import memory
 from vgg_demo.errors import VggDemoError
@@ -36,7 +39,10 @@ from vgg_demo.teach.job import STOP, Job, receive
 from vgg_demo.teach.judgement import Lesson
 from vgg_demo.teach.material import Learned, Material, Network, conclude
 from vgg_demo.teach.running import run_through
-from vgg_demo.teach.teacher import Teacher
+from vgg_demo.teach.teacher import LESSON_SHARES, Teacher
+
+if TYPE_CHECKING:
+    from vgg_demo.teach.training import Head
 
 RESULT = "result.npz"
 """What the model said of the validation photos."""
@@ -73,6 +79,10 @@ class _Work:
             self.report("stopped")
         except VggDemoError as error:
             self.report("failed", error=type(error).__name__, message=str(error))
+        except Exception as error:  # a full disk, TensorFlow, or a mistake of ours: it is told
+            traceback.print_exc()
+            message = f"It ended unexpectedly ({type(error).__name__}: {str(error)[:200]})."
+            self.report("failed", error=type(error).__name__, message=message)
 
     def _teach(self) -> None:
         job = self._job
@@ -134,8 +144,7 @@ class _Work:
         )
         lessons: tuple[Lesson, ...] = ()
         if not self.is_stopped.is_set():
-            self.report("curve")
-            lessons = teacher.try_fewer(material)
+            lessons = self._try_fewer(teacher, material, head)
         if not teacher.recipe.tuning_epochs or self.is_stopped.is_set():
             return teacher.with_head(material, head), lessons
         network = run_through(
@@ -143,6 +152,16 @@ class _Work:
             lambda epoch: self._step("tuning", epoch=asdict(epoch)),
         )
         return network, lessons
+
+    def _try_fewer(self, teacher: Teacher, material: Material, head: Head) -> tuple[Lesson, ...]:
+        lessons = []
+        self.report("curve", done=0, total=len(LESSON_SHARES))
+        for lesson in teacher.try_fewer(material, head):
+            lessons.append(lesson)
+            self.report("curve", done=len(lessons), total=len(LESSON_SHARES))
+            if self.is_stopped.is_set():  # who stops does not want to wait for a curve
+                return ()
+        return tuple(lessons)
 
     def _leave(self, learned: Learned) -> None:
         places = learned.material.split.validation
@@ -162,16 +181,18 @@ class _Work:
         job = self._job
         assert job.export is not None  # noqa: S101  # what `do` has looked at
         spec, store = open_bundle(job.bundle).spec, ModelStore(job.settings)
-        batches = []
-        for one in self._photos:
-            photo = open_photo(one.photo.source.read(), limits=job.settings.limits)
-            batches.append(prepare(photo.image, spec, Resize.CROP))
+
+        def look() -> Iterator[NDArray[np.float32]]:
+            for one in self._photos:
+                photo = open_photo(one.photo.source.read(), limits=job.settings.limits)
+                yield prepare(photo.image, spec, Resize.CROP)
+
         from vgg_demo.teach.export import export
 
         suffix = "" if job.export == "saved-model" else ".tflite"
         out = job.folder / f"{spec.keras_name}-{job.export}{suffix}"
         with store.use(spec) as model:
-            found = export(model, job.export, out, batches)
+            found = export(model, job.export, out, look)
         file = out
         if not suffix:  # a SavedModel is a folder
             file = Path(shutil.make_archive(str(out), "zip", out))
@@ -203,10 +224,12 @@ def main() -> None:
     work = _Work(*receive(sys.stdin.buffer), reports)
     watcher = threading.Thread(target=_watch, args=(sys.stdin.buffer, work), daemon=True)
     watcher.start()
-    work.do()
-    reports.close()
-    # Not `sys.exit`: the watcher holds stdin's lock, for which Python would wait.
-    os._exit(0)
+    try:
+        work.do()
+        reports.close()
+    finally:
+        # Python's own way to end would wait for stdin's lock, which the watcher holds.
+        os._exit(0)
 
 
 if __name__ == "__main__":

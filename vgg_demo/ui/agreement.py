@@ -47,9 +47,10 @@ def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, 
     words = agreement_words(comparison)
     if not words:
         return
-    st.header(words, anchor=False)
+    st.header(shared.escape(words), anchor=False)
     for consensus in comparison.consensus()[-1:]:
-        st.markdown(f"*{consensus.label}*: {consensus.definition}.")
+        if consensus.definition:
+            st.markdown(f"*{shared.escape(consensus.label)}*: {consensus.definition}.")
     mean, apart = st.columns([1, 1], gap="medium")
     with mean:
         if ensemble := comparison.ensemble():
@@ -68,7 +69,7 @@ def show_ensemble(
         "**Their mean**",
         help=f"The mean of the probabilities of those that know the same things: {names}.",
     )
-    st.markdown(one_line(ensemble.verdict()))
+    st.markdown(shared.escape(one_line(ensemble.verdict())))
     frame = charts.predictions_frame(predictions, ensemble.labels)
     st.altair_chart(
         charts.top_chart(frame, shared.text_color(), class_colors),

@@ -73,7 +73,7 @@ def show_cards(
     places: dict[ModelSpec, DeltaGenerator] = {}
     for spec, card in cards.items():
         with card:
-            st.markdown(f"#### {spec.keras_name}")
+            st.markdown(f"#### {shared.escape(spec.keras_name)}")
             places[spec] = st.empty()
             places[spec].caption("Waiting …")
     outcomes: dict[ModelSpec, Answer | NoAnswer] = {}
@@ -83,7 +83,7 @@ def show_cards(
         progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} are done.")
         with places[spec].container():
             if waited_for is not None:
-                st.caption(f"Comes after {waited_for.keras_name} …")
+                st.caption(f"Comes after {shared.escape(waited_for.keras_name)} …")
             elif is_on_its_way(spec):
                 waited_for = spec
                 show_download(spec)
@@ -175,7 +175,7 @@ def show_answer(
 ) -> None:
     spec, result = answer.spec, answer.result
     verdict = give_verdict(result)
-    first, second = headline(verdict)
+    first, second = map(shared.escape, headline(verdict))
     st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
     with st.container(horizontal=True, gap="small"):
         show_doubts(verdict, result)
@@ -197,8 +197,8 @@ def show_answer(
             f"- **Time:** median of {len(answer.runs)} runs of the loaded network; the slowest "
             f"took {1000 * max(answer.runs):.0f} ms"
         )
-        if spec.is_embedded:
-            st.caption(scope(spec))
+        if limits := scope(spec):
+            st.caption(shared.escape(limits))
 
 
 def accuracy_words(accuracy: Accuracy | None) -> str:

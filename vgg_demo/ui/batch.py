@@ -94,7 +94,7 @@ def choose_networks() -> tuple[ModelSpec, ...]:
         here,
         selection_mode="multi",
         default=[preferred],
-        format_func=lambda name: models[name].keras_name,
+        format_func=lambda name: shared.escape(models[name].keras_name),
         key="batch_models",
         wrap=True,
     )

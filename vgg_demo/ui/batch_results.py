@@ -66,7 +66,7 @@ def show_summary(run: BatchRun) -> None:
     st.caption(
         (f"Cancelled; {run.total} were given. " if cancelled else "")
         + f"{run.per_second:.1f} photos a second with "
-        + ", ".join(spec.keras_name for spec in run.specs)
+        + ", ".join(shared.escape(spec.keras_name) for spec in run.specs)
         + "."
     )
     if run.was_cut:
@@ -105,7 +105,7 @@ def show_classes(run: BatchRun) -> None:
         ]
     )
     st.markdown(
-        f"**What {run.specs[0].keras_name} sees most**",
+        f"**What {shared.escape(run.specs[0].keras_name)} sees most**",
         help="Its first answers. A click on a bar shows its photos; the list beside does the same.",
     )
     st.altair_chart(
@@ -204,7 +204,7 @@ def show_card(found: Found) -> None:
         for result in found.results:
             (best,) = result.predictions(1)
             doubt = "" if give_verdict(result).is_sure else " :material/help:"
-            st.markdown(f"**{best.label}** {percent(best.probability)}{doubt}")
+            st.markdown(f"**{shared.escape(best.label)}** {percent(best.probability)}{doubt}")
         st.caption(shared.escape(name))
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.registry import ModelSpec
+from vgg_demo.ui import shared
 from vgg_demo.ui.from_code import classify_request, private_words, show_from_code
 from vgg_demo.ui.model_choice import announce_model, choose_model
 from vgg_demo.ui.photo_input import chosen, offer_examples, offer_own
@@ -40,7 +41,7 @@ def main() -> None:
 
 def ask(place: DeltaGenerator, spec: ModelSpec) -> None:
     """Writes the title, which names the model that really answers."""
-    place.title(f"What does {spec.keras_name} see in your photo?", anchor=False)
+    place.title(f"What does {shared.escape(spec.keras_name)} see in your photo?", anchor=False)
 
 
 main()

@@ -45,7 +45,9 @@ def show_chart(comparison: Comparison) -> None:
     if len(frame) < 2:
         return
     front = pareto_front(comparison.answers)
-    known = {answer.spec.name: answer.spec.keras_name for answer in comparison.answers}
+    known = {
+        answer.spec.name: shared.escape(answer.spec.keras_name) for answer in comparison.answers
+    }
     names = ", ".join(known[name] for name in front)
     others = " For any other, one of these is at least as accurate, and faster."
     st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
@@ -60,7 +62,7 @@ def show_chart(comparison: Comparison) -> None:
     )
     without = [answer.spec for answer in comparison.answers if imagenet_top1(answer.spec) is None]
     if without:
-        names = ", ".join(spec.keras_name for spec in without)
+        names = ", ".join(shared.escape(spec.keras_name) for spec in without)
         st.caption(f"Not in the chart, for want of a published ImageNet accuracy: {names}.")
 
 

@@ -39,7 +39,7 @@ def show_evaluation(run: BatchRun) -> None:
             "Network",
             list(specs),
             default=name,
-            format_func=lambda one: specs[one].keras_name,
+            format_func=lambda one: shared.escape(specs[one].keras_name),
             required=True,
             key="batch_evaluated",
         )
@@ -52,7 +52,8 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
     evaluation, counted = run.evaluated[spec.name]
     without = sum(any(found.truths) for found in run.found) - len(counted)
     if without:
-        st.caption(f"{spec.keras_name} has no class for what is on {without} of them.")
+        name = shared.escape(spec.keras_name)
+        st.caption(f"{name} has no class for what is on {without} of them.")
     if not counted:
         return
     with st.container(horizontal=True):
@@ -96,7 +97,7 @@ def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
     return tally.evaluate(), counted
 
 
-def show_share(label: str, share: Share) -> None:
+def show_share(label: str, share: Share, note: str = "") -> None:
     low, high = share.interval
     st.metric(
         label,
@@ -107,7 +108,7 @@ def show_share(label: str, share: Share) -> None:
         border=True,
         height="stretch",
         help=f"{share.right} of {share.count}. With so few photos the true share may be anywhere "
-        "between the two numbers, in 95 of 100 cases (Wilson's interval).",
+        f"between the two numbers (Wilson's 95% interval).{note}",
     )
 
 
@@ -128,8 +129,9 @@ def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
 
 
 def show_mistake(mistake: Mistake) -> None:
-    st.markdown(f"**{mistake.answer.label}** {percent(mistake.answer.probability)}")
-    st.caption(f"really: {mistake.truth.label}, {percent(mistake.truth_probability)}")
+    answer, truth = shared.escape(mistake.answer.label), shared.escape(mistake.truth.label)
+    st.markdown(f"**{answer}** {percent(mistake.answer.probability)}")
+    st.caption(f"really: {truth}, {percent(mistake.truth_probability)}")
 
 
 def show_confusions(evaluation: Evaluation) -> None:

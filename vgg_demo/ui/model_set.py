@@ -47,7 +47,7 @@ def choose_models() -> list[ModelSpec]:
 
     def describe(name: str) -> str:
         size = "" if name in here else f" · {models[name].weights.size_bytes / 1e6:,.0f} MB"
-        return models[name].keras_name + size
+        return shared.escape(models[name].keras_name) + size
 
     # A widget of its own for each set: its options are others.
     key = f"pills-{st.session_state['model_set']}"

@@ -89,10 +89,10 @@ def answer(
     photo: ChosenPhoto, spec: ModelSpec, policy: Resize, opened: Callable[[], Photo]
 ) -> Classification | None:
     """Asks a model. Where it cannot answer, says why and asks the built-in one."""
-    loaded = shared.get_store().is_loaded(spec)
+    loaded, name = shared.get_store().is_loaded(spec), shared.escape(spec.keras_name)
     try:
         with st.spinner(
-            "Looking …" if loaded else f"Loading {spec.keras_name}, once for all visitors …",
+            "Looking …" if loaded else f"Loading {name}, once for all visitors …",
             show_time=True,
         ):
             return shared.get_result(photo.sha256, photo.file, spec, policy, opened)
@@ -102,29 +102,29 @@ def answer(
         stands_in = "" if is_alone else " Until then the small built-in Mini-VGG answers."
         st.error(
             shared.escape(error) + stands_in,
-            title=f"{spec.keras_name} cannot answer",
+            title=f"{name} cannot answer",
             icon=":material/error:",
         )
         return None if is_alone else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
     except VggDemoError as error:
-        st.error(
-            shared.escape(error), title=f"{spec.keras_name} cannot answer", icon=":material/error:"
-        )
+        st.error(shared.escape(error), title=f"{name} cannot answer", icon=":material/error:")
         return None
 
 
 def show_verdict(result: Classification) -> Verdict:
     spec = result.spec
     verdict = give_verdict(result)
-    first, second = headline(verdict)
+    first, second = map(shared.escape, headline(verdict))
     with st.container(gap="xsmall"):
         st.header(first, anchor=False)
         if second:
             st.subheader(second, anchor=False)
         if verdict.winner.definition:
-            st.markdown(f"*{verdict.winner.label}*: {verdict.winner.definition}.")
+            st.markdown(f"*{shared.escape(verdict.winner.label)}*: {verdict.winner.definition}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(f"{spec.keras_name}'s answer", icon=":material/neurology:", color="blue")
+        st.badge(
+            f"{shared.escape(spec.keras_name)}'s answer", icon=":material/neurology:", color="blue"
+        )
         show_doubts(verdict, result)
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
@@ -150,7 +150,7 @@ def show_doubts(verdict: Verdict, result: Classification) -> None:
 
 def explain_certainty(verdict: Verdict) -> None:
     kind = (
-        f"{percent(verdict.group.probability)} for “{verdict.group.label}”"
+        f"{percent(verdict.group.probability)} for “{shared.escape(verdict.group.label)}”"
         if verdict.group
         else "no kind of thing does"
     )
@@ -171,7 +171,7 @@ def show_predictions(result: Classification, top: int) -> None:
     )
     with st.expander("The same as a table"):
         columns = {
-            "Answer": frame["label"].tolist(),
+            "Answer": list(map(shared.escape, frame["label"])),
             "Probability": [f"{value:.2%}" for value in frame["probability"]],
         }
         if result.spec.taught is None:

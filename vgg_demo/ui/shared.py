@@ -27,7 +27,7 @@ from vgg_demo.photo import Photo
 from vgg_demo.preprocess import Resize, resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
 from vgg_demo.results import Classification
-from vgg_demo.settings import Settings
+from vgg_demo.settings import Settings, Teaching
 from vgg_demo.store import ModelStore
 from vgg_demo.teach.classroom import Classroom, Run
 from vgg_demo.verdict import (
@@ -76,7 +76,7 @@ def get_downloads() -> Downloads:
     return Downloads(get_settings(), get_store())
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=Classroom.close)
 def get_classroom() -> Classroom:
     """Returns the trainings of this server."""
     return Classroom(get_settings(), get_store())
@@ -95,6 +95,22 @@ def opened_models() -> dict[str, ModelSpec]:
     return found
 
 
+def may_keep() -> bool:
+    """Whether this visitor may keep a model on the server, for everybody."""
+    teaching = get_settings().teaching
+    return teaching is Teaching.ON or (teaching is Teaching.LOCAL and is_local())
+
+
+def is_local() -> bool:
+    """Whether the visitor sits at the very machine that the server runs on.
+
+    Streamlit gives no address for such; who comes through another server's hands is not.
+    """
+    forwarded = {"x-forwarded-for", "forwarded", "via", "x-real-ip"}
+    through = {name.casefold() for name in st.context.headers} & forwarded
+    return st.context.ip_address in (None, "127.0.0.1", "::1") and not through
+
+
 def kept_names() -> set[str]:
     """Returns the names of the taught models that everybody may use."""
     return set(kept_models(get_settings().bundles_dir))
@@ -109,7 +125,7 @@ def get_models() -> dict[str, ModelSpec]:
     own = [run.result.bundle.spec for run in my_runs() if run.result is not None]
     taught = {spec.name: spec for spec in own} | opened_models()
     taught |= kept_models(get_settings().bundles_dir)
-    called = Counter(spec.keras_name for spec in taught.values())
+    called = Counter(spec.keras_name for spec in (*taught.values(), *MODELS.values()))
     for name, spec in taught.items():
         if called[spec.keras_name] > 1:  # people must be able to tell them apart
             taught[name] = replace(spec, keras_name=name)

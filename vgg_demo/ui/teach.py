@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import time
+from collections import Counter
+from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from vgg_demo.errors import BundleError
+from vgg_demo.errors import BusyError
 from vgg_demo.settings import Teaching
 from vgg_demo.teach.classroom import Run, Stage
 from vgg_demo.teach.material import Checked
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import remember, say, scroll_here
 from vgg_demo.ui.teach_findings import review, show_sheet
-from vgg_demo.ui.teach_looking import Looking, forget_photos, guarded
+from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, forget_photos, guarded
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
 from vgg_demo.ui.teach_run import show_learning, watch
 from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
 
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
-MOST_BUNDLE_BYTES = 300 * 10**6
+MOST_BUNDLE_BYTES = 200 * 2**20  # as `maxUploadSize` in .streamlit/config.toml
 NEW = ""
 
 
@@ -73,13 +75,26 @@ def choose_run() -> Run | None:
     if st.session_state.get("teach_run", NEW) not in runs:
         st.session_state["teach_run"] = NEW
 
-    def describe(run_id: str) -> str:
-        return "New" if run_id == NEW else runs[run_id].name
-
+    names = describe_runs(list(runs.values()))
     chosen = st.pills(
-        "Your models", [*runs, NEW], format_func=describe, required=True, key="teach_run"
+        "Your models",
+        [*runs, NEW],
+        format_func=lambda run_id: names[run_id],
+        required=True,
+        key="teach_run",
     )
     return runs.get(chosen or NEW)
+
+
+def describe_runs(runs: Sequence[Run]) -> dict[str, str]:
+    """Returns what runs are called, each otherwise: what looks the same would be the same."""
+    names = {NEW: ":material/add: New"}
+    called = Counter[str]()
+    for run in reversed(runs):  # the oldest keeps its name
+        called[run.name] += 1
+        count = f" ({called[run.name]})" if called[run.name] > 1 else ""
+        names[run.id] = shared.escape(run.name) + count
+    return names
 
 
 def begin_new() -> None:
@@ -92,6 +107,12 @@ def begin_new() -> None:
     st.button("Other photos", icon=":material/arrow_back:", on_click=forget_photos)
     if not looking.is_done:
         look(looking)
+    if looking.was_cut:
+        st.warning(
+            f"Only the first {looking.count:,} photos were taken: the limit is "
+            f"{MOST_BYTES // 2**20} MB of photos, unpacked.",
+            icon=":material/content_cut:",
+        )
     checked = review(looking)
     if checked is None:
         return
@@ -106,7 +127,7 @@ def begin_new() -> None:
             type="primary",
             icon=":material/school:",
             on_click=guarded,
-            args=(start, plan, checked, looking.data_bytes),
+            args=(start, plan, checked),
             key="teach_start",
         )
         show_command(plan)
@@ -125,9 +146,15 @@ def look(looking: Looking) -> None:
     st.rerun()
 
 
-def start(plan: Plan, checked: Checked, data_bytes: int) -> None:
+def start(plan: Plan, checked: Checked) -> None:
+    for going in shared.my_runs():
+        if not going.stage.is_over:
+            raise BusyError(
+                f"“{going.name}” is still being taught. Wait for it, or stop it first.",
+                retry_seconds=10,
+            )
     run = shared.get_classroom().start(
-        plan.name, plan.backbone.name, plan.part, plan.recipe, checked, data_bytes
+        plan.name, plan.backbone.name, plan.part, plan.recipe, checked
     )
     st.session_state["runs"].insert(0, run.id)
     st.session_state["teach_run"] = run.id
@@ -152,7 +179,7 @@ def show_run(run: Run) -> None:
                 type="tertiary",
                 on_click=forget,
                 args=(run,),
-                help="Takes this training, its model and its photos from the server; not what you "
+                help="Takes this training, its model and the photos from the server; not what you "
                 "kept or downloaded.",
             )
 
@@ -190,13 +217,17 @@ def choose_new() -> None:
 def forget(run: Run) -> None:
     shared.get_classroom().forget(run)
     st.session_state["runs"].remove(run.id)
+    forget_photos()
 
 
 def run_words(run: Run) -> str:
     """Says how a training stands, for screen readers."""
     if run.result is not None:
         return f"{run.name} is ready: {run.result.judgement.evaluation.top1.value:.0%} right."
-    return f"{run.name} ended without a model." if run.stage.is_over else f"{run.name} is taught."
+    if run.stage is Stage.WAITING:
+        return f"{run.name} waits for its turn."
+    ended, goes_on = f"{run.name} ended without a model.", f"{run.name} is being taught."
+    return ended if run.stage.is_over else goes_on
 
 
 def offer_bundle() -> None:
@@ -214,7 +245,7 @@ def offer_bundle() -> None:
             st.button(
                 "Use it",
                 on_click=guarded,
-                args=(take_bundle, upload.name, upload.getvalue()),
+                args=(take_bundle, upload),
                 key="teach_open",
             )
         for spec in shared.opened_models().values():
@@ -225,14 +256,10 @@ def offer_bundle() -> None:
             )
 
 
-def take_bundle(name: str, data: bytes) -> None:
-    if len(data) > MOST_BUNDLE_BYTES:
-        raise BundleError(
-            f"The archive has {len(data) / 1e6:,.0f} MB; the limit is "
-            f"{MOST_BUNDLE_BYTES / 1e6:,.0f} MB."
-        )
-    bundle = shared.get_classroom().open_archive(name, io.BytesIO(data), MOST_BUNDLE_BYTES)
+def take_bundle(upload: UploadedFile) -> None:
+    bundle = shared.get_classroom().open_archive(upload.name, upload, MOST_BUNDLE_BYTES)
     shared.opened_models()[bundle.spec.name] = bundle.spec
+    shared.release([upload])
     st.session_state["teach_bundles"] += 1
 
 

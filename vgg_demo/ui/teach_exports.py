@@ -16,12 +16,19 @@ WORDS: dict[ExportFormat, tuple[str, str]] = {
 
 
 def offer_exports(run: Run) -> None:
+    is_going_on = are_made(run)
     with st.popover("For other programs", icon=":material/output:"):
-        show_exports(run)
+        st.fragment(show_exports, run_every=1.0 if is_going_on else None)(run, is_going_on)
 
 
-@st.fragment(run_every=1.0)
-def show_exports(run: Run) -> None:
+def are_made(run: Run) -> bool:
+    """Whether any is in the making."""
+    return any(one.file is None and not one.error for one in run.exports.values())
+
+
+def show_exports(run: Run, is_going_on: bool) -> None:
+    if are_made(run) != is_going_on:  # to be looked at again and again, or not any more
+        st.rerun(scope="app")
     for kind, (name, purpose) in WORDS.items():
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"**{name}.** {purpose}")

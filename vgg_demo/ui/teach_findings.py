@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,46 +51,60 @@ class Finding:
 
 def review(looking: Looking) -> Checked | None:
     """Shows what was found. Returns what can be learned from, if anything can."""
-    fewest = int(st.session_state.get("teach_fewest", 2))
     photos = Dataset(tuple(one.photo for one in looking.looked))
-    dropped = drop_rare(photos, fewest).dropped or {}
+    heading = st.container()
+    counts, found = st.columns([5, 6], gap="medium")
+    with counts:
+        drawn = st.container()
+        fewest = choose_fewest(photos)
+        dropped = drop_rare(photos, fewest).dropped or {}
+        if dropped:
+            named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
+            st.caption(f"Left out, for having too few photos: {shared.escape(named)}.")
     try:
         if fewest not in looking.concluded:  # once, not each time that the page is drawn
             looked = [one for one in looking.looked if one.photo.label not in dropped]
             looking.concluded[fewest] = conclude(looked, looking.failures, INPUT_SIZE)
     except VggDemoError as error:
-        st.error(shared.escape(error), icon=":material/error:")
-        show_dropped(dropped)
-        show_unusable(looking)
+        with heading:
+            st.error(shared.escape(error), icon=":material/error:")
+        with found:
+            show_unusable(looking)
         return None
     checked = looking.concluded[fewest]
-    st.header(f"{len(checked.looked):,} photos of {len(checked.classes)} kinds", anchor=False)
-    counts, found = st.columns([5, 6], gap="medium")
-    with counts:
+    with heading:
+        count, kinds = len(checked.looked), len(checked.classes)
+        st.header(f"{count:,} photos of {kinds} kinds", anchor=False)
+    with drawn:
         show_counts(checked)
-        st.number_input(
-            "Leave out kinds with fewer photos than",
-            min_value=2,
-            max_value=1000,
-            value=2,
-            key="teach_fewest",
-        )
-        show_dropped(dropped)
     with found:
-        st.markdown("**What to look at before it learns**")
-        findings = find(checked)
-        for finding in findings:
-            show_finding(finding, checked.looked)
-        show_unusable(looking)
-        if not findings and not looking.failures:
-            st.markdown(":material/check_circle: Nothing is wrong with these photos.")
+        show_findings(checked, looking)
     return checked
 
 
-def show_dropped(dropped: Mapping[str, int]) -> None:
-    if dropped:
-        named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
-        st.caption(f"Left out, for having too few photos: {shared.escape(named)}.")
+def choose_fewest(photos: Dataset) -> int:
+    """Offers to leave rare kinds out; two kinds are left in any case."""
+    counts = sorted(photos.counts.values(), reverse=True)
+    most = max(2, counts[1] if len(counts) > 1 else 2)
+    return int(
+        st.number_input(
+            "Leave out kinds with fewer photos than",
+            min_value=2,
+            max_value=most,
+            value=2,
+            key=f"teach_fewest-{most}",
+        )
+    )
+
+
+def show_findings(checked: Checked, looking: Looking) -> None:
+    st.markdown("**What to look at before it learns**")
+    findings = find(checked)
+    for finding in findings:
+        show_finding(finding, checked.looked)
+    show_unusable(looking)
+    if not findings and not looking.failures:
+        st.markdown(":material/check_circle: Nothing is wrong with these photos.")
 
 
 def find(checked: Checked) -> list[Finding]:

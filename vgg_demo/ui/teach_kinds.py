@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from functools import partial
 
 import streamlit as st
@@ -22,17 +23,34 @@ from vgg_demo.ui.teach_looking import MOST_BYTES, begin, look_button
 MOST_KINDS = 20
 LAST = 6  # photos of a kind that are shown
 
-Kinds = dict[str, list[tuple[str, bytes]]]
-"""Names and bytes of photos by what is on them."""
+
+@dataclass(eq=False)
+class Kind:
+    """Photos of one kind of thing.
+
+    Attributes:
+        id: Tells it from others, whatever it is called.
+        name: What is on the photos.
+        photos: Names and bytes.
+    """
+
+    id: int
+    name: str
+    photos: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(data) for _, data in self.photos)
 
 
 def offer_kinds() -> None:
     """Collects photos kind by kind, from uploads and the camera."""
-    kinds: Kinds = st.session_state.setdefault("teach_kinds", {"Kind 1": [], "Kind 2": []})
+    beginning = [Kind(number, f"Kind {number}") for number in (1, 2)]
+    kinds: list[Kind] = st.session_state.setdefault("teach_kinds", beginning)
     offer_camera(kinds)
     with st.grid(3, min_column_width=290, gap="small"):
-        for place, name in enumerate(list(kinds)):
-            show_kind(place, name, kinds)
+        for kind in list(kinds):
+            show_kind(kind, kinds)
     st.button(
         "Add a kind",
         icon=":material/add:",
@@ -40,53 +58,94 @@ def offer_kinds() -> None:
         args=(kinds,),
         disabled=len(kinds) >= MOST_KINDS,
     )
-    filled = {name: photos for name, photos in kinds.items() if photos}
-    size_bytes = sum(len(data) for photos in filled.values() for _, data in photos)
+    filled = [kind for kind in kinds if kind.photos]
+    names = [kind.name.casefold() for kind in filled]
+    size_bytes = sum(kind.size_bytes for kind in filled)
     reason = ""
     if len(filled) < 2:
         reason = "Give photos of two kinds of things or more."
+    elif len(set(names)) < len(names):
+        reason = "Two kinds have the same name. Give each its own."
+        st.error(reason, icon=":material/error:")
     elif size_bytes > MOST_BYTES:
         reason = f"These are {size_bytes / 2**20:,.0f} MB; the limit is {MOST_BYTES // 2**20} MB."
-    look_button(reason, take_kinds, filled, size_bytes)
+        st.error(reason, icon=":material/error:")
+    look_button(reason, take_kinds, filled)
 
 
-def show_kind(place: int, name: str, kinds: Kinds) -> None:
+def show_kind(kind: Kind, kinds: list[Kind]) -> None:
     """Shows a kind: its name, its photos, and where to give more."""
     with st.container(border=True, gap="small", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
-            key = f"teach-kind-{place}-{name}"
+            key = f"teach-kind-{kind.id}"
             st.text_input(
                 "What is on these photos?",
-                value=name,
+                value=kind.name,
                 key=key,
                 max_chars=40,
                 on_change=rename_kind,
-                args=(name, key, kinds),
+                args=(kind, key),
             )
             st.button(
                 "",
-                key=f"teach-remove-{place}-{name}",
+                key=f"teach-remove-{kind.id}",
                 icon=":material/delete:",
-                help=f"Remove {name} and its photos",
+                help=f"Remove {shared.escape(kind.name)} and its photos",
                 type="tertiary",
-                on_click=remove_kind,
-                args=(name, kinds),
+                on_click=kinds.remove,
+                args=(kind,),
                 disabled=len(kinds) <= 2,
             )
-        photos = kinds[name]
-        generation = st.session_state.setdefault("teach_uploads", 0)
-        upload = f"teach-photos-{name}-{generation}-{len(photos)}"
+        upload = f"teach-photos-{kind.id}-{len(kind.photos)}"
         st.file_uploader(
-            f"Photos of {name}",
+            f"Photos of {shared.escape(kind.name)}",
             type=list(SUFFIXES),
             accept_multiple_files=True,
             key=upload,
             label_visibility="collapsed",
             on_change=take_photos,
-            args=(upload, photos),
+            args=(upload, kind, kinds),
         )
-        st.caption(f"{len(photos)} photos" if photos else "No photos yet; 20 are a good beginning.")
-        show_last(photos)
+        count = len(kind.photos)
+        st.caption(f"{count} photos" if count else "No photos yet; 20 are a good beginning.")
+        show_last(kind.photos)
+
+
+def rename_kind(kind: Kind, key: str) -> None:
+    kind.name = clean_label(st.session_state[key]) or kind.name
+
+
+def add_kind(kinds: list[Kind]) -> None:
+    number = max(kind.id for kind in kinds) + 1
+    kinds.append(Kind(number, f"Kind {number}"))
+
+
+def take_photos(key: str, kind: Kind, kinds: list[Kind]) -> None:
+    """Takes uploads, as long as there is room for them."""
+    uploads: list[UploadedFile] = st.session_state[key]
+    room = MOST_BYTES - sum(one.size_bytes for one in kinds)
+    for file in uploads:
+        room -= file.size
+        if room < 0:
+            st.session_state["teach_error"] = (
+                f"There is no room for {file.name} and what comes after it: the limit is "
+                f"{MOST_BYTES // 2**20} MB of photos."
+            )
+            break
+        kind.photos.append((file.name, file.getvalue()))
+    shared.release(uploads)
+
+
+def take_kinds(kinds: list[Kind]) -> None:
+    sources = (
+        (kind.name, Source(f"{kind.name}/{number:03} {name}", partial(bytes, data)))
+        for kind in kinds
+        for number, (name, data) in enumerate(kind.photos, start=1)
+    )
+    labelled = tuple(Labelled(source, name) for name, source in sources)
+    title = " or ".join(kind.name for kind in kinds[:3])
+    looking = begin(clean_label(title), Dataset(labelled), shared.get_settings().limits)
+    st.session_state["teach_photos"] = looking
 
 
 def show_last(photos: list[tuple[str, bytes]]) -> None:
@@ -111,79 +170,47 @@ def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
     return square_thumbnail(image)
 
 
-def rename_kind(old: str, key: str, kinds: Kinds) -> None:
-    new = clean_label(st.session_state[key])
-    if not new or new in kinds:
-        st.session_state[key] = old
-        return
-    renamed = {new if name == old else name: photos for name, photos in kinds.items()}
-    kinds.clear()
-    kinds.update(renamed)
-
-
-def remove_kind(name: str, kinds: Kinds) -> None:
-    del kinds[name]
-
-
-def add_kind(kinds: Kinds) -> None:
-    number = len(kinds) + 1
-    while f"Kind {number}" in kinds:
-        number += 1
-    kinds[f"Kind {number}"] = []
-
-
-def take_photos(key: str, photos: list[tuple[str, bytes]]) -> None:
-    uploads: list[UploadedFile] = st.session_state[key]
-    photos += [(file.name, file.getvalue()) for file in uploads]
-    shared.release(uploads)
-
-
-def take_kinds(kinds: Kinds, size_bytes: int) -> None:
-    labelled = [
-        Labelled(Source(f"{kind}/{number:03} {name}", partial(bytes, data)), kind)
-        for kind, photos in kinds.items()
-        for number, (name, data) in enumerate(photos, start=1)
-    ]
-    limits = shared.get_settings().limits
-    title = " or ".join(list(kinds)[:3])
-    looking = begin(clean_label(title), Dataset(tuple(labelled)), size_bytes, limits)
-    st.session_state["teach_photos"] = looking
-
-
-def offer_camera(kinds: Kinds) -> None:
+def offer_camera(kinds: list[Kind]) -> None:
     """Shows the camera, if it is wanted; each photo goes to the kind that is chosen."""
     if not st.toggle("Use the camera", key="teach_camera"):
         return
     camera, choice = st.columns([5, 6], gap="medium")
-    names = list(kinds)
+    found = {kind.id: kind for kind in kinds}
+    if st.session_state.get("teach_camera_kind") not in found:
+        st.session_state["teach_camera_kind"] = kinds[0].id
+
+    def describe(kind_id: int) -> str:
+        kind = found[kind_id]
+        return f"{shared.escape(kind.name)} ({len(kind.photos)})"
+
     with choice:
-        kind = st.pills(
+        chosen = st.pills(
             "The next photos show",
-            names,
-            default=names[0],
+            list(found),
             required=True,
-            format_func=lambda name: f"{name} ({len(kinds[name])})",
-            key="teach_camera_kind-" + "-".join(names),
+            format_func=describe,
+            key="teach_camera_kind",
         )
         st.caption(
             "Turn the thing, move it, change what is behind it: photos that look the same teach "
             "little. Give each kind its name below."
         )
+    kind = found[chosen or kinds[0].id]
     with camera:
         # A widget of another name is a new one: so the camera is ready for the next photo at once.
         key = f"teach-shot-{st.session_state.setdefault('teach_shots', 0)}"
         st.camera_input(
-            f"Take a photo of {kind}",
+            f"Take a photo of {shared.escape(kind.name)}",
             key=key,
             on_change=take_shot,
-            args=(key, kinds[kind or names[0]]),
+            args=(key, kind),
             label_visibility="collapsed",
         )
 
 
-def take_shot(key: str, photos: list[tuple[str, bytes]]) -> None:
+def take_shot(key: str, kind: Kind) -> None:
     shot = st.session_state[key]
     if shot is not None:
-        photos.append((f"camera {len(photos) + 1}.jpg", shot.getvalue()))
+        kind.photos.append((f"camera {len(kind.photos) + 1}.jpg", shot.getvalue()))
         shared.release([shot])
         st.session_state["teach_shots"] += 1

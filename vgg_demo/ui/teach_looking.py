@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ import streamlit as st
 from vgg_demo.errors import DatasetError, VggDemoError
 from vgg_demo.images import ImageLimits
 from vgg_demo.results import Failure
+from vgg_demo.sources import Source
 from vgg_demo.teach.checks import Looked, look_at
 from vgg_demo.teach.dataset import Dataset
 from vgg_demo.teach.material import Checked
@@ -31,16 +32,19 @@ class Looking:
         looked: What is known of those that could be opened.
         failures: Why others could not be.
         is_done: Whether all were looked at.
+        size_bytes: Of the files of those that could be opened.
+        was_cut: Whether there was more than may be taken.
         concluded: What was found, by how many photos a kind must have.
     """
 
     title: str
     dataset: Dataset
-    data_bytes: int
     rows: Generator[Looked | Failure]
     looked: list[Looked] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     is_done: bool = False
+    size_bytes: int = 0
+    was_cut: bool = False
     concluded: dict[int, Checked] = field(default_factory=dict)
     # When the page is drawn anew, its last drawing may still be at work.
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,30 +68,46 @@ class Looking:
                 self.failures.append(found)
             else:
                 self.looked.append(found)
+                self.size_bytes += found.size_bytes
+            if self.size_bytes > MOST_BYTES:
+                self.is_done = self.was_cut = True
+                self.rows.close()
             return True
 
 
-def begin(title: str, dataset: Dataset, data_bytes: int, limits: ImageLimits) -> Looking:
+def limited(sources: Iterable[Source]) -> Iterator[Source]:
+    """Passes sources on, as many as may be: of what is in a TAR, all is in memory at once.
+
+    Raises:
+        DatasetError: If there are more.
+    """
+    held_bytes = 0
+    for count, source in enumerate(sources, start=1):
+        held_bytes += source.held_bytes
+        if count > MOST_PHOTOS or held_bytes > MOST_BYTES:
+            raise DatasetError(
+                f"There are more than {MOST_PHOTOS:,} photos, or more than "
+                f"{MOST_BYTES // 2**20} MB of them: the limit of this page. Take some out, or use "
+                "the command line: python -m vgg_demo teach train."
+            )
+        yield source
+
+
+def begin(title: str, dataset: Dataset, limits: ImageLimits) -> Looking:
     """Begins to look at photos.
 
     Raises:
-        DatasetError: If there are too many, or none.
+        DatasetError: If there are none.
     """
-    count = len(dataset.photos)
-    if not count:
+    if not dataset.photos:
         hint = (
-            "Its first column of names does not fit the photos' names."
+            "The names in the table do not fit the photos' names."
             if dataset.missing
             else "Put the photos of each kind into a folder named after it, or add a table."
         )
         raise DatasetError(f"No photo has a label. {hint}")
-    if count > MOST_PHOTOS:
-        raise DatasetError(
-            f"There are {count:,} photos; the limit of this page is {MOST_PHOTOS:,}. Take some "
-            "out, or use the command line: python -m vgg_demo teach train."
-        )
     rows = look_at(dataset.photos, limits, with_thumbnails=True)
-    return Looking(title, dataset, data_bytes, rows)
+    return Looking(title, dataset, rows)
 
 
 def look_button(reason: str, function: Callable[..., None], *arguments: object) -> None:
@@ -115,6 +135,7 @@ def guarded(function: Callable[..., None], *arguments: object) -> None:
 
 def forget_photos() -> None:
     """Lets go of the photos that were looked at."""
+    st.session_state.pop("teach_kinds", None)
     looking: Looking | None = st.session_state.pop("teach_photos", None)
     if looking is not None:
         with suppress(ValueError):  # another drawing of the page is at it, and will find it gone

@@ -22,7 +22,7 @@ from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.dataset import Columns, label_by_folders, label_by_table
 from vgg_demo.ui import shared
 from vgg_demo.ui.teach_kinds import offer_kinds
-from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, guarded, look_button
+from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, guarded, limited, look_button
 
 LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
 MOST_TABLE_BYTES = 5_000_000
@@ -55,8 +55,9 @@ def offer_photos() -> None:
         offer_kinds()
     st.caption(
         f":material/lock: Up to {MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB. They stay in "
-        "this server's memory, at most for a day, and are never written to disk; numbers that a "
-        "network computes of them are, without names."
+        "this server's memory while this tab is open, and with what was taught from them for at "
+        "most a day. They are never written to disk; numbers that a network computes of them are, "
+        "without names."
     )
 
 
@@ -148,7 +149,7 @@ def take_uploads(
     named = [(file.name, file) for file in photos]
     table = read_table(tables[0]) if tables else None
     title = PurePosixPath(photos[0].name).parts[0].partition(".")[0]
-    take(title, named, sum(file.size for file in photos), table, columns)
+    take(title, named, table, columns)
     shared.release([*photos, *tables])  # the photos that are looked at hold them
     st.session_state["teach_uploads"] += 1
 
@@ -156,7 +157,6 @@ def take_uploads(
 def take(
     title: str,
     named: Sequence[tuple[str, BinaryIO]],
-    size_bytes: int,
     table: str | None = None,
     columns: Columns | None = None,
 ) -> None:
@@ -167,10 +167,10 @@ def take(
             yield from find_in_upload(name, file, limits, LIMITS)
 
     if table is None or columns is None:
-        dataset = label_by_folders(sources())
+        dataset = label_by_folders(limited(sources()))
     else:
-        dataset = label_by_table(sources(), table, columns)
-    st.session_state["teach_photos"] = begin(clean_label(title), dataset, size_bytes, limits)
+        dataset = label_by_table(limited(sources()), table, columns)
+    st.session_state["teach_photos"] = begin(clean_label(title), dataset, limits)
 
 
 def offer_example() -> None:
@@ -201,4 +201,4 @@ def example_tiles() -> dict[str, bytes]:
 
 def take_example() -> None:
     data = example_data()
-    take("clothing", [(EXAMPLE_FILE, io.BytesIO(data))], len(data))
+    take("clothing", [(EXAMPLE_FILE, io.BytesIO(data))])

@@ -6,16 +6,17 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from vgg_demo import learning_charts
+from vgg_demo.errors import BundleError
 from vgg_demo.evaluation import Evaluation
 from vgg_demo.printable import printable
 from vgg_demo.results import percent
-from vgg_demo.settings import Teaching
 from vgg_demo.teach.bundle import Bundle, with_threshold
 from vgg_demo.teach.classroom import Result, Run
 from vgg_demo.teach.exchange import keep, pack_into
@@ -29,6 +30,7 @@ from vgg_demo.ui.teach_run import show_history
 MOST_CLASSES_DRAWN = 25
 MOST_CELL = 24  # photos of a cell of the confusion matrix
 MOST_LOSSES = 12
+MOST_KEPT = 50  # models that visitors may keep on the server
 
 
 def show_results(run: Run, result: Result) -> None:
@@ -63,7 +65,7 @@ def show_figures(run: Run, result: Result) -> None:
     st.header(f"“{shared.escape(run.name)}” can be used", anchor=False)
     st.markdown(words(evaluation, judgement.baseline.value, len(run.checked.classes)))
     with st.container(horizontal=True):
-        show_share("Right on photos kept back", evaluation.top1)
+        show_share("Right on photos kept back", evaluation.top1, ALSO_CHOSE)
         st.metric(
             "Always the same answer",
             f"{judgement.baseline.value:.1%}",
@@ -94,7 +96,7 @@ def words(evaluation: Evaluation, baseline: float, kinds: int) -> str:
     """Says in plain words how good a model is."""
     low, _ = evaluation.top1.interval
     right, count = evaluation.top1.right, evaluation.top1.count
-    told = f"Of {count} photos that it had not seen it got {right} right"
+    told = f"Of {count} photos kept back, which it did not learn from, it got {right} right"
     if low <= baseline:
         return f"{told}. That is not surely better than always saying the same: give more photos."
     if right == count:
@@ -134,7 +136,7 @@ def show_uses(run: Run, result: Result) -> None:
             icon=":material/download:",
             on_click="ignore",
             help="The bundle: network, labels, and how it came about. The command line takes it "
-            "(`teach unpack`), and so does this page.",
+            "(`teach unpack`), and up to 200 MB so does this page.",
         )
         offer_exports(run)
         offer_keeping(run, result.bundle)
@@ -148,12 +150,14 @@ def packed(bundle: Bundle) -> bytes:
 
 
 def offer_keeping(run: Run, bundle: Bundle) -> None:
+    if not shared.may_keep():
+        return
+    if kept := kept_as(bundle):
+        st.markdown(
+            f":material/check: Kept on this server as “{shared.escape(kept)}”", width="content"
+        )
+        return
     settings = shared.get_settings()
-    if settings.teaching is not Teaching.ON:
-        return
-    if bundle.spec.name in shared.kept_names():
-        st.markdown(":material/check: Kept on this server", width="content")
-        return
     with st.popover("Keep on this server", icon=":material/save:"):
         st.markdown(
             "Until now only you can use it, and it goes with this server's process. Kept, it "
@@ -165,10 +169,31 @@ def offer_keeping(run: Run, bundle: Bundle) -> None:
             "Keep it",
             type="primary",
             on_click=guarded,
-            args=(keep, bundle, settings.bundles_dir, name),
+            args=(keep_here, bundle, settings.bundles_dir, name),
         )
         st.caption(f"In {shared.escape(settings.bundles_dir)}.")
 
+
+def kept_as(bundle: Bundle) -> str:
+    """Returns the name under which a model is kept on the server; empty if it is not."""
+    digest = bundle.spec.name.rpartition("@")[2]
+    kept = (name.rpartition("@") for name in shared.kept_names())
+    return next((name for name, _, other in kept if other == digest), "")
+
+
+def keep_here(bundle: Bundle, bundles_dir: Path, name: str) -> None:
+    if len(shared.kept_names()) >= MOST_KEPT:
+        raise BundleError(
+            f"{MOST_KEPT} models are kept on this server; that is the limit. Its owner can take "
+            f"some out of {bundles_dir}."
+        )
+    keep(bundle, bundles_dir, name)
+
+
+ALSO_CHOSE = (
+    " These photos also decided when it was best, its temperature and its threshold: on new ones "
+    "expect a little less."
+)
 
 Cell = tuple[int, int]
 """The class that photos are of, and the one that they were taken for."""
@@ -178,6 +203,7 @@ def show_confusions(result: Result) -> Cell:
     """Shows what is taken for what. Returns the chosen cell."""
     names = class_names(result)
     answers = result.probabilities.argmax(axis=1)
+    counts = Counter(zip(result.truth.tolist(), answers.tolist(), strict=True))
     st.markdown(
         "**What it takes for what**",
         help="Each row is a kind; the numbers say what its photos were taken for. On the diagonal "
@@ -188,11 +214,10 @@ def show_confusions(result: Result) -> Cell:
         st.altair_chart(
             learning_charts.confusion_chart(frame, names, shared.text_color()),
             key="teach_matrix",
-            on_select=partial(take_cell, names),
+            on_select=partial(take_cell, names, list(counts)),
             selection_mode="cell",
             alt="Confusion matrix; its cells are in the list below",
         )
-    counts = Counter(zip(result.truth.tolist(), answers.tolist(), strict=True))
     # Mistakes first, the most frequent at their head.
     cells = sorted(counts, key=lambda cell: (cell[0] == cell[1], -counts[cell], cell))
     if st.session_state.get("teach_cell") not in counts:
@@ -219,13 +244,11 @@ def describe_cell(cell: Cell, names: Sequence[str]) -> str:
     )
 
 
-def take_cell(names: Sequence[str]) -> None:
+def take_cell(names: Sequence[str], filled: Sequence[Cell]) -> None:
     for picked in st.session_state["teach_matrix"]["selection"].get("cell") or ():
-        # A cell of no photos is not in the list, which then stays as it is.
-        st.session_state["teach_cell"] = (
-            names.index(picked["truth"]),
-            names.index(picked["answer"]),
-        )
+        cell = names.index(picked["truth"]), names.index(picked["answer"])
+        if cell in filled:  # there is nothing to see in the others
+            st.session_state["teach_cell"] = cell
 
 
 def show_cell(run: Run, result: Result, cell: Cell) -> None:
@@ -334,7 +357,7 @@ def show_lessons(run: Run, result: Result) -> None:
             {
                 "Photos": [f"{one.photos:,}" for one in lessons],
                 "Right": [f"{one.accuracy.value:.1%}" for one in lessons],
-                "In 95 of 100 cases": [
+                "95% interval": [
                     f"{one.accuracy.interval[0]:.0%} to {one.accuracy.interval[1]:.0%}"
                     for one in lessons
                 ],

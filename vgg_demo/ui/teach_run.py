@@ -37,10 +37,10 @@ def show_stage(run: Run) -> None:
         st.progress(*progress_words(run), width="stretch")
         label = "Stop, keep the best" if run.epochs else "Cancel"
         st.button(
-            label,
+            "Stopping …" if run.is_stopping else label,
             icon=":material/stop_circle:",
-            on_click=shared.get_classroom().stop,
-            args=(run,),
+            on_click=run.stop,
+            disabled=run.is_stopping,
             key="teach_stop",
         )
     show_learning(run)
@@ -63,7 +63,9 @@ def progress_words(run: Run) -> tuple[float, str]:
             f"{last.examples_per_second:,.0f} photos a second, {left:.0f} s left"
         )
     if run.total:
-        if run.stage is Stage.FETCHING:
+        if run.stage is Stage.CURVE:
+            words += f" {run.done} of {run.total}"
+        elif run.stage is Stage.FETCHING:
             words += f" {run.done / 1e6:,.0f} of {run.total / 1e6:,.0f} MB"
         else:
             words += f" {run.done:,} of {run.total:,} views"
@@ -112,6 +114,8 @@ def show_learning(run: Run) -> None:
 
 def baseline(run: Run) -> float:
     """Returns how often always saying the most frequent kind would be right, in [0, 1]."""
+    if run.result is not None:
+        return run.result.judgement.baseline.value
     counts = run.checked.report.counts
     return max(counts.values()) / sum(counts.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -46,6 +47,7 @@ def choose_plan(title: str) -> Plan:
     tuned = st.toggle(
         "Let the end of the network learn, too",
         key="teach_tune",
+        persist_state="page",
         help="First only a new last layer learns, which takes seconds. Then the last blocks of the "
         "network may learn as well, slowly (“fine-tuning”): some minutes, for one or two points "
         "more where there are some hundred photos.",
@@ -67,6 +69,7 @@ def choose_part(backbone: ModelSpec) -> Part:
         required=True,
         format_func=lambda part: words[part],
         key="teach_part",
+        persist_state="page",
         help="To replace the last layer only is how VGG16 was first adapted to other things; its "
         "dense layers take 480 MB.",
     )
@@ -128,6 +131,7 @@ def choose_backbone() -> ModelSpec:
         index=names.index(PREFERRED) if PREFERRED in names else 0,
         format_func=describe,
         key="teach_backbone",
+        persist_state="page",
         help="It has learned to see from a million photos; what it says of yours is what the new "
         "model learns from.",
     )
@@ -145,11 +149,18 @@ def is_body_here(spec: ModelSpec, part: Part) -> bool:
 def choose_recipe(tuned: bool) -> Recipe:
     """Offers all that has a default."""
     default = Recipe()
+    keep: Any = {"persist_state": "page"}  # to begin with, when it is taught again
     with st.expander("More settings", icon=":material/tune:"):
         first, second, third = st.columns(3, gap="medium")
         with first:
             epochs = st.number_input(
-                "Times through all photos", 1, 100, default.epochs, help="At most (“epochs”)."
+                "Times through all photos",
+                1,
+                100,
+                default.epochs,
+                help="At most (“epochs”).",
+                key="teach_epochs",
+                **keep,
             )
             views = st.slider(
                 "Views of each photo",
@@ -157,9 +168,17 @@ def choose_recipe(tuned: bool) -> Recipe:
                 8,
                 default.views,
                 help="As it is, mirrored, and others; see “What it is shown of them” above.",
+                key="teach_views",
+                **keep,
             )
             validation = st.slider(
-                "Kept back to judge by, %", 10, 50, round(100 * default.validation_share), 5
+                "Kept back to judge by, %",
+                10,
+                50,
+                round(100 * default.validation_share),
+                5,
+                key="teach_validation",
+                **keep,
             )
         with second:
             smoothing = st.slider(
@@ -170,6 +189,8 @@ def choose_recipe(tuned: bool) -> Recipe:
                 0.05,
                 help="Part of each truth that is spread over all kinds, so that it gets less "
                 "sure of itself.",
+                key="teach_smoothing",
+                **keep,
             )
             mixup = st.slider(
                 "Mixing photos",
@@ -179,6 +200,8 @@ def choose_recipe(tuned: bool) -> Recipe:
                 0.1,
                 help="Pairs of photos are laid over each other (“mixup”): against learning by "
                 "heart.",
+                key="teach_mixup",
+                **keep,
             )
             dropout = st.slider(
                 "Left out at random",
@@ -188,21 +211,42 @@ def choose_recipe(tuned: bool) -> Recipe:
                 0.1,
                 help="Part of what the network says of a photo that is left out at random each "
                 "time (“dropout”): likewise.",
+                key="teach_dropout",
+                **keep,
             )
         with third:
             tuning_epochs = st.number_input(
-                "Times through, fine-tuning", 1, 20, TUNING_EPOCHS, disabled=not tuned
+                "Times through, fine-tuning",
+                1,
+                20,
+                TUNING_EPOCHS,
+                disabled=not tuned,
+                key="teach_tuning_epochs",
+                **keep,
             )
             balance = st.toggle(
-                "Rare kinds count as much", default.balance, help="As frequent ones do."
+                "Rare kinds count as much",
+                default.balance,
+                help="As frequent ones do.",
+                key="teach_balance",
+                **keep,
             )
             by_hand = st.toggle(
                 "Learning rate by hand",
                 help="How far each step goes. If it is not set, it is found (“learning-rate "
                 "finder”) and shown.",
+                key="teach_by_hand",
+                **keep,
             )
             rate = st.number_input(
-                "Learning rate", 1e-6, 1.0, 1e-3, format="%.6f", disabled=not by_hand
+                "Learning rate",
+                1e-6,
+                1.0,
+                1e-3,
+                format="%.6f",
+                disabled=not by_hand,
+                key="teach_rate",
+                **keep,
             )
             seed = st.number_input(
                 "Seed",
@@ -211,6 +255,8 @@ def choose_recipe(tuned: bool) -> Recipe:
                 default.seed,
                 help="The same seed gives the same model on the same machine; another one another "
                 "split and other beginnings.",
+                key="teach_seed",
+                **keep,
             )
     return Recipe(
         views=views,
