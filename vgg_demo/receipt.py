@@ -73,6 +73,7 @@ def verify_receipt(
     photo: Photo,
     store: ModelStore,
     make_ready: Callable[[ModelSpec], object] | None = None,
+    models: Mapping[str, ModelSpec] = MODELS,
 ) -> Verification:
     """Classifies a photo again and compares with what a receipt says.
 
@@ -82,12 +83,13 @@ def verify_receipt(
         store: Where the models are.
         make_ready: Called with the model once it is known to be needed, before it is asked;
             a door can download there and show how far it is.
+        models: Those that may have answered, by their names.
 
     Raises:
         ReceiptError: If it is not a receipt.
         ModelError: If the model cannot be loaded.
     """
-    claimed = _read(receipt)
+    claimed = _read(receipt, models)
     if photo.sha256 != claimed.sha256:
         return Verification(False, ("It is another photo: its SHA-256 differs.",))
     if make_ready is not None:
@@ -164,13 +166,14 @@ _KINDS = {
 }
 
 
-def _read(receipt: Any) -> _Claim:
+def _read(receipt: Any, models: Mapping[str, ModelSpec]) -> _Claim:
     try:
         if _get(receipt, "receipt", int) != RECEIPT_SCHEMA:
             raise ValueError(f"its version is not {RECEIPT_SCHEMA}")
         model = _get(receipt, "model", str)
-        if model not in MODELS:
-            raise ValueError(f"its model {model[:60]!r} is not known here")
+        if model not in models:
+            hint = "; a taught one needs its bundle" if "@" in model else ""
+            raise ValueError(f"its model {model[:60]!r} is not known here{hint}")
         resize = _get(receipt, "resize", str)
         if resize not in list(Resize):
             raise ValueError(f"its way to resize, {resize[:60]!r}, is not known here")
@@ -178,7 +181,7 @@ def _read(receipt: Any) -> _Claim:
         versions = _get(receipt, "versions", dict)
         return _Claim(
             sha256=_get(receipt, "sha256", str),
-            spec=MODELS[model],
+            spec=models[model],
             weights=LocalWeights(
                 file=_get(weights, "file", str),
                 sha256=_get(weights, "sha256", str),

@@ -10,7 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.teach.conftest import pieces as pieces  # noqa: PLC0414  # the same photos
+from vgg_demo.classify import classify
 from vgg_demo.cli import main
+from vgg_demo.receipt import make_receipt
+from vgg_demo.settings import Settings
+from vgg_demo.store import ModelStore
+from vgg_demo.teach.bundle import open_bundle
 
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 MINI_VGG = ("--backbone", "mini_vgg")
@@ -188,3 +193,16 @@ def test_a_model_that_is_kept_is_known_by_its_name(
     (tmp_path / "bundles" / "more" / "pets.bundle").rename(tmp_path / "bundles" / "pets")
     result = run("classify", EXAMPLES / "parrot.jpg", "--model", "pets")
     assert result.exit_code == 0  # the same model in two folders
+
+
+def test_a_receipt_of_a_taught_model(bundle: Path, tmp_path: Path) -> None:
+    spec = open_bundle(bundle).spec
+    photo = EXAMPLES / "cat.jpg"
+    store = ModelStore(Settings(cache_dir=tmp_path, offline=True))
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(json.dumps(make_receipt(classify(photo.read_bytes(), spec, store))))
+    result = run("verify", receipt, photo, "--bundle", bundle)
+    assert (result.exit_code, "The receipt holds." in result.stdout) == (0, True), result.output
+    result = run("verify", receipt, photo)
+    assert result.exit_code == 1
+    assert "a taught one needs its bundle" in result.stderr

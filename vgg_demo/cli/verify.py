@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
+from vgg_demo.catalogue import kept_models
 from vgg_demo.cli.options import read_settings, weights_dir_option
 from vgg_demo.cli.terminal import load_photo, make_ready, show
 from vgg_demo.images import ImageLimits, read_file
 from vgg_demo.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
+from vgg_demo.registry import MODELS
 from vgg_demo.store import ModelStore
+from vgg_demo.teach.bundle import open_bundle
 
 
 @click.command("verify", epilog="Example: python -m vgg_demo verify cat.vgg16.json cat.jpg")
 @click.argument("receipt")
 @click.argument("photo")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="The taught model that answered, if it is none that is kept on this machine.",
+)
 @weights_dir_option
-def verify_command(receipt: str, photo: str, weights_dir: str | None) -> None:
+def verify_command(receipt: str, photo: str, bundle: Path | None, weights_dir: str | None) -> None:
     """Classifies PHOTO again and says whether RECEIPT still holds.
 
     RECEIPT is the JSON file that the page saves with an answer. The exit status is 0 if it
@@ -25,12 +35,16 @@ def verify_command(receipt: str, photo: str, weights_dir: str | None) -> None:
     """
     settings = read_settings(weights_dir)
     claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
-    store = ModelStore(settings)
+    store, taught = ModelStore(settings), kept_models(settings.bundles_dir)
+    if bundle is not None:
+        spec = open_bundle(bundle).spec
+        taught[spec.name] = spec
     verification = verify_receipt(
         claimed,
         load_photo(photo, settings.limits),
         store,
         make_ready=lambda spec: make_ready(spec, store, settings),
+        models=taught | dict(MODELS),
     )
     for finding in verification.findings:
         show(finding)

@@ -88,6 +88,8 @@ def show_reading_help() -> None:
         "- **Several networks** are asked on the page Compare. Where they agree, WordNet says how "
         "exactly: five breeds of hound are still a hound. Agreement is a hint, not a proof: they "
         "all learned from the same photos.\n"
+        "- **Taught** models know only what somebody taught them, on the page Teach or from the "
+        "command line. How good they are was measured on some of the same photos, kept back.\n"
         "- **The receipt** is a small file that says which photo, model and recipe gave the "
         "answer. With it and the photo, anyone can repeat the run and compare."
     )
@@ -135,6 +137,8 @@ def show_sources() -> None:
             f"- **{example.title}**: {example.author}, {example.licence}. {example.source}."
             for example in load_examples()
         )
+        + "\n- **Clothing**, to try teaching with: Alexey Grigorev and contributors, CC0. "
+        "[Clothing dataset](https://github.com/alexeygrigorev/clothing-dataset-small); scaled down."
     )
 
 
