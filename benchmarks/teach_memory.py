@@ -1,0 +1,75 @@
+"""How much memory a training's process takes, besides what it shares with the server.
+
+    python -m benchmarks.teach_memory DATA [TABLE]
+
+As `benchmarks.teach`. What counts is the unique set of the process (of TensorFlow's 600 MB in
+memory, more than half are the library's own pages, which are there once), read every 50 ms.
+Prints the table of ``benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from benchmarks.teach import BACKBONE, Job, read_dataset, settings
+from vgg_demo.store import ModelStore
+from vgg_demo.taught import Part
+from vgg_demo.teach.checks import Looked, look_at
+from vgg_demo.teach.classroom import Classroom, Run, needed_bytes
+from vgg_demo.teach.material import conclude
+from vgg_demo.teach.recipe import Recipe
+
+POLL_SECONDS = 0.05
+
+
+def unique_bytes() -> int:
+    """Returns what the worker alone holds; 0 while there is none."""
+    total = 0
+    for child in psutil.Process().children():
+        try:
+            if "vgg_demo.teach.worker" in child.cmdline():
+                total += child.memory_full_info().uss
+        except psutil.Error:  # it has just ended
+            continue
+    return total
+
+
+def watch(run: Run) -> dict[str, int]:
+    """Returns the peak of each stage, in bytes."""
+    peaks: dict[str, int] = defaultdict(int)
+    while not run.stage.is_over:
+        stage = str(run.stage)
+        peaks[stage] = max(peaks[stage], unique_bytes())
+        time.sleep(POLL_SECONDS)
+    return peaks
+
+
+def main() -> None:
+    data, table = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryDirectory() as name:
+        job = Job(data, table, Path(name))
+        # Not the user's own cache: what is computed already takes no memory.
+        chosen = replace(settings(), cache_dir=Path(name) / "models")
+        room = Classroom(chosen, ModelStore(chosen))
+        photos = read_dataset(job).photos
+        checked = conclude([x for x in look_at(photos) if isinstance(x, Looked)], (), 224)
+        run = room.start("x", BACKBONE, Part.BODY, Recipe(tuning_epochs=1), checked)
+        peaks = watch(run)
+        print(f"| {BACKBONE}, {len(checked.looked):,} photos | MB |\n|---|---|")
+        for stage, peak in peaks.items():
+            print(f"| {stage} | {peak / 1e6:,.0f} |")
+        print(f"| set aside for it | {needed_bytes(run, run.job) / 1e6:,.0f} |")
+        room.close()
+
+
+if __name__ == "__main__":
+    main()
