@@ -143,7 +143,7 @@ def read_members(
 
 def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
     # The directory at the end is read in one piece, of the size that the file claims.
-    guarded = _Guarded(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
+    guarded = Guarded(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
     archive = zipfile.ZipFile(cast("BinaryIO", guarded))
     guarded.largest = most + BUFFER_BYTES
     members = archive.infolist()
@@ -189,7 +189,7 @@ def _zip_reader(
 
 
 def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
-    guarded = _Guarded(
+    guarded = Guarded(
         _unpacked(file, name), name, largest=most + BUFFER_BYTES, total=limits.size_bytes
     )
     unpacked = 0
@@ -255,7 +255,7 @@ class _PlainTarInfo(tarfile.TarInfo):
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
-class _Guarded(io.RawIOBase):
+class Guarded(io.RawIOBase):
     """A file that is read in pieces of limited size, and from its beginning only so far.
 
     Attributes:

@@ -220,7 +220,7 @@ def test_what_is_wrong_with_photos(
     app = look(page, ("many.zip", to_zip(files)))
     said = plain(app)
     for told in (
-        "The same photo is called cat and rocket",
+        "The same photos are called cat and rocket",
         "2 photos look like another one",
         "One kind has 9.0 times the photos of another",
         "1 photos are much smaller than what networks look at",

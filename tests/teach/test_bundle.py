@@ -60,7 +60,7 @@ def learned(pieces: Path, store: ModelStore, tmp_path_factory: pytest.TempPathFa
     material = run_through(teacher.prepare(checked))
     head = run_through(teacher.train(material))
     network = teacher.with_head(material, head)
-    return teacher.finish(material, network, folder, teacher.try_fewer(material))
+    return teacher.finish(material, network, folder, list(teacher.try_fewer(material, head)))
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ def test_what_is_forgotten_has_gone(room: Classroom, checked: Checked) -> None:
     assert folder.is_dir()
     room.forget(run)
     assert room.get(run.id) is None
-    assert not folder.exists()
+    wait(lambda: not folder.exists())
     going = start(room, checked, ENDLESS)
     wait(lambda: going.epochs)
     room.forget(going)

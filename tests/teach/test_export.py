@@ -12,7 +12,8 @@ from tests.teach.test_bundle import learned as learned  # noqa: PLC0414  # the s
 from vgg_demo.photo import open_photo
 from vgg_demo.preprocess import prepare
 from vgg_demo.store import ModelStore
-from vgg_demo.teach.export import Exported, Format, export
+from vgg_demo.teach.export import Exported, export
+from vgg_demo.teach.job import ExportFormat
 from vgg_demo.teach.material import Learned
 
 
@@ -23,7 +24,7 @@ def batches(learned: Learned) -> list[np.ndarray]:
 
 
 def write(
-    kind: Format, out: Path, learned: Learned, store: ModelStore, batches: list[np.ndarray]
+    kind: ExportFormat, out: Path, learned: Learned, store: ModelStore, batches: list[np.ndarray]
 ) -> Exported:
     with store.use(learned.bundle.spec) as model:
         return export(model, kind, out, lambda: batches)

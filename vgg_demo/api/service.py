@@ -138,7 +138,8 @@ class Service:
 
     def without_folders(self, message: str) -> str:
         """Returns a message without what clients need not know: where things are here."""
-        for folder in (self.settings.weights_dir, self.settings.cache_dir):
+        settings = self.settings
+        for folder in (settings.weights_dir, settings.cache_dir, settings.bundles_dir):
             if folder is not None:
                 message = message.replace(str(folder), "…")
         return message

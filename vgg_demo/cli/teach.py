@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ from vgg_demo.teach.bundle import check_free, open_bundle
 from vgg_demo.teach.dataset import Columns, Dataset, drop_rare, label_by_folders, label_by_table
 from vgg_demo.teach.exchange import pack, unpack
 from vgg_demo.teach.feature_cache import FeatureCache
+from vgg_demo.teach.judgement import Lesson
 from vgg_demo.teach.material import Checked, Checking, Material
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.running import run_through
@@ -93,17 +96,41 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
         f"Learning from {len(material.split.training):,} photos, judging by "
         f"{len(material.split.validation):,} …"
     )
-    head = run_through(teacher.train(material), tell_epoch)
-    lessons = tuple(teacher.try_fewer(material, head))
-    network = teacher.with_head(material, head)
-    if teacher.recipe.tuning_epochs:
-        tell(f"Now the last blocks of {teacher.backbone.keras_name} learn too …")
-        network = run_through(teacher.fine_tune(material, head), tell_epoch)
+    with noticing_interrupts() as interrupts:
+        head = run_through(teacher.train(material), tell_epoch)
+        lessons: list[Lesson] = []
+        with suppress(KeyboardInterrupt):
+            if not interrupts:
+                lessons = list(teacher.try_fewer(material, head))
+        network = teacher.with_head(material, head)
+        if teacher.recipe.tuning_epochs and not interrupts:
+            tell(f"Now the last blocks of {teacher.backbone.keras_name} learn too …")
+            network = run_through(teacher.fine_tune(material, head), tell_epoch)
     learned = teacher.finish(material, network, out, lessons)
     if as_json:
         click.echo(json.dumps(summary(learned, out), indent=2, ensure_ascii=False))
     else:
         show_learned(learned, out)
+
+
+@contextmanager
+def noticing_interrupts() -> Iterator[list[int]]:
+    """Remembers whether Ctrl-C was pressed: who stops one thing wants no other to begin."""
+    noticed: list[int] = []
+
+    def notice(number: int, _: object) -> None:
+        noticed.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, notice)
+    except ValueError:  # not the main thread, which alone is interrupted
+        yield noticed
+        return
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @teach_group.command("lr-find", epilog="Example: python -m vgg_demo teach lr-find photos/")
@@ -292,7 +319,7 @@ def _check(teacher: Teacher, dataset: Dataset) -> Checked:
         checked = run_through(teacher.check(dataset), update)
     for failure in checked.failures:
         tell(f"{failure.file}: {failure.message}")
-    tell_report(checked.report, checked.looked)
+    tell_report(checked)
     return checked
 
 

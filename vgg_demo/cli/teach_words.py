@@ -10,14 +10,20 @@ from vgg_demo.cli.evaluate import show_evaluation
 from vgg_demo.cli.terminal import show, tell
 from vgg_demo.evaluation import Share
 from vgg_demo.results import SCHEMA
-from vgg_demo.teach.checks import FEW, IMBALANCE, Looked, Report
-from vgg_demo.teach.material import Learned
+from vgg_demo.teach.checks import FEW, IMBALANCE
+from vgg_demo.teach.material import Checked, Learned
 
 MOST_NAMED = 5
 
 
-def tell_report(report: Report, looked: tuple[Looked, ...]) -> None:
+def tell_report(checked: Checked) -> None:
+    report, looked = checked.report, checked.looked
     names = [one.photo.source.name for one in looked]
+    if checked.never_judged:
+        tell(
+            f"All photos look alike, or belong together: {named(checked.never_judged)}. So none "
+            "can be kept back, and nobody will know how well it is recognised."
+        )
     for group in report.contradictions:
         labels = " and ".join(sorted({looked[place].photo.label for place in group}))
         tell(f"The same photo is called {labels}: {named([names[place] for place in group])}")
@@ -73,10 +79,11 @@ def show_learned(learned: Learned, out: Path) -> None:
     show(f"  always the same would be     {_percent(judgement.baseline)}")
     lessons = ", ".join(f"{_percent(one.accuracy)} ({one.photos})" for one in judgement.lessons)
     show(f"  learning from fewer photos   {lessons}")
-    show(
-        f"  unknown below                {judgement.unknown_below:.0%}: there, wrong answers "
-        "outnumber right ones"
-    )
+    if judgement.unknown_below:
+        show(
+            f"  unknown below                {judgement.unknown_below:.0%}: there, wrong answers "
+            "outnumber right ones"
+        )
     show(f"Saved {out}. Use it: python -m vgg_demo classify PHOTO --model {out}")
 
 

@@ -235,7 +235,8 @@ def bundle_name(folder: Path) -> str:
     ('My clothes', 'v1.mobilenet_v2')
     """
     name = printable(folder.name.removesuffix(".bundle"))[:LONGEST_LABEL].strip(" .")
-    return "".join("_" if sign in FORBIDDEN else sign for sign in name) or "taught"
+    # A comma stands between names where there are several.
+    return "".join("_" if sign in FORBIDDEN + "," else sign for sign in name) or "taught"
 
 
 def is_bundle(path: Path) -> bool:

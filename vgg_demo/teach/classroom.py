@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
+import os
 import secrets
 import shutil
 import subprocess
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from vgg_demo.classify import softmax
@@ -44,6 +45,7 @@ from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.schedule import RangeTest
 from vgg_demo.teach.worker import RESULT
+from vgg_demo.writing import writing
 
 LOG = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ COPIES_OF_BODY = 4
 that is exported is there as it is, as a graph, and converted."""
 
 JOIN_SECONDS = 5.0
+FOLDER_PREFIX = "vgg-demo-runs-"
 PACKAGE_PARENT = Path(__file__).parents[2]
 
 
@@ -292,6 +295,14 @@ class _Task:
     run: Run
     job: Job
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has said yet how it ended."""
+        if self.job.export is None:
+            return not self.run.stage.is_over
+        export = self.run.exports[self.job.export]
+        return export.file is None and not export.error
+
 
 class Classroom:
     """The runs of one server. Safe to use from any thread.
@@ -304,14 +315,16 @@ class Classroom:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
+        _remove_left_over()
         self._temporary = tempfile.TemporaryDirectory(
-            prefix="vgg-demo-runs-", ignore_cleanup_errors=True
+            prefix=f"{FOLDER_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
         )
         self._folder = Path(self._temporary.name)
         self._runs: dict[str, Run] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._opened: list[Path] = []
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: list[_Task] = []  # in their order; the first may be at work
+        self._changed = threading.Condition(self._lock)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._work_off, name="classroom", daemon=True)
@@ -340,7 +353,7 @@ class Classroom:
         """
         run_id = secrets.token_urlsafe(16)
         bundle = self._folder / run_id / f"{bundle_name(Path(name))}.bundle"
-        job = Job(bundle, backbone, part, recipe, self._settings)
+        job = Job(bundle, backbone, part, recipe, _with_whole_paths(self._settings))
         run = Run(run_id, job, checked)
         self._store.check_reserve(needed_bytes(run, job))
         self.tidy()
@@ -352,32 +365,40 @@ class Classroom:
                     "in some minutes.",
                     retry_seconds=60,
                 )
-            bundle.parent.mkdir(parents=True)
+            with writing(bundle.parent, "Look whether its disk is full."):
+                bundle.parent.mkdir(parents=True)
             self._runs[run_id] = run
-        self._tasks.put(_Task(run, run.job))
+            self._queue(_Task(run, job))
         return run
+
+    def _queue(self, task: _Task) -> None:
+        with self._changed:
+            self._tasks.append(task)
+            self._changed.notify()
 
     def get(self, run_id: str) -> Run | None:
         """Returns a run by its id."""
         return self._runs.get(run_id)
 
     def ahead_of(self, run: Run) -> int:
-        """Returns how many runs are to be over before a run that waits can begin."""
+        """Returns how many trainings and exports are to be over before a run that waits begins."""
         with self._lock:
-            before = list(self._runs.values())
-        before = before[: before.index(run)] if run in before else []
-        return sum(not other.stage.is_over for other in before)
+            runs = [task.run for task in self._tasks if task.is_open]
+            return runs.index(run) if run in runs else 0
 
     def go_on(self, run: Run) -> None:
         """Has a model made of what a run had kept before it ended."""
         if run.wait_again():
             shutil.rmtree(run.job.bundle, ignore_errors=True)  # what a worker may have half done
-            self._tasks.put(_Task(run, replace(run.job, from_best=True)))
+            self._queue(_Task(run, replace(run.job, from_best=True)))
 
     def export(self, run: Run, kind: ExportFormat) -> None:
         """Has a run's model written for other programs; see `Run.exports`."""
-        run.exports[kind] = Export()
-        self._tasks.put(_Task(run, replace(run.job, export=kind)))
+        with self._lock:
+            export = run.exports.get(kind)
+            if export is None or export.error:  # else it is made, or in the making
+                run.exports[kind] = Export()
+                self._queue(_Task(run, replace(run.job, export=kind)))
 
     def open_archive(self, name: str, archive: BinaryIO, most_bytes: int) -> Bundle:
         """Unpacks a bundle, maybe a stranger's, for as long as the server runs.
@@ -385,7 +406,7 @@ class Classroom:
         Raises:
             BundleError: If it holds none.
         """
-        called = bundle_name(Path(name.removesuffix(".zip")))
+        called = bundle_name(Path(name[:-4] if name.casefold().endswith(".zip") else name))
         folder = self._folder / secrets.token_urlsafe(16) / f"{called}.bundle"
         with self._lock:
             self._opened.append(folder.parent)
@@ -402,17 +423,20 @@ class Classroom:
         """Ends a run, and lets go of all that is left of it."""
         with self._lock:
             self._runs.pop(run.id, None)
+            is_at_work = bool(self._tasks) and self._tasks[0].run is run
+            if is_at_work and self._process is not None:
+                self._process.kill()  # and its folder is removed when it has ended
         run.stop()
-        if run.stage.is_over:  # else whoever runs its worker does it
+        if not is_at_work:
             shutil.rmtree(run.job.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Ends the worker, and lets go of everything."""
-        self._is_closed = True
-        self._tasks.put(None)
-        process = self._process
-        if process is not None:
-            process.terminate()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+            if self._process is not None:
+                self._process.kill()
         self._thread.join(JOIN_SECONDS)
         self._temporary.cleanup()
 
@@ -451,20 +475,24 @@ class Classroom:
                 run.checked = replace(run.checked, looked=looked)
 
     def _work_off(self) -> None:
-        while not self._is_closed:
-            try:
-                task = self._tasks.get(timeout=TIDY_SECONDS)
-            except queue.Empty:
+        while True:
+            with self._changed:
+                if not self._tasks:
+                    self._changed.wait(TIDY_SECONDS)
+                if self._is_closed:
+                    return
+                task = self._tasks[0] if self._tasks else None
+            if task is None:
                 self.tidy()
                 continue
-            if task is None:
-                return
             try:
                 self._work(task)
             except Exception as error:  # whatever happens, the next one has its turn
                 LOG.exception("A training ended unexpectedly")
                 self._fail(task, f"It ended unexpectedly ({type(error).__name__}).")
             finally:
+                with self._lock:
+                    self._tasks.pop(0)
                 if task.run.id not in self._runs:  # it was forgotten meanwhile
                     shutil.rmtree(task.run.job.folder, ignore_errors=True)
 
@@ -484,7 +512,7 @@ class Classroom:
         except VggDemoError as error:
             self._fail(task, str(error))
             return
-        if self._is_open(task):
+        if task.is_open:
             how = f"signal {-code}" if code < 0 else f"status {code}"
             self._fail(
                 task, f"Its process was ended from outside ({how}), perhaps for want of memory."
@@ -493,15 +521,14 @@ class Classroom:
     def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int:
         """Runs a job to its end. Returns the worker's exit status."""
         command = [sys.executable, "-m", "vgg_demo.teach.worker"]
-        with (task.job.folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  # our own program
+        with (task.job.folder / "log.txt").open("ab") as log, self._lock:
+            process = self._process = subprocess.Popen(  # noqa: S603  # our own program
                 command,
                 cwd=PACKAGE_PARENT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        self._process = process
         stdin, stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         try:
             with suppress(OSError):  # it has ended already: its status tells
@@ -516,7 +543,8 @@ class Classroom:
                 stdin.close()  # which ends it, if it has not ended
             code = process.wait()
             stdout.close()
-            self._process = None
+            with self._lock:
+                self._process = None
         return code
 
     def _take(self, task: _Task, report: dict[str, Any]) -> None:
@@ -528,18 +556,29 @@ class Classroom:
         else:
             self._fail(task, report.get("message", "It was stopped."))
 
-    def _is_open(self, task: _Task) -> bool:
-        """Whether nobody has said yet how it ended."""
-        if task.job.export is None:
-            return not task.run.stage.is_over
-        export = task.run.exports[task.job.export]
-        return export.file is None and not export.error
-
     def _fail(self, task: _Task, message: str) -> None:
         if task.job.export is None:
             task.run.fail(message)
         else:
             task.run.exports[task.job.export] = Export(error=message)
+
+
+def _with_whole_paths(settings: Settings) -> Settings:
+    """Returns settings that hold in another working folder, too."""
+    return replace(
+        settings,
+        weights_dir=settings.weights_dir and settings.weights_dir.absolute(),
+        cache_dir=settings.cache_dir.absolute(),
+        chosen_bundles_dir=settings.chosen_bundles_dir and settings.chosen_bundles_dir.absolute(),
+    )
+
+
+def _remove_left_over() -> None:
+    """Removes what servers have left that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def needed_bytes(run: Run, job: Job) -> int:

@@ -164,8 +164,13 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
     except csv.Error as error:
         raise TableError(f"The table of labels cannot be read: {error}.") from error
     wanted = [columns.image, columns.label, *([columns.group] if columns.group else [])]
-    there = reader.fieldnames or ["(none)"]
+    there = list(reader.fieldnames or ["(none)"])
     missing = [name for name in wanted if name not in there]
+    twice = [name for name in wanted if there.count(name) > 1]
+    if twice:
+        raise TableError(
+            f"The table of labels has several columns called {twice[0]!r}. Name each otherwise."
+        )
     if missing:
         raise TableError(
             f"The table of labels has the columns {', '.join(there)[:200]}, and no "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from vgg_demo.archives import DAMAGE
+from vgg_demo.archives import DAMAGE, Guarded
+from vgg_demo.errors import ArchiveError, BundleError
 from vgg_demo.teach.bundle import (
     FILES,
     LABELS,
@@ -23,6 +27,9 @@ from vgg_demo.teach.bundle import (
     unusable,
 )
 from vgg_demo.writing import writing
+
+DIRECTORY_BYTES = 1_000_000
+"""Of an archive's directory, and of what is read of it at a time."""
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -66,29 +73,61 @@ def unpack(
         BundleError: If it holds no bundle.
     """
     check_free(folder)
-    limits = {MODEL: most_model_bytes, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
-    part = folder.with_name(f".{folder.name}.part")
+    name = called or str(archive)
+    part = _part_of(folder)
     try:
-        shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        with zipfile.ZipFile(archive) as file:
-            for name, most in limits.items():
-                found = [one for one in file.infolist() if one.filename.split("/")[-1] == name]
-                if len(found) != 1:
-                    raise ValueError(f"it holds {len(found)} files called {name} instead of one")
-                if found[0].file_size > most:
-                    raise ValueError(f"{name} in it has {found[0].file_size:,} bytes")
-                with file.open(found[0]) as source, (part / name).open("xb") as target:
-                    shutil.copyfileobj(source, target)
-        expected = open_bundle(part).spec.weights.hash
-        if sha256_of(part / MODEL) != expected:
+        with _opened(archive) as file:
+            _take_out(file, name, part, most_model_bytes)
+        if sha256_of(part / MODEL) != open_bundle(part).spec.weights.hash:
             raise ValueError(f"{MODEL} in it has another SHA-256 than {SPEC} says")
         part.rename(folder)
+    except BundleError as error:  # it names a folder that nobody knows, and that will be gone
+        raise BundleError(str(error).replace(repr(str(part)), repr(name))) from error
+    except ArchiveError as error:
+        raise unusable(Path(name), "its directory is too large") from error
     except DAMAGE as error:
-        raise unusable(Path(called or str(archive)), str(error)) from error
+        raise unusable(Path(name), str(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _opened(archive: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(archive, Path):
+        with archive.open("rb") as file:
+            yield file
+    else:
+        yield archive
+
+
+def _take_out(archive: BinaryIO, name: str, folder: Path, most_model_bytes: int) -> None:
+    """Takes the three files of a bundle out of an archive, each of limited size.
+
+    Raises:
+        ValueError: If one is not there, or is not what it should be.
+    """
+    # Its directory is read in one piece, of the size that the archive claims.
+    guarded = Guarded(archive, name, largest=DIRECTORY_BYTES)
+    limits = {MODEL: most_model_bytes, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
+    with zipfile.ZipFile(cast("BinaryIO", guarded)) as file:
+        for wanted, most in limits.items():
+            found = [one for one in file.infolist() if one.filename.split("/")[-1] == wanted]
+            if len(found) != 1:
+                raise ValueError(f"it holds {len(found)} files called {wanted} instead of one")
+            if found[0].file_size > most:
+                raise ValueError(f"{wanted} in it has {found[0].file_size:,} bytes")
+            # Python unpacks what is packed in other ways in pieces of any size.
+            if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{wanted} in it is packed in a way that is not read here")
+            with file.open(found[0]) as source, (folder / wanted).open("xb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def _part_of(folder: Path) -> Path:
+    """Returns where a bundle is made until it is whole; nobody else makes one there."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
 
 
 def keep(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
@@ -106,9 +145,8 @@ def keep(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
     assert bundle.spec.taught is not None  # noqa: S101  # what a bundle is
     folder = bundles_dir / f"{bundle_name(Path(name))}.bundle"
     check_free(folder)
-    part = folder.with_name(f".{folder.name}.part")
+    part = _part_of(folder)
     with writing(folder, "Choose another name."):
-        shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
             for file in FILES:

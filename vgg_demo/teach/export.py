@@ -70,7 +70,7 @@ def export(
         answer = _saved_model_answer(out)
         size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     else:
-        with tempfile.TemporaryDirectory(prefix="vgg-demo-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=".vgg-demo-", dir=out.parent) as temporary:
             _save(model, function, Path(temporary))
             data = _convert(Path(temporary), look() if kind == "tflite-int8" else ())
         out.write_bytes(data)

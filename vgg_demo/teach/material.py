@@ -78,6 +78,14 @@ class Checked:
             groups = [groups[twins[0]] if group in same else group for group in groups]
         return groups
 
+    @property
+    def never_judged(self) -> tuple[str, ...]:
+        """Labels of which nothing can be kept back: all their photos belong together."""
+        groups: dict[str, set[str]] = {label: set() for label in self.classes}
+        for one, group in zip(self.looked, self.groups(), strict=True):
+            groups[one.photo.label].add(group)
+        return tuple(label for label, found in groups.items() if len(found) == 1)
+
     def fingerprint(self) -> str:
         """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
         lines = sorted(f"{one.sha256} {one.photo.label}" for one in self.looked)

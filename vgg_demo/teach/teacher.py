@@ -255,7 +255,7 @@ class Teacher:
         """
         places = material.split.validation
         files = [material.checked.looked[place].photo.source.name for place in places]
-        with tempfile.TemporaryDirectory(prefix="vgg-demo-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=".vgg-demo-", dir=folder.parent) as temporary:
             path = Path(temporary) / MODEL
             network.model.save(path)
             classes = taught_classes(material.classes)

@@ -4,6 +4,8 @@ from importlib.resources import files
 
 import streamlit as st
 
+from vgg_demo.ui import shared
+
 # A file of ours: Streamlit fetches Material icons for the tab from Google's servers.
 ICON = str(files("vgg_demo").joinpath("data", "icon.png"))
 
@@ -45,4 +47,8 @@ page = st.navigation(
     ],
     position="top",
 )
+if page.url_path != "teach" and "@" in str(st.query_params.to_dict()):
+    # The address names a taught model, perhaps one that this browser had taught before.
+    with st.container(gap=None):
+        shared.come_back()
 page.run()

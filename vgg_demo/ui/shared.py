@@ -30,6 +30,7 @@ from vgg_demo.results import Classification
 from vgg_demo.settings import Settings, Teaching
 from vgg_demo.store import ModelStore
 from vgg_demo.teach.classroom import Classroom, Run
+from vgg_demo.ui.live import remember
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,
     MAX_EFFECTIVE_CLASSES,
@@ -87,6 +88,23 @@ def my_runs() -> list[Run]:
     ids: list[str] = st.session_state.setdefault("runs", [])
     found = [get_classroom().get(run_id) for run_id in ids]
     return [run for run in found if run is not None]
+
+
+def come_back() -> str:
+    """Finds the trainings that this browser has begun, in this window or an earlier one.
+
+    Returns:
+        The id of the newest that was found anew; empty if none was.
+    """
+    ids: list[str] = st.session_state.setdefault("runs", [])
+    known = [run.id for run in my_runs()]
+    found = [
+        run_id
+        for run_id in remember(known)
+        if run_id not in ids and get_classroom().get(run_id) is not None
+    ]
+    ids += found
+    return found[0] if found else ""
 
 
 def opened_models() -> dict[str, ModelSpec]:

@@ -14,9 +14,9 @@ from vgg_demo.settings import Teaching
 from vgg_demo.teach.classroom import Run, Stage
 from vgg_demo.teach.material import Checked
 from vgg_demo.ui import shared
-from vgg_demo.ui.live import remember, say, scroll_here
+from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.teach_findings import review, show_sheet
-from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, forget_photos, guarded
+from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
 from vgg_demo.ui.teach_run import show_learning, watch
@@ -41,7 +41,8 @@ def main() -> None:
         )
         return
     with st.container(gap=None):  # nobody sees what is in it
-        come_back()
+        if found := shared.come_back():
+            st.session_state.setdefault("teach_run", found)
         spoken = st.container()
         arrival = st.container()
     run = choose_run()
@@ -57,21 +58,13 @@ def main() -> None:
         say(run_words(run) if run is not None else "")
 
 
-def come_back() -> None:
-    """Finds the trainings that this browser has begun, in this window or an earlier one."""
-    ids: list[str] = st.session_state.setdefault("runs", [])
-    known = [run.id for run in shared.my_runs()]
-    for run_id in remember(known):
-        if run_id not in ids and shared.get_classroom().get(run_id) is not None:
-            ids.append(run_id)
-            st.session_state.setdefault("teach_run", run_id)
-
-
 def choose_run() -> Run | None:
     """Offers the visitor's trainings. Returns the chosen one, or None for a new one."""
     runs = {run.id: run for run in shared.my_runs()}
     if not runs:
         return None
+    if begun := st.session_state.pop("teach_begun", ""):  # while the widget was there already
+        st.session_state["teach_run"] = begun
     if st.session_state.get("teach_run", NEW) not in runs:
         st.session_state["teach_run"] = NEW
 
@@ -122,14 +115,8 @@ def begin_new() -> None:
     with sheet:
         show_sheet(checked, plan.backbone, plan.recipe.views)
     with st.container(horizontal=True):
-        st.button(
-            "Teach it",
-            type="primary",
-            icon=":material/school:",
-            on_click=guarded,
-            args=(start, plan, checked),
-            key="teach_start",
-        )
+        if st.button("Teach it", type="primary", icon=":material/school:", key="teach_start"):
+            act(start, plan, checked)
         show_command(plan)
 
 
@@ -157,7 +144,7 @@ def start(plan: Plan, checked: Checked) -> None:
         plan.name, plan.backbone.name, plan.part, plan.recipe, checked
     )
     st.session_state["runs"].insert(0, run.id)
-    st.session_state["teach_run"] = run.id
+    st.session_state["teach_begun"] = run.id
 
 
 def show_run(run: Run) -> None:
@@ -188,8 +175,7 @@ def show_end(run: Run) -> None:
     """Shows a training that ended without a model."""
     if run.stage is Stage.STOPPED:
         st.warning(
-            "It was stopped before there was anything to keep. What the network said of your "
-            "photos is kept, so that it is quicker the next time.",
+            "It was stopped before there was anything to keep.",
             icon=":material/stop_circle:",
         )
     else:
@@ -241,13 +227,8 @@ def offer_bundle() -> None:
         upload = st.file_uploader(
             "Bundle", type=["zip"], key=f"bundle-{generation}", label_visibility="collapsed"
         )
-        if upload is not None:
-            st.button(
-                "Use it",
-                on_click=guarded,
-                args=(take_bundle, upload),
-                key="teach_open",
-            )
+        if upload is not None and st.button("Use it", key="teach_open"):
+            act(take_bundle, upload)
         for spec in shared.opened_models().values():
             st.markdown(
                 f":material/check: **{shared.escape(spec.keras_name)}** is on all pages, for you. "

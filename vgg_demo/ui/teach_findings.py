@@ -23,6 +23,7 @@ from vgg_demo.ui import shared
 from vgg_demo.ui.teach_looking import Looking
 
 INPUT_SIZE = 224  # pixels; of nearly all networks
+MOST_NAMED = 8  # kinds in a sentence
 MOST_SHOWN = 24  # photos of a finding
 PER_KIND = 8
 MOST_KINDS_SHOWN = 30
@@ -111,14 +112,24 @@ def find(checked: Checked) -> list[Finding]:
     """Returns what may be wrong, the worst first."""
     report, looked = checked.report, checked.looked
     findings = []
-    for group in report.contradictions:
-        labels = " and ".join(sorted({looked[place].photo.label for place in group}))
+    if report.contradictions:
+        places = tuple(place for group in report.contradictions for place in group)
+        labels = sorted({looked[place].photo.label for place in places})
         findings.append(
             Finding(
                 ":material/error:",
-                f"The same photo is called {labels}",
-                "It cannot learn both. Take out the wrong one.",
-                group,
+                f"The same photos are called {some(labels, ' and ')}",
+                "It cannot learn both. Take out the wrong ones.",
+                places,
+            )
+        )
+    if checked.never_judged:
+        findings.append(
+            Finding(
+                ":material/visibility_off:",
+                f"All photos look alike, or belong together: {some(checked.never_judged)}",
+                "So none can be kept back, and nobody will know how well it is recognised. Add "
+                "photos that were taken apart from these.",
             )
         )
     findings += [
@@ -142,7 +153,7 @@ def find(checked: Checked) -> list[Finding]:
             )
         )
     if report.few:
-        named = ", ".join(f"{label} ({count})" for label, count in report.few.items())
+        named = some([f"{label} ({count})" for label, count in report.few.items()])
         findings.append(
             Finding(
                 ":material/production_quantity_limits:",
@@ -166,6 +177,12 @@ def find(checked: Checked) -> list[Finding]:
             count = f"{len(places):,} photos {words}"
             findings.append(Finding(":material/aspect_ratio:", count, advice, places))
     return findings
+
+
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """Writes the first of many names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return between.join(names[:MOST_NAMED]) + more
 
 
 def show_finding(finding: Finding, looked: Sequence[Looked]) -> None:

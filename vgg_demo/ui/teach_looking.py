@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import streamlit as st
 
@@ -112,25 +113,28 @@ def begin(title: str, dataset: Dataset, limits: ImageLimits) -> Looking:
 
 def look_button(reason: str, function: Callable[..., None], *arguments: object) -> None:
     """Offers to look at the photos; says why not where that is not possible."""
-    st.button(
+    if st.button(
         "Look at the photos",
         type="primary",
         icon=":material/search:",
         disabled=bool(reason),
         help=reason or None,
         key="teach_look",
-        on_click=guarded,
-        args=(function, *arguments),
-    )
+    ):
+        act(function, *arguments)
 
 
-def guarded(function: Callable[..., None], *arguments: object) -> None:
-    """Runs what a button does; what goes wrong is shown where the visitor looks."""
-    st.session_state.pop("teach_error", None)
+def act(function: Callable[..., None], *arguments: object) -> NoReturn:
+    """Does what a button says, and draws the page anew; what goes wrong is told at its head.
+
+    Not a callback: that would get what was set when the page was drawn, and not what was typed
+    since.
+    """
     try:
         function(*arguments)
     except VggDemoError as error:
         st.session_state["teach_error"] = str(error)
+    st.rerun()
 
 
 def forget_photos() -> None:

@@ -22,7 +22,7 @@ from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.dataset import Columns, label_by_folders, label_by_table
 from vgg_demo.ui import shared
 from vgg_demo.ui.teach_kinds import offer_kinds
-from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, guarded, limited, look_button
+from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, act, begin, limited, look_button
 
 LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
 MOST_TABLE_BYTES = 5_000_000
@@ -182,7 +182,8 @@ def offer_example() -> None:
     with st.grid(len(EXAMPLE_TILES), wrap=False, min_column_width=40, gap="xsmall"):
         for name, picture in example_tiles().items():
             st.image(picture, width="stretch", alt=f"One of the {name} photos")
-    st.button("Use these", icon=":material/school:", on_click=guarded, args=(take_example,))
+    if st.button("Use these", icon=":material/school:"):
+        act(take_example)
 
 
 def example_data() -> bytes:

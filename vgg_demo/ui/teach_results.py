@@ -24,7 +24,7 @@ from vgg_demo.teach.judgement import Threshold
 from vgg_demo.ui import shared
 from vgg_demo.ui.evaluation import show_calibration, show_each_class, show_share
 from vgg_demo.ui.teach_exports import offer_exports
-from vgg_demo.ui.teach_looking import guarded
+from vgg_demo.ui.teach_looking import act
 from vgg_demo.ui.teach_run import show_history
 
 MOST_CLASSES_DRAWN = 25
@@ -64,6 +64,12 @@ def show_figures(run: Run, result: Result) -> None:
     evaluation = judgement.evaluation
     st.header(f"“{shared.escape(run.name)}” can be used", anchor=False)
     st.markdown(words(evaluation, judgement.baseline.value, len(run.checked.classes)))
+    if unjudged := never_judged(result):
+        st.warning(
+            f"No photo was kept back of {shared.escape(', '.join(unjudged))}: all look alike, or "
+            "belong together. Nobody knows how well it is recognised.",
+            icon=":material/visibility_off:",
+        )
     with st.container(horizontal=True):
         show_share("Right on photos kept back", evaluation.top1, ALSO_CHOSE)
         st.metric(
@@ -90,6 +96,12 @@ def show_figures(run: Run, result: Result) -> None:
             help=f"To learn from {len(run.checked.looked) - len(result.places):,} photos, from the "
             "start of its process to the saved model.",
         )
+
+
+def never_judged(result: Result) -> list[str]:
+    """Returns the kinds of which no photo was kept back."""
+    judged = set(result.truth.tolist())
+    return [name for place, name in enumerate(class_names(result)) if place not in judged]
 
 
 def words(evaluation: Evaluation, baseline: float, kinds: int) -> str:
@@ -165,12 +177,8 @@ def offer_keeping(run: Run, bundle: Bundle) -> None:
             "names of its kinds. Your photos are not in it."
         )
         name = st.text_input("Name", value=run.name, max_chars=40, key=f"keep-{run.id}")
-        st.button(
-            "Keep it",
-            type="primary",
-            on_click=guarded,
-            args=(keep_here, bundle, settings.bundles_dir, name),
-        )
+        if st.button("Keep it", type="primary", key=f"keep-it-{run.id}"):
+            act(keep_here, bundle, settings.bundles_dir, name)
         st.caption(f"In {shared.escape(settings.bundles_dir)}.")
 
 
@@ -313,13 +321,9 @@ def show_threshold(run: Run, result: Result) -> None:
     key = f"threshold-{run.id}"
     chosen = st.slider("No answer below, %", 0, 99, round(100 * taught.unknown_below), key=key)
     st.caption(threshold_words(thresholds, chosen / 100))
-    if chosen != round(100 * taught.unknown_below):
-        st.button(
-            f"Set it to {chosen}%",
-            on_click=guarded,
-            args=(set_threshold, run, result, chosen / 100),
-            key="teach_threshold",
-        )
+    is_other = chosen != round(100 * taught.unknown_below)
+    if is_other and st.button(f"Set it to {chosen}%", key="teach_threshold"):
+        act(set_threshold, run, result, chosen / 100)
 
 
 def threshold_words(thresholds: Sequence[Threshold], chosen: float) -> str:

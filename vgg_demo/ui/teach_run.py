@@ -51,8 +51,9 @@ def progress_words(run: Run) -> tuple[float, str]:
     """Returns how far a stage is, in [0, 1], and what goes on."""
     if run.stage is Stage.WAITING:
         ahead = shared.get_classroom().ahead_of(run)
-        others = "Another training is" if ahead == 1 else f"{ahead} other trainings are"
-        return 0.0, f"{others} before yours: one goes on at a time." if ahead else "It begins …"
+        others = "Another one is" if ahead == 1 else f"{ahead} others are"
+        waits = f"{others} before yours: one training or export goes on at a time."
+        return 0.0, waits if ahead else "It begins …"
     words = WORDS.get(run.stage, "")
     epochs = run.tuning if run.stage is Stage.TUNING else run.epochs
     if run.stage in (Stage.LEARNING, Stage.TUNING) and epochs:
@@ -62,16 +63,17 @@ def progress_words(run: Run) -> tuple[float, str]:
             f"{words} {last.number} of {last.epochs} times through, "
             f"{last.examples_per_second:,.0f} photos a second, {left:.0f} s left"
         )
-    if run.total:
+    done, total, seconds_left = run.done, run.total, run.seconds_left  # they change meanwhile
+    if total:
         if run.stage is Stage.CURVE:
-            words += f" {run.done} of {run.total}"
+            words += f" {done} of {total}"
         elif run.stage is Stage.FETCHING:
-            words += f" {run.done / 1e6:,.0f} of {run.total / 1e6:,.0f} MB"
+            words += f" {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
         else:
-            words += f" {run.done:,} of {run.total:,} views"
-        if run.seconds_left is not None:
-            words += f", {run.seconds_left:.0f} s left"
-        return run.done / run.total, words
+            words += f" {done:,} of {total:,} views"
+        if seconds_left is not None:
+            words += f", {seconds_left:.0f} s left"
+        return min(1.0, done / total), words
     return 0.0, words
 
 
