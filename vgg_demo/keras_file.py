@@ -7,12 +7,15 @@ so it is not looked at. The network is built from what the program knows, and fi
 
 from __future__ import annotations
 
+import io
+import os
+import struct
 import zipfile
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import h5py
 from numpy.typing import NDArray
@@ -21,6 +24,10 @@ from vgg_demo.hdf5 import Wanted, member, read_array, reading
 from vgg_demo.registry import ModelSpec
 
 WEIGHTS = "model.weights.h5"
+
+LOCAL_HEADER = struct.Struct("<26xHH")
+"""What stands before a member's bytes in a ZIP archive, up to the lengths of its name and of an
+extra field, which follow (APPNOTE.TXT, 4.3.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,62 @@ def read_arrays(
         WeightsMissingError: If the file cannot be read now, damaged or not.
         MemoryError: That says nothing about the file.
     """
-    with reading(path, spec), zipfile.ZipFile(path) as archive:
+    with (
+        reading(path, spec),
+        path.open("rb") as opened,
+        h5py.File(cast("Any", _find_weights(opened)), "r") as file,
+    ):
+        yield from _read_layers(file, "layers", layers)
+
+
+def _find_weights(opened: BinaryIO) -> io.RawIOBase:
+    with zipfile.ZipFile(opened) as archive:
         stored = archive.getinfo(WEIGHTS)
-        if stored.compress_type != zipfile.ZIP_STORED:  # what Keras does not write
+        is_packed = stored.compress_size != stored.file_size
+        if stored.compress_type != zipfile.ZIP_STORED or is_packed:  # what Keras does not write
             raise ValueError(f"{WEIGHTS} in it is compressed")
-        with archive.open(stored) as opened, h5py.File(cast("Any", opened), "r") as file:
-            yield from _read_layers(file, "layers", layers)
+        if stored.header_offset < 0:
+            raise ValueError(f"{WEIGHTS} begins before it")
+        # Checks what stands before the bytes: signature and name; and that they are no secret.
+        archive.open(stored).close()
+    opened.seek(stored.header_offset)
+    name_bytes, extra_bytes = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
+    start = stored.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
+    if start + stored.file_size > opened.seek(0, os.SEEK_END):
+        raise ValueError(f"{WEIGHTS} in it is cut off")
+    return _Window(opened, start, stored.file_size)
+
+
+class _Window(io.RawIOBase):
+    """Part of a file, as a file.
+
+    `zipfile` gives one as well, which up to Python 3.11 reads all that lies between to get to
+    another place; HDF5 goes to and fro for each array.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, size_bytes: int) -> None:
+        self._file = file
+        self._start = start
+        self._size_bytes = size_bytes
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size_bytes}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        left = max(0, self._size_bytes - self._place)
+        self._file.seek(self._start + self._place)
+        count = cast("io.BufferedReader", self._file).readinto(memoryview(buffer)[:left])
+        self._place += count
+        return count
 
 
 def _read_layers(
