@@ -6,10 +6,12 @@ This module imports TensorFlow; import it inside the function that needs it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import keras
@@ -18,11 +20,14 @@ import tensorflow as tf
 from keras.src.utils.naming import to_snake_case
 from numpy.typing import NDArray
 
-from vgg_demo import keras_file, legacy_h5
-from vgg_demo.hdf5 import Wanted
+from vgg_demo import compiled, keras_file, legacy_h5
+from vgg_demo.compiled import variables_of
+from vgg_demo.errors import WeightsMissingError
+from vgg_demo.hdf5 import PIECE_BYTES, Wanted, reading
 from vgg_demo.mini_vgg import build_mini_vgg
 from vgg_demo.registry import ModelSpec, body_of, get_spec
 from vgg_demo.taught import Part, Taught
+from vgg_demo.weights import FileState
 
 TAUGHT_LAYER = "taught_scores"
 """Name of the layer that a taught model has in the place of its backbone's top."""
@@ -36,25 +41,43 @@ class Engine:
 
     Attributes:
         spec: What it is.
-        model: The Keras model; its output are logits. Not to be changed.
         precision: Number format of the computation.
         photo_bytes: Memory that looking at a photo takes, for each in a batch: about the
             largest layer's input and output, and half as much again (measured with VGG16:
             36 MB for 25.7).
     """
 
-    def __init__(self, spec: ModelSpec, model: keras.Model) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        forward: Callable[[tf.Tensor], tf.Tensor],
+        photo_bytes: int,
+        load_model: Callable[[], keras.Model],
+    ) -> None:
         self.spec = spec
-        self.model = model
         self.precision = "float32"
-        self.photo_bytes = _photo_bytes(model)
-        shape = (None, spec.input_size, spec.input_size, 3)
-        self._forward = tf.function(
-            lambda batch: model(batch, training=False),
-            input_signature=[tf.TensorSpec(shape, tf.float32)],
-        )
+        self.photo_bytes = photo_bytes
+        self._forward = forward
+        self._load_model = load_model
+        self._model: keras.Model | None = None
+        self._loading = Lock()
         # Traced once in advance, by one thread; afterwards any thread may call it.
-        self.logits(np.zeros((1, *shape[1:]), dtype=np.float32))
+        self.logits(np.zeros((1, spec.input_size, spec.input_size, 3), dtype=np.float32))
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model; its output are logits. Not to be changed.
+
+        A taught model answers without one, and gets it when it is first asked for.
+
+        Raises:
+            WeightsError: If it cannot be, or its file is another one by now.
+            MemoryError: If there is not enough of it.
+        """
+        with self._loading:
+            if self._model is None:
+                self._model = self._load_model()
+            return self._model
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Runs the network.
@@ -123,47 +146,97 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
 
     Args:
         spec: The model.
-        path: HDF5 file in Keras's legacy layout, the one of all official files.
+        path: HDF5 file in Keras's legacy layout, the one of all official files; of a taught
+            model, Keras's own file.
 
     Raises:
         WeightsCorruptError: If the file is damaged or is not this model's.
         MemoryError: If there is not enough of it.
     """
+    with _memory_errors():
+        model = _build_checked(spec)
+        shape, photo_bytes = _input_shape(spec), _photo_bytes(model)
+        if spec.taught is not None and not _has_large_arrays(model):
+            later = partial(_load_later, spec, path, FileState.of(path))
+            with closing(_read_folded(model, spec, path)) as filled:
+                forward = compiled.compile_network(model, filled, shape)
+            return Engine(spec, forward, photo_bytes, later)
+        _fill(model, spec, path)
+        forward = tf.function(
+            lambda batch: model(batch, training=False),
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
+        )
+        return Engine(spec, forward, photo_bytes, lambda: model)
+
+
+def _load_later(spec: ModelSpec, path: Path, state: FileState) -> keras.Model:
+    with _memory_errors():
+        model = _build_checked(spec)
+        _fill(model, spec, path)
+    if FileState.of(path) != state:
+        raise WeightsMissingError(
+            f"The weights in {path} were changed since {spec.keras_name} was loaded from them. "
+            "Open the bundle again."
+        )
+    return model
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
     try:
-        return _load_engine(spec, path)
+        yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(error.message) from error
 
 
-def _load_engine(spec: ModelSpec, path: Path) -> Engine:
+def _input_shape(spec: ModelSpec) -> tuple[int | None, ...]:
+    return (None, spec.input_size, spec.input_size, 3)
+
+
+def _build_checked(spec: ModelSpec) -> keras.Model:
     model = build_unfilled(spec)
     if model.count_params() != spec.parameters:
         raise ValueError(
             f"{spec.name} was built with {model.count_params()} parameters instead of "
             f"{spec.parameters}: this version of Keras builds another network"
         )
-    _fill(model, spec, path)
-    # A taught model's file holds what was made of it then.
-    if spec.module == "efficientnet" and spec.taught is None:
-        _rescale_efficientnet(model)
-    return Engine(spec, model)
+    return model
+
+
+def _has_large_arrays(model: keras.Model) -> bool:
+    """Whether arrays come in pieces. A variable takes them piece by piece, a constant does not."""
+    return any(
+        math.prod(own.shape) * np.dtype(own.dtype).itemsize > PIECE_BYTES for own in model.variables
+    )
 
 
 def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
     """Copies the values of a file into a model, piece by piece."""
-    layers = [layer for layer in model.layers if layer.weights]
-    variables = [layer.trainable_weights + layer.non_trainable_weights for layer in layers]
-    wanted = [[Wanted(tuple(own.shape), own.dtype) for own in owns] for owns in variables]
-    if spec.taught is not None:
-        arrays = keras_file.read_arrays(path, spec, [_wanted(layer) for layer in model.layers])
-    else:
-        arrays = legacy_h5.read_arrays(path, spec, wanted)
-    with closing(arrays) as pieces:
-        for layer, owns in zip(layers, variables, strict=True):
-            for variable in owns:
+    with closing(_read(model, spec, path)) as pieces:
+        for layer in model.layers:
+            for variable in variables_of(layer):
                 _fill_variable(variable, pieces)
             if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
                 layer.finalize_state()
+    # A taught model's file holds what was made of it then.
+    if spec.module == "efficientnet" and spec.taught is None:
+        _rescale_efficientnet(model)
+
+
+def _read(model: keras.Model, spec: ModelSpec, path: Path) -> Generator[NDArray[Any]]:
+    """Yields the values of a file for a model's variables, in their order."""
+    if spec.taught is not None:
+        return keras_file.read_arrays(path, spec, [_wanted(layer) for layer in model.layers])
+    owns = [variables_of(layer) for layer in model.layers if layer.weights]
+    return legacy_h5.read_arrays(path, spec, [[_wanted_array(x) for x in own] for own in owns])
+
+
+def _read_folded(
+    model: keras.Model, spec: ModelSpec, path: Path
+) -> Generator[tuple[keras.layers.Layer, list[NDArray[Any]]]]:
+    """As `compiled.fold`; values that do not go into one another are the file's fault."""
+    with reading(path, spec), closing(_read(model, spec, path)) as arrays:
+        yield from compiled.fold(model, arrays)
 
 
 def _wanted(layer: keras.layers.Layer) -> keras_file.WantedLayer:
@@ -171,8 +244,11 @@ def _wanted(layer: keras.layers.Layer) -> keras_file.WantedLayer:
     kind = to_snake_case(type(layer).__name__)
     if isinstance(layer, keras.Model):  # ConvNeXt has such
         return keras_file.WantedLayer(kind, layers=tuple(map(_wanted, layer.layers)))
-    owns = layer.trainable_weights + layer.non_trainable_weights
-    return keras_file.WantedLayer(kind, tuple(Wanted(tuple(own.shape), own.dtype) for own in owns))
+    return keras_file.WantedLayer(kind, tuple(map(_wanted_array, variables_of(layer))))
+
+
+def _wanted_array(variable: keras.Variable) -> Wanted:
+    return Wanted(tuple(variable.shape), variable.dtype)
 
 
 def _fill_variable(variable: keras.Variable, pieces: Iterator[NDArray[Any]]) -> None:

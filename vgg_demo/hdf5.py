@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.errors import WeightsCorruptError, WeightsMissingError
+from vgg_demo.errors import WeightsCorruptError, WeightsError, WeightsMissingError
 from vgg_demo.registry import ModelSpec
 
 PIECE_BYTES = 16 * 2**20
@@ -55,7 +55,7 @@ def reading(path: Path, spec: ModelSpec) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, WeightsError):  # the latter is one of these errors already
         raise
     except Exception as error:  # h5py meets odd files with nearly every class there is
         if isinstance(error, OSError) and error.errno is not None:  # locked, for one
