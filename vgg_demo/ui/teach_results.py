@@ -331,8 +331,8 @@ def threshold_words(thresholds: Sequence[Threshold], chosen: float) -> str:
     if not point.answered:
         return "No photo gets an answer."
     return (
-        f"{point.answered:.0%} of the photos kept back get an answer, {point.accuracy:.1%} of "
-        "which is right."
+        f"{point.answered:.0%} of the photos kept back get an answer, and {point.accuracy:.1%} of "
+        "these answers are right."
     )
 
 
