@@ -23,9 +23,10 @@ from benchmarks.teach import BACKBONE, Job, read_dataset, settings
 from vgg_demo.store import ModelStore
 from vgg_demo.taught import Part
 from vgg_demo.teach.checks import Looked, look_at
-from vgg_demo.teach.classroom import Classroom, Run, needed_bytes
+from vgg_demo.teach.classroom import Classroom, needed_bytes
 from vgg_demo.teach.material import conclude
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.run import Run
 
 POLL_SECONDS = 0.05
 

@@ -19,7 +19,7 @@ from streamlit.testing.v1.element_tree import Element
 from tests.teach.conftest import pieces  # noqa: F401  # a fixture
 from vgg_demo.catalogue import kept_models
 from vgg_demo.teach.bundle import MODEL
-from vgg_demo.teach.classroom import Stage
+from vgg_demo.teach.run import Stage
 from vgg_demo.ui import shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"

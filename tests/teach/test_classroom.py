@@ -23,12 +23,13 @@ from vgg_demo.taught import Part
 from vgg_demo.teach import classroom as module
 from vgg_demo.teach.bundle import open_bundle, with_threshold
 from vgg_demo.teach.checks import Looked, look_at
-from vgg_demo.teach.classroom import Classroom, Run, Stage
+from vgg_demo.teach.classroom import Classroom
 from vgg_demo.teach.dataset import label_by_folders
 from vgg_demo.teach.exchange import keep, pack
 from vgg_demo.teach.job import Job, receive, send
 from vgg_demo.teach.material import Checked, conclude
 from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.run import Run, Stage
 
 SHORT = Recipe(epochs=3, rate=1e-3, views=1)
 ENDLESS = Recipe(epochs=100_000, rate=1e-3, views=1, patience=100_000)

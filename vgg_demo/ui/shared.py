@@ -29,7 +29,8 @@ from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, 
 from vgg_demo.results import Classification
 from vgg_demo.settings import Settings, Teaching
 from vgg_demo.store import ModelStore
-from vgg_demo.teach.classroom import Classroom, Run
+from vgg_demo.teach.classroom import Classroom
+from vgg_demo.teach.run import Run
 from vgg_demo.ui.live import remember
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,

@@ -11,8 +11,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from vgg_demo.errors import BusyError
 from vgg_demo.settings import Teaching
-from vgg_demo.teach.classroom import Run, Stage
 from vgg_demo.teach.material import Checked
+from vgg_demo.teach.run import Run, Stage
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.teach_findings import review, show_sheet

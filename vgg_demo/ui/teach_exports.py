@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.teach.classroom import Export, Run
 from vgg_demo.teach.job import ExportFormat
+from vgg_demo.teach.run import Export, Run
 from vgg_demo.ui import shared
 
 WORDS: dict[ExportFormat, tuple[str, str]] = {

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from vgg_demo import learning_charts
-from vgg_demo.teach.classroom import Run, Stage
 from vgg_demo.teach.progress import Epoch
+from vgg_demo.teach.run import Run, Stage
 from vgg_demo.ui import shared
 
 UPDATE_SECONDS = 0.7

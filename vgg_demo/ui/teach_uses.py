@@ -1,0 +1,93 @@
+"""What can be done with a model that was taught."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import streamlit as st
+
+from vgg_demo.errors import BundleError
+from vgg_demo.teach.bundle import Bundle
+from vgg_demo.teach.exchange import keep, pack_into
+from vgg_demo.teach.run import Result, Run
+from vgg_demo.ui import shared
+from vgg_demo.ui.teach_exports import offer_exports
+from vgg_demo.ui.teach_looking import act
+
+MOST_KEPT = 50  # models that visitors may keep on the server
+
+
+def show_uses(run: Run, result: Result) -> None:
+    """Offers what can be done with the model."""
+    spec = result.bundle.spec
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.page_link(
+            "classify.py",
+            label="Use it",
+            icon=":material/image_search:",
+            query_params={"model": spec.name},
+        )
+        st.page_link(
+            "compare.py",
+            label="Compare it",
+            icon=":material/compare:",
+            query_params={"models": f"{spec.name},{run.job.backbone}"},
+        )
+        st.page_link("batch.py", label="Use it on many photos", icon=":material/photo_library:")
+        st.download_button(
+            "Download",
+            lambda: packed(result.bundle),
+            file_name=f"{run.name}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            help="The bundle: network, labels, and how it came about. The command line takes it "
+            "(`teach unpack`), and up to 200 MB so does this page.",
+        )
+        offer_exports(run)
+        offer_keeping(run, result.bundle)
+
+
+def packed(bundle: Bundle) -> bytes:
+    assert bundle.spec.taught is not None  # noqa: S101  # what a bundle is
+    buffer = io.BytesIO()
+    pack_into(bundle.spec.taught.bundle, buffer)
+    return buffer.getvalue()
+
+
+def offer_keeping(run: Run, bundle: Bundle) -> None:
+    if not shared.may_keep():
+        return
+    if kept := kept_as(bundle):
+        st.markdown(
+            f":material/check: Kept on this server as “{shared.escape(kept)}”", width="content"
+        )
+        return
+    settings = shared.get_settings()
+    with st.popover("Keep on this server", icon=":material/save:"):
+        st.markdown(
+            "Until now only you can use it, and it goes with this server's process. Kept, it "
+            "stays, and **everybody who uses this server can use it** and sees its name and the "
+            "names of its kinds. Your photos are not in it."
+        )
+        name = st.text_input("Name", value=run.name, max_chars=40, key=f"keep-{run.id}")
+        if st.button("Keep it", type="primary", key=f"keep-it-{run.id}"):
+            act(keep_here, bundle, settings.bundles_dir, name)
+        st.caption(f"In {shared.escape(settings.bundles_dir)}.")
+
+
+def kept_as(bundle: Bundle) -> str:
+    """Returns the name under which a model is kept on the server; empty if it is not."""
+    digest = bundle.spec.name.rpartition("@")[2]
+    kept = (name.rpartition("@") for name in shared.kept_names())
+    return next((name for name, _, other in kept if other == digest), "")
+
+
+def keep_here(bundle: Bundle, bundles_dir: Path, name: str) -> None:
+    if len(shared.kept_names()) >= MOST_KEPT:
+        raise BundleError(
+            f"{MOST_KEPT} models are kept on this server; that is the limit. Its owner can take "
+            f"some out of {bundles_dir}."
+        )
+    keep(bundle, bundles_dir, name)
