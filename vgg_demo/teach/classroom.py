@@ -317,7 +317,8 @@ class Classroom:
                 if task.job.export is None:
                     task.run.listen(stdin)
             for line in stdout:
-                self._take(task, json.loads(line))
+                if line.endswith(b"\n"):  # else it was killed in the middle of it
+                    self._take(task, json.loads(line))
         finally:
             task.run.listen(None)
             with suppress(OSError):
