@@ -144,6 +144,7 @@ def _cell(text: str, run: shared.Run) -> tuple[int, int]:
     return place, place
 
 
+@pytest.mark.slow
 def test_a_taught_model_is_compared_and_used_on_many(
     page: AppTest, archive: bytes, photos: dict[str, bytes]
 ) -> None:
@@ -271,6 +272,7 @@ def test_a_killed_worker(page: AppTest, archive: bytes) -> None:
     assert "“mine” can be used" in words(app)
 
 
+@pytest.mark.slow
 def test_another_window_knows_nothing_of_it(page: AppTest, archive: bytes) -> None:
     teach(look(page, ("mine.zip", archive)))
     other = open_page()
@@ -354,6 +356,7 @@ def test_who_may_keep_a_model(
     assert shared.may_keep()
 
 
+@pytest.mark.slow
 def test_two_of_one_name(page: AppTest, archive: bytes) -> None:
     app = look(page, ("mine.zip", archive))
     app = settled(app.number_input(key="teach_epochs").set_value(2))
@@ -373,6 +376,7 @@ def test_two_of_one_name(page: AppTest, archive: bytes) -> None:
     assert len(set(taught)) == 2
 
 
+@pytest.mark.slow
 def test_the_names_of_a_stranger(page: AppTest, archive: bytes, photos: dict[str, bytes]) -> None:
     """Whatever a kept model is called and knows, no page reads it as Markdown."""
     evil = "![x](https://evil.example/x.png) [y](https://evil.example)"

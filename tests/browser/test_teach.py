@@ -99,6 +99,7 @@ def test_photos_from_the_camera(page: Page) -> None:
     expect(page.get_by_role("radio", name="Kind 2 (1)")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_stop_and_export(page: Page, archive: Path) -> None:
     open_teach(page)
     look(page, archive)
@@ -120,6 +121,7 @@ def test_stop_and_export(page: Page, archive: Path) -> None:
     assert download.value.suggested_filename == "animals-tflite.tflite"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [PHONE], indirect=True, ids=["phone"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, archive: Path) -> None:
     open_teach(page)

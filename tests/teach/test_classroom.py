@@ -109,6 +109,7 @@ def test_no_photo_is_written_to_disk(room: Classroom, checked: Checked) -> None:
     assert "00.jpg" not in (run.job.bundle / "spec.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_model(room: Classroom, checked: Checked) -> None:
     recipe = Recipe(epochs=3, views=2, dropout=0.5, mixup=0.4, label_smoothing=0.1, seed=5)
     runs = [start(room, checked, recipe) for _ in range(2)]
@@ -179,6 +180,7 @@ def test_a_killed_worker_leaves_the_best_so_far(room: Classroom, checked: Checke
     assert another.stage is Stage.DONE
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_fine_tunes(room: Classroom, checked: Checked) -> None:
     recipe = Recipe(epochs=3, rate=1e-3, views=1, tuning_epochs=1000, tuning_rate=1e-4)
     run = start(room, checked, recipe)
@@ -234,6 +236,7 @@ def test_what_is_forgotten_has_gone(room: Classroom, checked: Checked) -> None:
     wait(lambda: not going.job.folder.exists())
 
 
+@pytest.mark.slow
 def test_old_runs_let_go_of_their_photos(
     room: Classroom, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +256,7 @@ def test_old_runs_let_go_of_their_photos(
     assert same[0].exports["tflite"].error == "This server has let go of the photos."
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_first(
     room: Classroom, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_full_disk_is_told(room: Classroom, checked: Checked) -> None:
     assert "It ended unexpectedly (IsADirectoryError" in run.error
 
 
+@pytest.mark.slow
 def test_exports(room: Classroom, checked: Checked) -> None:
     run = start(room, checked)
     wait(lambda: run.stage.is_over)
