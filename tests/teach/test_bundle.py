@@ -35,6 +35,7 @@ from vgg_demo.teach.bundle import (
     LABELS,
     MODEL,
     SPEC,
+    bundle_name,
     open_bundle,
     taught_spec,
 )
@@ -389,3 +390,42 @@ def test_a_text_that_unpacks_to_too_much(bundle: Path, tmp_path: Path) -> None:
         archive.write(bundle / SPEC, SPEC)
     with pytest.raises(BundleError, match="5,000,000 bytes"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_in_pieces_of_any_size(packing: int, bundle: Path, tmp_path: Path) -> None:
+    """Some kilobytes of these become gigabytes at once, whatever their header says."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", packing) as archive:
+        for name in FILES:
+            archive.write(bundle / name, name)
+    with pytest.raises(BundleError, match="packed in a way that is not read here"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_huge_directory(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        pack_names = [f"{number:05}{'x' * 200}" for number in range(5_000)]
+        for name in (*FILES, *pack_names):
+            archive.writestr(name, (bundle / name).read_bytes() if name in FILES else b"")
+    with pytest.raises(BundleError, match="its directory is too large"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_an_error_names_the_archive(bundle: Path, tmp_path: Path) -> None:
+    """And not the folder in which it was looked at, which is gone by then."""
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        for name in FILES:
+            archive.writestr(name, b"{}" if name == SPEC else (bundle / name).read_bytes())
+    with pytest.raises(BundleError, match=r"theirs\.zip' cannot be used as a bundle: it has no"):
+        unpack(tmp_path / "theirs.zip", tmp_path / "out")
+
+
+def test_names_are_plain(tmp_path: Path) -> None:
+    for written, name in (
+        ("apples, pears.bundle", "apples_ pears"),
+        (".hidden", "hidden"),
+        ("a:b|c.bundle", "a_b_c"),
+        ("...", "taught"),
+    ):
+        assert bundle_name(tmp_path / written) == name

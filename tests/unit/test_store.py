@@ -398,3 +398,36 @@ def test_a_file_that_is_gone(settings: Settings, store: ModelStore) -> None:
     (settings.cache_dir / A.weights.name).unlink()
     with pytest.raises(WeightsMissingError, match="VGG_DEMO_OFFLINE"):
         load(store, A)
+
+
+def test_what_is_set_aside_has_models_go(store: ModelStore) -> None:
+    load(store, A, B)
+    with store.use(B), store.reserve(SIZE):
+        assert loaded(store) == "b"  # who is used stays
+    load(store, A)
+    assert loaded(store) == "ab"  # there is room again
+
+
+def test_while_memory_is_set_aside_a_model_may_not_fit(store: ModelStore) -> None:
+    with store.reserve(2 * SIZE):
+        with pytest.raises(MemoryBudgetError, match=r"while a training takes .* wait for its end"):
+            load(store, A)
+        store.check_reserve(2 * SIZE)  # who comes next can wait for it
+    load(store, A)
+
+
+def test_more_than_there_is_cannot_be_set_aside(store: ModelStore) -> None:
+    load(store, A)
+    with pytest.raises(MemoryBudgetError, match="Give fewer photos"), store.reserve(3 * SIZE):
+        pass
+    assert loaded(store) == "a"
+
+
+def test_a_model_is_let_go(store: ModelStore) -> None:
+    load(store, A)
+    with store.use(A):
+        store.let_go(A)
+        assert loaded(store) == "a"  # who uses it has it
+    store.let_go(A)
+    store.let_go(B)  # it is not there
+    assert loaded(store) == ""
