@@ -228,3 +228,17 @@ def test_a_missing_model_is_fetched_while_others_answer(server: Server) -> None:
     assert plain(app.header[0].value).startswith(("Both: ", "The two have nothing in common"))
     assert "Cancel" not in buttons(app)
     assert server.bodies_sent == 1
+
+
+def test_a_link_asks_for_other_networks() -> None:
+    """Also when some were chosen here before, as on the page of a model that was just taught."""
+    app = open_page("mini_vgg,vgg16")
+    assert app.session_state["models"] == ["mini_vgg", "vgg16"]
+    app = settled(app.switch_page("batch.py"))
+    app.query_params["models"] = "resnet50,mini_vgg"
+    app = settled(app.switch_page("compare.py"))
+    assert app.session_state["models"] == ["resnet50", "mini_vgg"]
+    app.query_params["models"] = "vgg61"
+    app = settled(app)
+    assert "do not exist" in app.warning[0].value
+    assert app.session_state["models"] == ["resnet50", "mini_vgg"]
