@@ -111,3 +111,12 @@ def page(
 def wait_until_drawn(page: Page) -> None:
     """Until then a click may hit what is about to move or to go."""
     page.locator("[data-test-script-state=notRunning]").wait_for()
+
+
+def take_photo(page: Page) -> None:
+    """Clicks the camera's button once the camera shows something: before, there is no photo."""
+    page.wait_for_function(
+        "() => { const video = document.querySelector('video');"
+        " return video && video.readyState >= 3 && video.videoWidth > 0 && video.currentTime > 0 }"
+    )
+    page.get_by_role("button", name="Take Photo").click()

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import take_photo
+
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 PHONE = {"width": 390, "height": 844}
 
@@ -78,7 +80,7 @@ def test_camera(page: Page) -> None:
     page.get_by_role("radio", name="Camera").or_(
         page.get_by_text("Camera", exact=True)
     ).first.click()
-    page.get_by_role("button", name="Take Photo").click()
+    take_photo(page)
     expect(verdict(page)).to_be_visible()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import wait_until_drawn
+from tests.browser.conftest import take_photo, wait_until_drawn
 from tests.teach.conftest import pieces  # noqa: F401  # a fixture
 
 PHONE = {"width": 390, "height": 844}
@@ -90,12 +90,12 @@ def test_photos_from_the_camera(page: Page) -> None:
     page.get_by_role("radio", name="Kind by kind").click()
     page.get_by_text("Use the camera").click()
     for count in (1, 2):
-        page.get_by_role("button", name="Take Photo").click()
+        take_photo(page)
         expect(page.get_by_text(f"{count} photos", exact=True)).to_be_visible()
         wait_until_drawn(page)
     page.get_by_role("radio", name="Kind 2 (0)").click()
     wait_until_drawn(page)
-    page.get_by_role("button", name="Take Photo").click()
+    take_photo(page)
     expect(page.get_by_role("radio", name="Kind 2 (1)")).to_be_visible()
 
 
