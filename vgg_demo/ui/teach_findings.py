@@ -16,7 +16,7 @@ from vgg_demo.preprocess import Resize
 from vgg_demo.printable import printable
 from vgg_demo.registry import ModelSpec
 from vgg_demo.teach.augment import augmented
-from vgg_demo.teach.checks import FEW, IMBALANCE, Looked
+from vgg_demo.teach.checks import FEW, IMBALANCE, Looked, Report
 from vgg_demo.teach.dataset import Dataset, drop_rare
 from vgg_demo.teach.material import Checked, conclude
 from vgg_demo.ui import shared
@@ -110,6 +110,15 @@ def show_findings(checked: Checked, looking: Looking) -> None:
 
 def find(checked: Checked) -> list[Finding]:
     """Returns what may be wrong, the worst first."""
+    return [
+        *find_wrong_labels(checked),
+        *find_twins(checked.report),
+        *find_scarcity(checked.report),
+        *find_odd_sizes(checked.report),
+    ]
+
+
+def find_wrong_labels(checked: Checked) -> list[Finding]:
     report, looked = checked.report, checked.looked
     findings = []
     if report.contradictions:
@@ -140,6 +149,11 @@ def find(checked: Checked) -> list[Finding]:
         )
         for group in report.alike
     ]
+    return findings
+
+
+def find_twins(report: Report) -> list[Finding]:
+    findings = []
     twins = [group for group in report.twins if group not in report.contradictions]
     if twins:
         places = tuple(place for group in twins for place in group)
@@ -152,6 +166,11 @@ def find(checked: Checked) -> list[Finding]:
                 places,
             )
         )
+    return findings
+
+
+def find_scarcity(report: Report) -> list[Finding]:
+    findings = []
     if report.few:
         named = some([f"{label} ({count})" for label, count in report.few.items()])
         findings.append(
@@ -169,6 +188,11 @@ def find(checked: Checked) -> list[Finding]:
                 "Rare ones count for more, to make up for it.",
             )
         )
+    return findings
+
+
+def find_odd_sizes(report: Report) -> list[Finding]:
+    findings = []
     for places, words, advice in (
         (report.small, "are much smaller than what networks look at", "They are scaled up."),
         (report.long, "are very long", "Cutting out the centre leaves little of them."),

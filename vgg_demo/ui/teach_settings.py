@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -146,127 +146,143 @@ def is_body_here(spec: ModelSpec, part: Part) -> bool:
         return False
 
 
+KEEP: Any = {"persist_state": "page"}
+"""Settings last while the visitor looks at what came of them, to be changed for the next try."""
+
+
 def choose_recipe(tuned: bool) -> Recipe:
     """Offers all that has a default."""
-    default = Recipe()
-    keep: Any = {"persist_state": "page"}  # to begin with, when it is taught again
     with st.expander("More settings", icon=":material/tune:"):
-        first, second, third = st.columns(3, gap="medium")
-        with first:
-            epochs = st.number_input(
-                "Times through all photos",
-                1,
-                100,
-                default.epochs,
-                help="At most (“epochs”).",
-                key="teach_epochs",
-                **keep,
-            )
-            views = st.slider(
-                "Views of each photo",
-                1,
-                8,
-                default.views,
-                help="As it is, mirrored, and others; see “What it is shown of them” above.",
-                key="teach_views",
-                **keep,
-            )
-            validation = st.slider(
-                "Kept back to judge by, %",
-                10,
-                50,
-                round(100 * default.validation_share),
-                5,
-                key="teach_validation",
-                **keep,
-            )
-        with second:
-            smoothing = st.slider(
-                "Label smoothing",
-                0.0,
-                0.3,
-                default.label_smoothing,
-                0.05,
-                help="Part of each truth that is spread over all kinds, so that it gets less "
-                "sure of itself.",
-                key="teach_smoothing",
-                **keep,
-            )
-            mixup = st.slider(
-                "Mixing photos",
-                0.0,
-                1.0,
-                default.mixup,
-                0.1,
-                help="Pairs of photos are laid over each other (“mixup”): against learning by "
-                "heart.",
-                key="teach_mixup",
-                **keep,
-            )
-            dropout = st.slider(
-                "Left out at random",
-                0.0,
-                0.8,
-                default.dropout,
-                0.1,
-                help="Part of what the network says of a photo that is left out at random each "
-                "time (“dropout”): likewise.",
-                key="teach_dropout",
-                **keep,
-            )
-        with third:
-            tuning_epochs = st.number_input(
-                "Times through, fine-tuning",
-                1,
-                20,
-                TUNING_EPOCHS,
-                disabled=not tuned,
-                key="teach_tuning_epochs",
-                **keep,
-            )
-            balance = st.toggle(
-                "Rare kinds count as much",
-                default.balance,
-                help="As frequent ones do.",
-                key="teach_balance",
-                **keep,
-            )
-            by_hand = st.toggle(
-                "Learning rate by hand",
-                help="How far each step goes. If it is not set, it is found (“learning-rate "
-                "finder”) and shown.",
-                key="teach_by_hand",
-                **keep,
-            )
-            rate = st.number_input(
-                "Learning rate",
-                1e-6,
-                1.0,
-                1e-3,
-                format="%.6f",
-                disabled=not by_hand,
-                key="teach_rate",
-                **keep,
-            )
-            seed = st.number_input(
-                "Seed",
-                0,
-                2**31,
-                default.seed,
-                help="The same seed gives the same model on the same machine; another one another "
-                "split and other beginnings.",
-                key="teach_seed",
-                **keep,
-            )
-    return Recipe(
-        views=views,
-        epochs=epochs,
-        rate=rate if by_hand else None,
-        dropout=dropout,
-        label_smoothing=smoothing,
-        mixup=mixup,
-        tuning_epochs=tuning_epochs if tuned else 0,
-        balance=balance,
-        validation_share=validation / 100,
-        seed=seed,
+        passes, doubts, others = st.columns(3, gap="medium")
+        with passes:
+            recipe = choose_passes(Recipe())
+        with doubts:
+            recipe = choose_doubts(recipe)
+        with others:
+            recipe = choose_tuning(recipe, tuned)
+            return choose_chance(choose_rate(recipe))
+
+
+def choose_passes(recipe: Recipe) -> Recipe:
+    """Offers how often photos are gone through, in how many views, and how many are kept back."""
+    epochs = st.number_input(
+        "Times through all photos",
+        1,
+        100,
+        recipe.epochs,
+        help="At most (“epochs”).",
+        key="teach_epochs",
+        **KEEP,
     )
+    views = st.slider(
+        "Views of each photo",
+        1,
+        8,
+        recipe.views,
+        help="As it is, mirrored, and others; see “What it is shown of them” above.",
+        key="teach_views",
+        **KEEP,
+    )
+    validation = st.slider(
+        "Kept back to judge by, %",
+        10,
+        50,
+        round(100 * recipe.validation_share),
+        5,
+        key="teach_validation",
+        **KEEP,
+    )
+    return replace(recipe, epochs=epochs, views=views, validation_share=validation / 100)
+
+
+def choose_doubts(recipe: Recipe) -> Recipe:
+    """Offers what keeps it from learning by heart."""
+    smoothing = st.slider(
+        "Label smoothing",
+        0.0,
+        0.3,
+        recipe.label_smoothing,
+        0.05,
+        help="Part of each truth that is spread over all kinds, so that it gets less "
+        "sure of itself.",
+        key="teach_smoothing",
+        **KEEP,
+    )
+    mixup = st.slider(
+        "Mixing photos",
+        0.0,
+        1.0,
+        recipe.mixup,
+        0.1,
+        help="Pairs of photos are laid over each other (“mixup”): against learning by heart.",
+        key="teach_mixup",
+        **KEEP,
+    )
+    dropout = st.slider(
+        "Left out at random",
+        0.0,
+        0.8,
+        recipe.dropout,
+        0.1,
+        help="Part of what the network says of a photo that is left out at random each "
+        "time (“dropout”): likewise.",
+        key="teach_dropout",
+        **KEEP,
+    )
+    return replace(recipe, label_smoothing=smoothing, mixup=mixup, dropout=dropout)
+
+
+def choose_tuning(recipe: Recipe, tuned: bool) -> Recipe:
+    """Offers how long the end of the network learns, and how rare kinds count."""
+    tuning_epochs = st.number_input(
+        "Times through, fine-tuning",
+        1,
+        20,
+        TUNING_EPOCHS,
+        disabled=not tuned,
+        key="teach_tuning_epochs",
+        **KEEP,
+    )
+    balance = st.toggle(
+        "Rare kinds count as much",
+        recipe.balance,
+        help="As frequent ones do.",
+        key="teach_balance",
+        **KEEP,
+    )
+    return replace(recipe, tuning_epochs=tuning_epochs if tuned else 0, balance=balance)
+
+
+def choose_rate(recipe: Recipe) -> Recipe:
+    by_hand = st.toggle(
+        "Learning rate by hand",
+        help="How far each step goes. If it is not set, it is found (“learning-rate "
+        "finder”) and shown.",
+        key="teach_by_hand",
+        **KEEP,
+    )
+    rate = st.number_input(
+        "Learning rate",
+        1e-6,
+        1.0,
+        1e-3,
+        format="%.6f",
+        disabled=not by_hand,
+        key="teach_rate",
+        **KEEP,
+    )
+    return replace(recipe, rate=rate if by_hand else None)
+
+
+def choose_chance(recipe: Recipe) -> Recipe:
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31,
+        recipe.seed,
+        help="The same seed gives the same model on the same machine; another one another "
+        "split and other beginnings.",
+        key="teach_seed",
+        **KEEP,
+    )
+    return replace(recipe, seed=seed)
