@@ -414,3 +414,14 @@ def test_a_run_is_forgotten(page: AppTest, archive: bytes) -> None:
     assert not folder.exists()
     assert "Or try it with these" in words(app)  # and the photos are gone, too
     assert "teach_photos" not in app.session_state
+
+
+def test_a_network_that_cannot_be_had(
+    page: AppTest, archive: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgg_demo.ui.teach_settings.is_body_here", lambda *_: True)
+    app = look(page, ("mine.zip", archive))
+    app = settled(app.selectbox(key="teach_backbone").select("mobilenet_v2"))
+    app = teach(app)
+    assert "MobileNetV2" in app.error[0].value
+    assert "Mini-VGG comes with this program and needs no download" in words(app)

@@ -96,6 +96,7 @@ class Run:
         tuning: Of the fine-tuning; the first is how it began.
         range_test: What came of trying rates.
         error: Why it failed.
+        error_kind: Name of the error's class, where the worker told it.
         result: What came of it.
         exports: Files for other programs that were asked for.
         has_photos: Whether the photos are still there.
@@ -114,6 +115,7 @@ class Run:
     tuning: list[Epoch] = field(default_factory=list)
     range_test: RangeTest | None = None
     error: str = ""
+    error_kind: str = ""
     result: Result | None = None
     exports: dict[ExportFormat, Export] = field(default_factory=dict)
     has_photos: bool = True
@@ -212,6 +214,7 @@ class Run:
         self.done, self.total = int(report.get("done", 0)), int(report.get("total", 0))
         self.seconds_left = report.get("seconds_left")
         self.error = report.get("message", "")
+        self.error_kind = report.get("error", "")
         if kind == Stage.DONE:
             self.result = self._read_result(report["lessons"])
         stage = Stage(kind)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from vgg_demo.errors import BusyError
+from vgg_demo.errors import BusyError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.settings import Teaching
 from vgg_demo.teach.material import Checked
 from vgg_demo.teach.run import Run, Stage
@@ -25,6 +25,7 @@ from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 MOST_BUNDLE_BYTES = 200 * 2**20  # as `maxUploadSize` in .streamlit/config.toml
 NEW = ""
+NOT_HERE = (WeightsDownloadError.__name__, WeightsMissingError.__name__)
 
 
 def main() -> None:
@@ -180,6 +181,11 @@ def show_end(run: Run) -> None:
         )
     else:
         st.error(shared.escape(run.error), title="The training ended", icon=":material/error:")
+    if run.error_kind in NOT_HERE:
+        st.markdown(
+            "Mini-VGG comes with this program and needs no download: choose it as the network to "
+            "build on. It sees less, since it looks at 32 × 32 pixels."
+        )
     if run.can_go_on:
         st.markdown(
             "The best so far is kept. A model can be made of it, or you teach anew: what the "
