@@ -238,7 +238,19 @@ def test_a_link_asks_for_other_networks() -> None:
     app.query_params["models"] = "resnet50,mini_vgg"
     app = settled(app.switch_page("compare.py"))
     assert app.session_state["models"] == ["resnet50", "mini_vgg"]
+    app = settled(app.switch_page("batch.py"))
     app.query_params["models"] = "vgg61"
-    app = settled(app)
+    app = settled(app.switch_page("compare.py"))
     assert "do not exist" in app.warning[0].value
     assert app.session_state["models"] == ["resnet50", "mini_vgg"]
+
+
+def test_an_address_that_is_behind_changes_nothing() -> None:
+    """Who clicks fast sends the address of before the last click along."""
+    app = open_page("mini_vgg,vgg16")
+    (pills,) = (group for group in app.button_group if group.key.startswith("pills"))
+    pills.set_value(["mini_vgg"])
+    app.query_params["models"] = "mini_vgg,vgg16,vgg19"
+    app = settled(app)
+    assert app.session_state["models"] == ["mini_vgg"]
+    assert app.query_params["models"] == "mini_vgg"

@@ -24,15 +24,13 @@ def choose_models() -> list[ModelSpec]:
     """
     models = shared.get_models()
     here = [name for name in models if shared.is_here(models[name])]
-    asked = st.query_params.get("models", "")
-    # A link to this page may ask for others than those that were chosen here before.
-    if "models" not in st.session_state or asked not in ("", ",".join(st.session_state["models"])):
+    # Only when the page is opened is what the address names a link; later it may be behind what
+    # was chosen since.
+    if "model_set" not in st.session_state:
         named = named_in_url()
         if named or "models" not in st.session_state:
             st.session_state["models"] = named or here[:PREFERRED]
             st.session_state["models_were_chosen"] = bool(named)
-        elif asked:
-            del st.query_params["models"]  # it was told that there are none
     if st.session_state["models_were_chosen"]:  # other pages take it out of the address
         st.query_params["models"] = ",".join(st.session_state["models"])
     st.segmented_control(
@@ -97,7 +95,6 @@ def take_pills(key: str) -> None:
 
 def choose(names: list[str]) -> None:
     st.session_state["models"] = names
-    st.query_params["models"] = ",".join(names)
     st.session_state["models_were_chosen"] = True
     st.session_state["comparing"] = False
 

@@ -184,7 +184,7 @@ def offer_camera(kinds: list[Kind]) -> None:
         return f"{shared.escape(kind.name)} ({len(kind.photos)})"
 
     with choice:
-        chosen = st.pills(
+        st.pills(
             "The next photos show",
             list(found),
             required=True,
@@ -195,22 +195,23 @@ def offer_camera(kinds: list[Kind]) -> None:
             "Turn the thing, move it, change what is behind it: photos that look the same teach "
             "little. Give each kind its name below."
         )
-    kind = found[chosen or kinds[0].id]
     with camera:
         # A widget of another name is a new one: so the camera is ready for the next photo at once.
         key = f"teach-shot-{st.session_state.setdefault('teach_shots', 0)}"
         st.camera_input(
-            f"Take a photo of {shared.escape(kind.name)}",
+            "Take a photo",
             key=key,
             on_change=take_shot,
-            args=(key, kind),
+            args=(key, found),
             label_visibility="collapsed",
         )
 
 
-def take_shot(key: str, kind: Kind) -> None:
+def take_shot(key: str, kinds: dict[int, Kind]) -> None:
+    """Adds the photo to the kind that is chosen now, though the page may not show it yet."""
     shot = st.session_state[key]
-    if shot is not None:
+    kind = kinds.get(st.session_state["teach_camera_kind"])
+    if shot is not None and kind is not None:
         kind.photos.append((f"camera {len(kind.photos) + 1}.jpg", shot.getvalue()))
         shared.release([shot])
         st.session_state["teach_shots"] += 1
