@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import time
 import zipfile
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from streamlit.testing.v1.element_tree import Element
 from tests.teach.conftest import pieces  # noqa: F401  # a fixture
 from vgg_demo.catalogue import kept_models
 from vgg_demo.teach.bundle import MODEL
-from vgg_demo.teach.run import Stage
-from vgg_demo.ui import shared
+from vgg_demo.teach.run import Run, Stage
+from vgg_demo.ui import available, shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 SECONDS = 120  # until a training must be over
@@ -89,7 +90,7 @@ def over(app: AppTest) -> AppTest:
     return settled(app)
 
 
-def newest(app: AppTest) -> shared.Run:
+def newest(app: AppTest) -> Run:
     found = shared.get_classroom().get(app.session_state["runs"][0])
     assert found is not None
     return found
@@ -139,7 +140,7 @@ def test_from_an_archive_to_an_answer(
     assert table["Answer"][0] == "rocket"
 
 
-def _cell(text: str, run: shared.Run) -> tuple[int, int]:
+def _cell(text: str, run: Run) -> tuple[int, int]:
     place = run.checked.classes.index(text.partition(",")[0])
     return place, place
 
@@ -155,9 +156,9 @@ def test_a_taught_model_is_compared_and_used_on_many(
     settled(app.button(key="example-cat.jpg").click())
     app = settled(app.button(key="compare").click())
     assert "mine" in words(app)
+    app.query_params["models"] = name  # as the page's link has it
     app = settled(app.switch_page("batch.py"))
-    pills = next(one for one in app.button_group if one.key == "batch_models")
-    settled(pills.set_value([name]))
+    assert next(one for one in app.button_group if one.key == "batch_models").value == [name]
     uploads = [("cat.jpg", photos["cat"], "image/jpeg"), ("x/rocket.1.jpg", photos["rocket"], "")]
     settled(app.file_uploader[0].set_value(uploads))
     app = settled(app.button(key="batch_start").click())
@@ -290,7 +291,14 @@ def test_a_model_is_kept_for_all(archive: bytes, monkeypatch: pytest.MonkeyPatch
     (kept,) = kept_models(shared.get_settings().bundles_dir).values()
     assert kept.keras_name == "mine"
     other = settled(open_page().switch_page("classify.py"))
-    assert "mine – taught, 3 kinds" in other.selectbox(key="model").options
+    choice = other.selectbox(key="model")
+    assert "mine – taught, 3 kinds" in choice.options
+    settled(choice.set_value(kept.name))
+    shutil.rmtree(kept.taught.bundle)
+    other = settled(other)
+    assert "is not there any more" in other.warning[0].value
+    assert other.selectbox(key="model").value == "vgg16"
+    assert not settled(other).warning
 
 
 def test_the_threshold_can_be_set(page: AppTest, archive: bytes) -> None:
@@ -350,10 +358,10 @@ def test_who_may_keep_a_model(
     """By default, who sits at this machine; all, if its owner says so."""
     context = SimpleNamespace(ip_address=address, headers=headers)
     monkeypatch.setattr(shared.st, "context", context)
-    assert shared.may_keep() is may
+    assert available.may_keep() is may
     shared.get_settings.clear()
     monkeypatch.setenv("VGG_DEMO_TEACH", "on")
-    assert shared.may_keep()
+    assert available.may_keep()
 
 
 @pytest.mark.slow

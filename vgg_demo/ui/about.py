@@ -9,7 +9,7 @@ from vgg_demo.examples import load_examples
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
 from vgg_demo.ui.from_code import server_address
-from vgg_demo.ui.shared import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
+from vgg_demo.ui.words import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
 from vgg_demo.verdict import GROUP_THRESHOLD
 
 TEXT_WIDTH = 760  # pixels; about 90 letters a line

@@ -20,7 +20,7 @@ from vgg_demo.errors import (
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import Accuracy, ModelSpec
 from vgg_demo.results import Prediction
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 from vgg_demo.ui.model_choice import progress_words
 from vgg_demo.ui.photo_input import ChosenPhoto
 from vgg_demo.ui.result import chart_words, show_doubts
@@ -102,7 +102,7 @@ def show_cards(
 def has_to_wait(spec: ModelSpec) -> bool:
     """Whether a model can answer only when it has come from elsewhere."""
     download = shared.get_downloads().get(spec)
-    return not shared.is_here(spec) or (download is not None and download.is_under_way)
+    return not available.is_here(spec) or (download is not None and download.is_under_way)
 
 
 def is_on_its_way(spec: ModelSpec) -> bool:
@@ -111,7 +111,7 @@ def is_on_its_way(spec: ModelSpec) -> bool:
     download = downloads.get(spec)
     is_under_way = download is not None and download.is_under_way
     has_failed = download is not None and download.status is Status.FAILED
-    may_start = not (shared.is_here(spec) or shared.get_settings().offline or has_failed)
+    may_start = not (available.is_here(spec) or shared.get_settings().offline or has_failed)
     if is_under_way or may_start:
         downloads.start(spec, shared.visitor())
         return True
@@ -131,7 +131,7 @@ def get_outcome(
 ) -> Answer | NoAnswer:
     """Asks a model; what keeps it from answering is an outcome too."""
     download = shared.get_downloads().get(spec)
-    if not shared.is_here(spec) and download is not None and download.status is Status.FAILED:
+    if not available.is_here(spec) and download is not None and download.status is Status.FAILED:
         return NoAnswer(spec.name, type(download.error).__name__, str(download.error))
     try:
         loaded = shared.get_store().is_loaded(spec)

@@ -13,7 +13,7 @@ from vgg_demo.errors import ModelError
 from vgg_demo.images import SUFFIXES
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 from vgg_demo.ui.batch_results import show_results
 from vgg_demo.ui.batch_run import MOST_BYTES, MOST_PHOTOS, BatchRun, begin
 from vgg_demo.ui.from_code import batch_request, private_words, show_from_code
@@ -85,15 +85,16 @@ def offer_uploads() -> list[UploadedFile]:
 
 def choose_networks() -> tuple[ModelSpec, ...]:
     """Offers the networks that are on this machine."""
-    models = shared.get_models()
-    here = [name for name in models if shared.is_here(models[name])]
+    models = available.get_models()
+    here = [name for name in models if available.is_here(models[name])]
     known = [name for name in here if name in MODELS]
     preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
+    asked = [name for name in available.named_in_address() if name in here]
     chosen = st.pills(
         "Networks on this machine",
         here,
         selection_mode="multi",
-        default=[preferred],
+        default=asked[:MOST_MODELS] or [preferred],
         format_func=lambda name: shared.escape(models[name].keras_name),
         key="batch_models",
         wrap=True,

@@ -13,7 +13,7 @@ import streamlit as st
 
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def batch_request(specs: Sequence[ModelSpec], policy: Resize, top: int) -> Reque
 
 def private_words(specs: Sequence[ModelSpec]) -> str:
     """Says of models that only this visitor has what other programs need first."""
-    kept = shared.kept_names()
+    kept = available.kept_names()
     private = [spec.keras_name for spec in specs if spec.taught and spec.name not in kept]
     if not private:
         return ""

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import streamlit as st
 
-from vgg_demo.ui import shared
+from vgg_demo.ui import available
 
 # A file of ours: Streamlit fetches Material icons for the tab from Google's servers.
 ICON = str(files("vgg_demo").joinpath("data", "icon.png"))
@@ -50,5 +50,5 @@ page = st.navigation(
 if page.url_path != "teach" and "@" in str(st.query_params.to_dict()):
     # The address names a taught model, perhaps one that this browser had taught before.
     with st.container(gap=None):
-        shared.come_back()
+        available.come_back()
 page.run()

@@ -9,7 +9,7 @@ import streamlit as st
 from vgg_demo.downloads import Download, Status
 from vgg_demo.errors import BundleError, UnknownModelError, WeightsMissingError
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 from vgg_demo.weights import check_weights_dir, how_to_place
 
 
@@ -23,9 +23,17 @@ def choose_model() -> ModelSpec:
         check_weights_dir(shared.get_settings())
     except WeightsMissingError as error:
         st.warning(shared.escape(error), icon=":material/folder_off:")
-    models = shared.get_models()
-    here = [name for name in models if shared.is_here(models[name])]
+    models = available.get_models()
+    here = [name for name in models if available.is_here(models[name])]
     names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
+    if (chosen := st.session_state.get("model", DEFAULT_MODEL)) not in models:
+        st.warning(
+            f"{shared.escape(chosen)} is not there any more: its bundle was taken from this "
+            "server, or its training was forgotten. Choose another model.",
+            icon=":material/link_off:",
+        )
+        del st.session_state["model"]
+        st.query_params.pop("model", None)
     if "model" in st.session_state and st.session_state.get("here") != here:
         # What the list shows is about to change; without this the browser, which knows the
         # choice by the old words, would lose it.
@@ -58,7 +66,7 @@ def choose_model() -> ModelSpec:
 def named_in_url(models: Mapping[str, ModelSpec]) -> str:
     wanted = st.query_params.get("model", DEFAULT_MODEL)
     try:
-        spec = shared.find_model(wanted)
+        spec = available.find_model(wanted)
         return spec.name if spec.name in models else DEFAULT_MODEL
     except BundleError as error:
         st.warning(shared.escape(error), icon=":material/link_off:")
@@ -78,12 +86,12 @@ def named_in_url(models: Mapping[str, ModelSpec]) -> str:
 def announce_model(spec: ModelSpec) -> ModelSpec:
     """Says which model answers, and why it may not be the chosen one. Returns that model."""
     if spec.name == DEFAULT_MODEL:
-        shared.fetch_default_model()
+        available.fetch_default_model()
     download = shared.get_downloads().get(spec)
     if download is not None and download.is_under_way:
         st.session_state["waited_for"] = spec.name
         show_download(spec)
-    elif shared.is_here(spec):
+    elif available.is_here(spec):
         waited = st.session_state.pop("waited_for", None) == spec.name
         if waited and download is not None and download.status is Status.DONE:
             st.toast(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.errors import BundleError, UnknownModelError
 from vgg_demo.registry import MODEL_SETS, MODELS, ModelSpec
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 
 HERE = "On this machine"
 ALL = "All"
-MOST_NAMED = 3  # unknown models that are named in a warning
 PREFERRED = 5  # models of those on this machine that are chosen to begin with
 
 
@@ -22,12 +20,12 @@ def choose_models() -> list[ModelSpec]:
     Returns:
         The chosen models in the order of the pills.
     """
-    models = shared.get_models()
-    here = [name for name in models if shared.is_here(models[name])]
+    models = available.get_models()
+    here = [name for name in models if available.is_here(models[name])]
     # Only when the page is opened is what the address names a link; later it may be behind what
     # was chosen since.
     if "model_set" not in st.session_state:
-        named = named_in_url()
+        named = available.named_in_address()
         if named or "models" not in st.session_state:
             st.session_state["models"] = named or here[:PREFERRED]
             st.session_state["models_were_chosen"] = bool(named)
@@ -97,25 +95,3 @@ def choose(names: list[str]) -> None:
     st.session_state["models"] = names
     st.session_state["models_were_chosen"] = True
     st.session_state["comparing"] = False
-
-
-def named_in_url() -> list[str]:
-    """Returns the models that the address names, each once, and tells of those there are not."""
-    found: list[str] = []
-    unknown: list[str] = []
-    for name in st.query_params.get("models", "").split(","):
-        try:
-            if name.strip():
-                found.append(shared.find_model(name).name)
-        except UnknownModelError as error:
-            unknown.append(f"“{shared.escape(error.name)}”")
-        except BundleError:
-            unknown.append(f"“{shared.escape(name)}”")
-    if unknown:
-        more = " and others" if len(unknown) > MOST_NAMED else ""
-        st.warning(
-            f"The address asks for models that do not exist: {', '.join(unknown[:MOST_NAMED])}"
-            f"{more}.",
-            icon=":material/link_off:",
-        )
-    return list(dict.fromkeys(found))

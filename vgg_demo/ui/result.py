@@ -22,6 +22,9 @@ from vgg_demo.ui.photo_input import ChosenPhoto, opener, remove_photo
 from vgg_demo.ui.words import (
     PREPROCESSING_WORDS,
     RESIZE_WORDS,
+    SURE_GROUP,
+    SURE_MARGIN,
+    SURE_SPREAD,
     unverified_words,
     verified_words,
 )
@@ -156,9 +159,9 @@ def explain_certainty(verdict: Verdict) -> None:
     )
     st.markdown(
         "It counts as **sure** when all three hold:\n\n"
-        f"- {shared.SURE_GROUP} Here: {kind}.\n"
-        f"- {shared.SURE_MARGIN} Here: {100 * verdict.certainty.margin:.0f}.\n"
-        f"- {shared.SURE_SPREAD} Here: {verdict.certainty.effective_classes:.1f}."
+        f"- {SURE_GROUP} Here: {kind}.\n"
+        f"- {SURE_MARGIN} Here: {100 * verdict.certainty.margin:.0f}.\n"
+        f"- {SURE_SPREAD} Here: {verdict.certainty.effective_classes:.1f}."
     )
 
 

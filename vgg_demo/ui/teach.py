@@ -13,7 +13,7 @@ from vgg_demo.errors import BusyError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.settings import Teaching
 from vgg_demo.teach.material import Checked
 from vgg_demo.teach.run import Run, Stage
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.teach_findings import review, show_sheet
 from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos
@@ -42,7 +42,7 @@ def main() -> None:
         )
         return
     with st.container(gap=None):  # nobody sees what is in it
-        if found := shared.come_back():
+        if found := available.come_back():
             st.session_state.setdefault("teach_run", found)
         spoken = st.container()
         arrival = st.container()
@@ -61,7 +61,7 @@ def main() -> None:
 
 def choose_run() -> Run | None:
     """Offers the visitor's trainings. Returns the chosen one, or None for a new one."""
-    runs = {run.id: run for run in shared.my_runs()}
+    runs = {run.id: run for run in available.my_runs()}
     if not runs:
         return None
     if begun := st.session_state.pop("teach_begun", ""):  # while the widget was there already
@@ -135,7 +135,7 @@ def look(looking: Looking) -> None:
 
 
 def start(plan: Plan, checked: Checked) -> None:
-    for going in shared.my_runs():
+    for going in available.my_runs():
         if not going.stage.is_over:
             raise BusyError(
                 f"“{going.name}” is still being taught. Wait for it, or stop it first.",
@@ -235,7 +235,7 @@ def offer_bundle() -> None:
         )
         if upload is not None and st.button("Use it", key="teach_open"):
             act(take_bundle, upload)
-        for spec in shared.opened_models().values():
+        for spec in available.opened_models().values():
             st.markdown(
                 f":material/check: **{shared.escape(spec.keras_name)}** is on all pages, for you. "
                 f"It knows {len(spec.classes)} kinds. SHA-256 of its network: "
@@ -245,7 +245,7 @@ def offer_bundle() -> None:
 
 def take_bundle(upload: UploadedFile) -> None:
     bundle = shared.get_classroom().open_archive(upload.name, upload, MOST_BUNDLE_BYTES)
-    shared.opened_models()[bundle.spec.name] = bundle.spec
+    available.opened_models()[bundle.spec.name] = bundle.spec
     shared.release([upload])
     st.session_state["teach_bundles"] += 1
 

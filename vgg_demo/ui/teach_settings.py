@@ -13,7 +13,7 @@ from vgg_demo.registry import DENSE_FAMILIES, EMBEDDED_MODEL, MODELS, ModelSpec,
 from vgg_demo.taught import Part
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.teacher import choose_body
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 
 PREFERRED = "mobilenet_v2"
 TUNING_EPOCHS = 6
@@ -141,7 +141,7 @@ def choose_backbone() -> ModelSpec:
 def is_body_here(spec: ModelSpec, part: Part) -> bool:
     """Whether what looks at photos is on this machine."""
     try:
-        return shared.is_here(choose_body(spec, part, shared.get_settings()))
+        return available.is_here(choose_body(spec, part, shared.get_settings()))
     except NoSuchPartError:
         return False
 

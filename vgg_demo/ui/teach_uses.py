@@ -11,7 +11,7 @@ from vgg_demo.errors import BundleError
 from vgg_demo.teach.bundle import Bundle
 from vgg_demo.teach.exchange import keep, pack_into
 from vgg_demo.teach.run import Result, Run
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 from vgg_demo.ui.teach_exports import offer_exports
 from vgg_demo.ui.teach_looking import act
 
@@ -34,7 +34,12 @@ def show_uses(run: Run, result: Result) -> None:
             icon=":material/compare:",
             query_params={"models": f"{spec.name},{run.job.backbone}"},
         )
-        st.page_link("batch.py", label="Use it on many photos", icon=":material/photo_library:")
+        st.page_link(
+            "batch.py",
+            label="Use it on many photos",
+            icon=":material/photo_library:",
+            query_params={"models": spec.name},
+        )
         st.download_button(
             "Download",
             lambda: packed(result.bundle),
@@ -57,7 +62,7 @@ def packed(bundle: Bundle) -> bytes:
 
 
 def offer_keeping(run: Run, bundle: Bundle) -> None:
-    if not shared.may_keep():
+    if not available.may_keep():
         return
     if kept := kept_as(bundle):
         st.markdown(
@@ -80,12 +85,12 @@ def offer_keeping(run: Run, bundle: Bundle) -> None:
 def kept_as(bundle: Bundle) -> str:
     """Returns the name under which a model is kept on the server; empty if it is not."""
     digest = bundle.spec.name.rpartition("@")[2]
-    kept = (name.rpartition("@") for name in shared.kept_names())
+    kept = (name.rpartition("@") for name in available.kept_names())
     return next((name for name, _, other in kept if other == digest), "")
 
 
 def keep_here(bundle: Bundle, bundles_dir: Path, name: str) -> None:
-    if len(shared.kept_names()) >= MOST_KEPT:
+    if len(available.kept_names()) >= MOST_KEPT:
         raise BundleError(
             f"{MOST_KEPT} models are kept on this server; that is the limit. Its owner can take "
             f"some out of {bundles_dir}."

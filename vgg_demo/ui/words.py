@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from vgg_demo.preprocess import Resize
 from vgg_demo.registry import ModelSpec
+from vgg_demo.verdict import (
+    GROUP_THRESHOLD,
+    MAX_EFFECTIVE_CLASSES,
+    MAX_GROUP_SHARE,
+    MIN_MARGIN,
+)
 
 RESIZE_WORDS = {
     Resize.CROP: "the centre is cut out; the edges are lost",
@@ -17,6 +23,17 @@ PREPROCESSING_WORDS = {
     "torch": "scaled by ImageNet's mean and deviation",
     "none": "as they are; the network scales them itself",
 }
+
+
+SURE_GROUP = (
+    f"Some kind of thing adds up to {GROUP_THRESHOLD:.0%} or more and covers at most "
+    f"{MAX_GROUP_SHARE:.0%} of what the model knows; the headline names the most specific one."
+)
+SURE_MARGIN = f"The first answer leads the second by {100 * MIN_MARGIN:.0f} points or more."
+SURE_SPREAD = (
+    f"The probability is spread as if over {MAX_EFFECTIVE_CLASSES:.0f} equally likely things "
+    "or fewer."
+)
 
 
 def verified_words(spec: ModelSpec) -> str:

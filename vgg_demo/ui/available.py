@@ -1,0 +1,157 @@
+"""The models that a visitor may use, and the trainings that some of them come from."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import streamlit as st
+
+from vgg_demo.catalogue import find_model as find_by_name
+from vgg_demo.catalogue import kept_models
+from vgg_demo.errors import BundleError, UnknownModelError, VggDemoError
+from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.settings import Teaching
+from vgg_demo.store import ModelStore
+from vgg_demo.teach.run import Run
+from vgg_demo.ui import shared
+from vgg_demo.ui.live import remember
+from vgg_demo.weights import find_weights
+
+MOST_NAMED = 3  # unknown models that are named in a warning
+
+
+def my_runs() -> list[Run]:
+    """Returns the trainings of this visitor, the newest first; what was forgotten is left out."""
+    ids: list[str] = st.session_state.setdefault("runs", [])
+    found = [shared.get_classroom().get(run_id) for run_id in ids]
+    return [run for run in found if run is not None]
+
+
+def come_back() -> str:
+    """Finds the trainings that this browser has begun, in this window or an earlier one.
+
+    Returns:
+        The id of the newest that was found anew; empty if none was.
+    """
+    ids: list[str] = st.session_state.setdefault("runs", [])
+    known = [run.id for run in my_runs()]
+    found = [
+        run_id
+        for run_id in remember(known)
+        if run_id not in ids and shared.get_classroom().get(run_id) is not None
+    ]
+    ids += found
+    return found[0] if found else ""
+
+
+def opened_models() -> dict[str, ModelSpec]:
+    """Returns the taught models that this visitor has uploaded, by their names; may be added to."""
+    found: dict[str, ModelSpec] = st.session_state.setdefault("opened_models", {})
+    return found
+
+
+def may_keep() -> bool:
+    """Whether this visitor may keep a model on the server, for everybody."""
+    teaching = shared.get_settings().teaching
+    return teaching is Teaching.ON or (teaching is Teaching.LOCAL and is_local())
+
+
+def is_local() -> bool:
+    """Whether the visitor sits at the very machine that the server runs on.
+
+    Streamlit gives no address for such; who comes through another server's hands is not.
+    """
+    forwarded = {"x-forwarded-for", "forwarded", "via", "x-real-ip"}
+    through = {name.casefold() for name in st.context.headers} & forwarded
+    return st.context.ip_address in (None, "127.0.0.1", "::1") and not through
+
+
+def kept_names() -> set[str]:
+    """Returns the names of the taught models that everybody may use."""
+    return set(kept_models(shared.get_settings().bundles_dir))
+
+
+def get_models() -> dict[str, ModelSpec]:
+    """Returns all models that this visitor may use, by their names.
+
+    First what the visitor has taught, then what is kept on the server for everybody, then the
+    registry's.
+    """
+    own = [run.result.bundle.spec for run in my_runs() if run.result is not None]
+    taught = {spec.name: spec for spec in own} | opened_models()
+    taught |= kept_models(shared.get_settings().bundles_dir)
+    called = Counter(spec.keras_name for spec in (*taught.values(), *MODELS.values()))
+    for name, spec in taught.items():
+        if called[spec.keras_name] > 1:  # people must be able to tell them apart
+            taught[name] = replace(spec, keras_name=name)
+    return taught | dict(MODELS)
+
+
+def find_model(name: str) -> ModelSpec:
+    """Returns a model that this visitor may use.
+
+    Raises:
+        UnknownModelError: If there is none; the message names the nearest matches.
+        BundleError: If several are called so.
+    """
+    models = get_models()
+    return find_by_name(name, {key: models[key] for key in models if key not in MODELS})
+
+
+def named_in_address() -> list[str]:
+    """Returns the models that the address names, each once, and tells of those there are not."""
+    found: list[str] = []
+    unknown: list[str] = []
+    for name in st.query_params.get("models", "").split(","):
+        try:
+            if name.strip():
+                found.append(find_model(name).name)
+        except UnknownModelError as error:
+            unknown.append(f"“{shared.escape(error.name)}”")
+        except BundleError:
+            unknown.append(f"“{shared.escape(name)}”")
+    if unknown:
+        more = " and others" if len(unknown) > MOST_NAMED else ""
+        st.warning(
+            f"The address asks for models that do not exist: {', '.join(unknown[:MOST_NAMED])}"
+            f"{more}.",
+            icon=":material/link_off:",
+        )
+    return list(dict.fromkeys(found))
+
+
+def is_here(spec: ModelSpec) -> bool:
+    """Whether a model's weights are on this machine."""
+    return find_weights(spec, shared.get_settings()) is not None
+
+
+def fetch_default_model() -> None:
+    """Starts the download of the default model where it is missing, once."""
+    spec, downloads = get_spec(DEFAULT_MODEL), shared.get_downloads()
+    if not (is_here(spec) or shared.get_settings().offline or downloads.get(spec)):
+        downloads.start(spec)
+
+
+def warm_up() -> None:
+    """Fetches and loads in the background what the first visitor will need.
+
+    The default model's weights are downloaded if they are missing. TensorFlow is imported
+    and a model loaded, so that the first answer comes as fast as the second.
+    """
+    default = get_spec(DEFAULT_MODEL)
+    fetch_default_model()
+    spec = default if is_here(default) else get_spec(EMBEDDED_MODEL)
+    threading.Thread(
+        target=_load, args=(spec, shared.get_store()), name="warm-up", daemon=True
+    ).start()
+
+
+def _load(spec: ModelSpec, store: ModelStore) -> None:
+    try:
+        with store.use(spec):
+            pass
+    except VggDemoError as error:  # the page will say so to whoever asks for this model
+        logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)
