@@ -18,7 +18,7 @@ from tests.weights_server import Server, serving
 from vgg_demo import registry
 from vgg_demo.registry import MODELS, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.ui import model_set, shared
+from vgg_demo.ui import available, model_set, shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 SMALL = get_spec("mobilenet_v3_small")
@@ -188,13 +188,13 @@ def fetched_slowly(
     """MobileNetV3Small comes from a server that sends half and then waits."""
     settings = Settings(cache_dir=tmp_path / "cache", stall_seconds=600)
     monkeypatch.setattr(shared, "get_settings", lambda: settings)
-    monkeypatch.setattr(shared, "fetch_default_model", lambda: None)  # the other page's
+    monkeypatch.setattr(available, "fetch_default_model", lambda: None)  # the other page's
     digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
     weights = dataclasses.replace(SMALL.weights, url=server.url("slow"), hash=digest)
     models = {**MODELS, SMALL.name: dataclasses.replace(SMALL, weights=weights)}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType(models))
     monkeypatch.setattr(model_set, "MODELS", models)
-    monkeypatch.setattr(shared, "MODELS", models)
+    monkeypatch.setattr(available, "MODELS", models)
     return models[SMALL.name]
 
 

@@ -21,7 +21,7 @@ from vgg_demo import registry
 from vgg_demo.fetch import Progress, ensure_weights
 from vgg_demo.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.ui import shared
+from vgg_demo.ui import available, shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 
@@ -48,7 +48,7 @@ def publish(server: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> Model
     # Two models of one name would look the same in the list.
     others = {name: other for name, other in registry.MODELS.items() if name != SMALL.name}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType({**others, "vgg16": spec}))
-    monkeypatch.setattr(shared, "MODELS", registry.MODELS)
+    monkeypatch.setattr(available, "MODELS", registry.MODELS)
     return spec
 
 

@@ -357,7 +357,7 @@ def test_who_may_keep_a_model(
 ) -> None:
     """By default, who sits at this machine; all, if its owner says so."""
     context = SimpleNamespace(ip_address=address, headers=headers)
-    monkeypatch.setattr(shared.st, "context", context)
+    monkeypatch.setattr(available.st, "context", context)
     assert available.may_keep() is may
     shared.get_settings.clear()
     monkeypatch.setenv("VGG_DEMO_TEACH", "on")

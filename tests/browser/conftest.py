@@ -111,24 +111,3 @@ def page(
 def wait_until_drawn(page: Page) -> None:
     """Until then a click may hit what is about to move or to go."""
     page.locator("[data-test-script-state=notRunning]").wait_for()
-
-
-def take_photo(page: Page) -> None:
-    """Clicks the camera's button once the camera shows something: before, there is no photo.
-
-    Streamlit asks for the camera once more when the page's width has been the same for a second,
-    and a click in between is lost.
-    """
-    page.wait_for_function(
-        """() => {
-            const video = document.querySelector("video");
-            const stream = video?.srcObject?.id;
-            if (window.lastStream !== stream) {
-                window.lastStream = stream;
-                window.lastStreamSince = performance.now();
-            }
-            return stream && video.readyState >= 3 && video.videoWidth > 0
-                && performance.now() - window.lastStreamSince > 2000;
-        }"""
-    )
-    page.get_by_role("button", name="Take Photo").click()

@@ -9,14 +9,33 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import take_photo
-
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 PHONE = {"width": 390, "height": 844}
 
 
 def verdict(page: Page):
     return page.locator("h2").first
+
+
+def take_photo(page: Page) -> None:
+    """Clicks the camera's button once the camera shows something: before, there is no photo.
+
+    Streamlit asks for the camera once more when the page's width has been the same for a second,
+    and a click in between is lost.
+    """
+    page.wait_for_function(
+        """() => {
+            const video = document.querySelector("video");
+            const stream = video?.srcObject?.id;
+            if (window.lastStream !== stream) {
+                window.lastStream = stream;
+                window.lastStreamSince = performance.now();
+            }
+            return stream && video.readyState >= 3 && video.videoWidth > 0
+                && performance.now() - window.lastStreamSince > 2000;
+        }"""
+    )
+    page.get_by_role("button", name="Take Photo").click()
 
 
 def test_example_click(page: Page) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import take_photo, wait_until_drawn
+from tests.browser.conftest import wait_until_drawn
 from tests.teach.conftest import pieces  # noqa: F401  # a fixture
 
 PHONE = {"width": 390, "height": 844}
@@ -88,15 +88,31 @@ def test_a_training_is_found_again(
 def test_photos_from_the_camera(page: Page) -> None:
     open_teach(page)
     page.get_by_role("radio", name="Kind by kind").click()
-    page.get_by_text("Use the camera").click()
-    for count in (1, 2):
-        take_photo(page)
-        expect(page.get_by_text(f"{count} photos", exact=True)).to_be_visible()
-        wait_until_drawn(page)
-    page.get_by_role("radio", name="Kind 2 (0)").click()
-    wait_until_drawn(page)
-    take_photo(page)
-    expect(page.get_by_role("radio", name="Kind 2 (1)")).to_be_visible()
+    page.get_by_role("button", name="Use the camera").first.click()
+    page.get_by_role("button", name="Take 20").click()
+    expect(page.get_by_text("20 photos", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Take one").click()
+    expect(page.get_by_text("21 photos", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Use the camera").click()  # of the other kind, now
+    expect(page.get_by_text("1 photo taken")).to_have_count(0)
+    page.get_by_role("button", name="Take 20").click()
+    page.get_by_role("button", name=re.compile(r"Stop \([2-9]\)")).click()
+    expect(page.get_by_text(re.compile("^[2-9] photos$"))).to_be_visible()
+    expect(page.get_by_role("button", name="Look at the photos")).to_be_enabled()
+
+
+def test_a_camera_that_cannot_be_had(page: Page) -> None:
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia ="
+        " () => Promise.reject(new DOMException('', 'NotAllowedError'))"
+    )
+    page.reload()
+    open_teach(page)
+    page.get_by_role("radio", name="Kind by kind").click()
+    page.get_by_role("button", name="Use the camera").first.click()
+    expect(page.get_by_text("does not let this page use the camera")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.get_by_role("button", name="Take one")).to_be_disabled()
 
 
 @pytest.mark.slow

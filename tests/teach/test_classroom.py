@@ -53,6 +53,7 @@ def room(settings: Settings) -> Iterator[Classroom]:
     found = Classroom(settings, ModelStore(settings))
     yield found
     found.close()
+    assert not found._thread.is_alive()
 
 
 def start(room: Classroom, checked: Checked, recipe: Recipe = SHORT, name: str = "mine") -> Run:

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -258,8 +259,7 @@ class Classroom:
     def _work_off(self) -> None:
         while True:
             with self._changed:
-                if not self._tasks:
-                    self._changed.wait(TIDY_SECONDS)
+                self._changed.wait_for(lambda: self._tasks or self._is_closed, TIDY_SECONDS)
                 if self._is_closed:
                     return
                 task = self._tasks[0] if self._tasks else None
@@ -302,14 +302,17 @@ class Classroom:
     def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int:
         """Runs a job to its end. Returns the worker's exit status."""
         command = [sys.executable, "-m", "vgg_demo.teach.worker"]
-        with (task.job.folder / "log.txt").open("ab") as log, self._lock:
-            process = self._process = subprocess.Popen(  # noqa: S603  # our own program
-                command,
-                cwd=PACKAGE_PARENT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+        with self._lock:
+            if self._is_closed:  # and `close` has found no process to end
+                return -signal.SIGTERM
+            with (task.job.folder / "log.txt").open("ab") as log:
+                process = self._process = subprocess.Popen(  # noqa: S603  # our own program
+                    command,
+                    cwd=PACKAGE_PARENT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
         stdin, stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         try:
             with suppress(OSError):  # it has ended already: its status tells

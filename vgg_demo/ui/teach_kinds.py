@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,10 +19,28 @@ from vgg_demo.taught import clean_label
 from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.dataset import Dataset, Labelled
 from vgg_demo.ui import shared
+from vgg_demo.ui.camera import show_camera
 from vgg_demo.ui.teach_looking import MOST_BYTES, begin, look_button
 
 MOST_KINDS = 20
 LAST = 6  # photos of a kind that are shown
+TOGETHER = 5  # photos of the camera, one after the other: a bit more than a second
+CAMERA_FOR = "teach_camera_for"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A photo of a kind.
+
+    Attributes:
+        name: Of the file.
+        data: Its bytes.
+        group: What it stays together with; empty if it stands alone.
+    """
+
+    name: str
+    data: bytes
+    group: str = ""
 
 
 @dataclass(eq=False)
@@ -31,23 +50,22 @@ class Kind:
     Attributes:
         id: Tells it from others, whatever it is called.
         name: What is on the photos.
-        photos: Names and bytes.
+        photos: What was given.
     """
 
     id: int
     name: str
-    photos: list[tuple[str, bytes]] = field(default_factory=list)
+    photos: list[Given] = field(default_factory=list)
 
     @property
     def size_bytes(self) -> int:
-        return sum(len(data) for _, data in self.photos)
+        return sum(len(photo.data) for photo in self.photos)
 
 
 def offer_kinds() -> None:
     """Collects photos kind by kind, from uploads and the camera."""
     beginning = [Kind(number, f"Kind {number}") for number in (1, 2)]
     kinds: list[Kind] = st.session_state.setdefault("teach_kinds", beginning)
-    offer_camera(kinds)
     with st.grid(3, min_column_width=290, gap="small"):
         for kind in list(kinds):
             show_kind(kind, kinds)
@@ -96,6 +114,7 @@ def show_kind(kind: Kind, kinds: list[Kind]) -> None:
                 args=(kind,),
                 disabled=len(kinds) <= 2,
             )
+        offer_camera(kind, kinds)
         upload = f"teach-photos-{kind.id}-{len(kind.photos)}"
         st.file_uploader(
             f"Photos of {shared.escape(kind.name)}",
@@ -132,31 +151,34 @@ def take_photos(key: str, kind: Kind, kinds: list[Kind]) -> None:
                 f"{MOST_BYTES // 2**20} MB of photos."
             )
             break
-        kind.photos.append((file.name, file.getvalue()))
+        kind.photos.append(Given(file.name, file.getvalue()))
     shared.release(uploads)
 
 
 def take_kinds(kinds: list[Kind]) -> None:
-    sources = (
-        (kind.name, Source(f"{kind.name}/{number:03} {name}", partial(bytes, data)))
+    labelled = tuple(
+        Labelled(
+            Source(f"{kind.name}/{number:03} {photo.name}", partial(bytes, photo.data)),
+            kind.name,
+            photo.group,
+        )
         for kind in kinds
-        for number, (name, data) in enumerate(kind.photos, start=1)
+        for number, photo in enumerate(kind.photos, start=1)
     )
-    labelled = tuple(Labelled(source, name) for name, source in sources)
     title = " or ".join(kind.name for kind in kinds[:3])
     looking = begin(clean_label(title), Dataset(labelled), shared.get_settings().limits)
     st.session_state["teach_photos"] = looking
 
 
-def show_last(photos: list[tuple[str, bytes]]) -> None:
+def show_last(photos: list[Given]) -> None:
     """Shows the photos that were given last."""
     if not photos:
         return
     with st.grid(LAST, wrap=False, min_column_width=32, gap="xsmall"):
-        for name, data in photos[-LAST:]:
-            picture = small_copy(hashlib.sha256(data).hexdigest(), _data=data)
+        for photo in photos[-LAST:]:
+            picture = small_copy(hashlib.sha256(photo.data).hexdigest(), _data=photo.data)
             if picture:
-                st.image(picture, alt=f"Photo {printable(name)}", width="stretch")
+                st.image(picture, alt=f"Photo {printable(photo.name)}", width="stretch")
 
 
 # Photos are for the session that brought them.
@@ -170,48 +192,41 @@ def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
     return square_thumbnail(image)
 
 
-def offer_camera(kinds: list[Kind]) -> None:
-    """Shows the camera, if it is wanted; each photo goes to the kind that is chosen."""
-    if not st.toggle("Use the camera", key="teach_camera"):
-        return
-    camera, choice = st.columns([5, 6], gap="medium")
-    found = {kind.id: kind for kind in kinds}
-    if st.session_state.get("teach_camera_kind") not in found:
-        st.session_state["teach_camera_kind"] = kinds[0].id
-
-    def describe(kind_id: int) -> str:
-        kind = found[kind_id]
-        return f"{shared.escape(kind.name)} ({len(kind.photos)})"
-
-    with choice:
-        st.pills(
-            "The next photos show",
-            list(found),
-            required=True,
-            format_func=describe,
-            key="teach_camera_kind",
-        )
+def offer_camera(kind: Kind, kinds: list[Kind]) -> None:
+    """Shows the camera for a kind, if it is wanted; for one kind at a time."""
+    is_open = st.session_state.get(CAMERA_FOR) == kind.id
+    if is_open:
+        show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds))
+    st.button(
+        "Close the camera" if is_open else "Use the camera",
+        key=f"teach-use-camera-{kind.id}",
+        icon=":material/videocam_off:" if is_open else ":material/photo_camera:",
+        on_click=open_camera,
+        args=(None if is_open else kind.id,),
+        width="stretch",
+    )
+    if is_open:
         st.caption(
             "Turn the thing, move it, change what is behind it: photos that look the same teach "
-            "little. Give each kind its name below."
-        )
-    with camera:
-        # A widget of another name is a new one: so the camera is ready for the next photo at once.
-        key = f"teach-shot-{st.session_state.setdefault('teach_shots', 0)}"
-        st.camera_input(
-            "Take a photo",
-            key=key,
-            on_change=take_shot,
-            args=(key, found),
-            label_visibility="collapsed",
+            "little."
         )
 
 
-def take_shot(key: str, kinds: dict[int, Kind]) -> None:
-    """Adds the photo to the kind that is chosen now, though the page may not show it yet."""
-    shot = st.session_state[key]
-    kind = kinds.get(st.session_state["teach_camera_kind"])
-    if shot is not None and kind is not None:
-        kind.photos.append((f"camera {len(kind.photos) + 1}.jpg", shot.getvalue()))
-        shared.release([shot])
-        st.session_state["teach_shots"] += 1
+def open_camera(kind_id: int | None) -> None:
+    st.session_state[CAMERA_FOR] = kind_id
+
+
+def take_shots(kind: Kind, kinds: list[Kind], shots: Sequence[bytes]) -> None:
+    """Takes photos of the camera, as long as there is room for them."""
+    room = MOST_BYTES - sum(one.size_bytes for one in kinds)
+    for shot in shots:
+        room -= len(shot)
+        if room < 0:
+            st.session_state["teach_error"] = (
+                f"There is no room for more photos: the limit is {MOST_BYTES // 2**20} MB."
+            )
+            break
+        number = len(kind.photos)
+        # What was taken in one go is alike: to be judged by what it has nearly seen, flatters.
+        group = f"camera {kind.id} {number // TOGETHER}"
+        kind.photos.append(Given(f"camera {number + 1}.jpg", shot, group))
