@@ -64,6 +64,7 @@ def test_from_an_archive_to_an_answer(page: Page, archive: Path) -> None:
     expect(page.get_by_text("animals knows 3 things only")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_training_is_found_again(
     page: Page, browser: Browser, server: str, archive: Path, console: list[str]
 ) -> None:

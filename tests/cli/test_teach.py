@@ -62,6 +62,7 @@ def test_a_taught_model_beside_others(bundle: Path) -> None:
     assert [answer["predictions"][0]["label"] for answer in answers] == ["cat", "cat"]
 
 
+@pytest.mark.slow
 def test_the_body_learns_too(pieces: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.bundle"
     result = run("teach", "train", pieces, "--out", out, "--epochs", 2, "--fine-tune", 1, *MINI_VGG)
