@@ -30,8 +30,8 @@ def get_service() -> Service:
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    from vgg_demo.ui.available import warm_up
     from vgg_demo.ui.shared import get_classroom, get_downloads
+    from vgg_demo.ui.warm_up import warm_up
 
     warm_up()
     yield

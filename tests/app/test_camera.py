@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from vgg_demo.ui.camera import MOST_PHOTO_BYTES, MOST_PHOTOS, read_photos
-from vgg_demo.ui.teach_kinds import Given, Kind, take_shots
+from vgg_demo.ui.camera import MOST_PHOTO_BYTES, MOST_PHOTOS, Received, Shot, read_shots
+
+NOTHING = Received()
 
 
-def sent(number: object, data: bytes = b"photo") -> dict[str, Any]:
-    return {"id": number, "jpeg": base64.b64encode(data).decode()}
+def sent(number: object, data: bytes = b"photo", row: object = 1) -> dict[str, Any]:
+    return {"id": number, "row": row, "jpeg": base64.b64encode(data).decode()}
 
 
 def test_photos_that_come_again_are_taken_once() -> None:
     first = [sent(1, b"a"), sent(2, b"b")]
-    assert read_photos(first, 0) == (2, [b"a", b"b"])
-    assert read_photos([*first, sent(3, b"c")], 2) == (3, [b"c"])
-    assert read_photos([sent(1), sent(1), sent(1)], 0) == (1, [b"photo"])
+    received, shots = read_shots(first, NOTHING)
+    assert (received, shots) == (Received(2, 1), [Shot(1, b"a"), Shot(1, b"b")])
+    again = [*first, sent(3, b"c", row=2), sent(3, b"d", row=2)]
+    assert read_shots(again, received) == (Received(3, 2), [Shot(2, b"c")])
 
 
 @pytest.mark.parametrize(
@@ -27,29 +29,26 @@ def test_photos_that_come_again_are_taken_once() -> None:
     [
         None,
         "photos",
-        {"id": 1, "jpeg": ""},
+        sent(1),
         [None, 1, [], {}],
-        [sent("1"), sent(None), {"id": 1}, {"id": 1, "jpeg": 1}],
-        [{"id": 1, "jpeg": "no Base64"}],
-        [{"id": 1, "jpeg": "äöü"}],
-        [sent(1, b"0" * (MOST_PHOTO_BYTES + 9))],
+        [sent("1"), sent(None), {"id": 1}, {"id": 1, "row": 1, "jpeg": 1}, sent(1, row="1")],
         [sent(0), sent(-1)],
     ],
 )
-def test_what_is_no_photo_is_passed_over(message: Any) -> None:
-    assert read_photos(message, 0) == (0, [])
+def test_what_is_no_message_is_passed_over(message: Any) -> None:
+    assert read_shots(message, NOTHING) == (NOTHING, [])
 
 
-def test_a_message_of_very_many_photos() -> None:
-    _, photos = read_photos([sent(number) for number in range(1, 10 * MOST_PHOTOS)], 0)
-    assert len(photos) == MOST_PHOTOS
+@pytest.mark.parametrize(
+    "jpeg", ["", "no Base64", "äöü", base64.b64encode(b"0" * (MOST_PHOTO_BYTES + 9)).decode()]
+)
+def test_what_is_no_photo_is_not_sent_for_ever(jpeg: str) -> None:
+    message = [{"id": 1, "row": 1, "jpeg": jpeg}, sent(2)]
+    assert read_shots(message, NOTHING) == (Received(2, 1), [Shot(1, b"photo")])
 
 
-def test_what_was_taken_in_one_go_stays_together() -> None:
-    kind = Kind(7, "mug", [Given("mine.jpg", b"m")])
-    take_shots(kind, [kind, Kind(8, "other")], [b"a"] * 12)
-    assert [photo.group for photo in kind.photos[:1]] == [""]
-    groups = [photo.group for photo in kind.photos[1:]]
-    assert groups == sorted(groups)
-    assert sorted({groups.count(group) for group in groups})[-1] == 5
-    assert len({photo.name for photo in kind.photos}) == 13
+def test_of_a_message_of_very_many_photos_the_rest_comes_again() -> None:
+    message = [sent(number) for number in range(1, 3 * MOST_PHOTOS + 1)]
+    received, shots = read_shots(message, NOTHING)
+    assert (received.id, len(shots)) == (MOST_PHOTOS, MOST_PHOTOS)
+    assert read_shots(message, received)[0].id == 2 * MOST_PHOTOS

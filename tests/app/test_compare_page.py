@@ -18,7 +18,7 @@ from tests.weights_server import Server, serving
 from vgg_demo import registry
 from vgg_demo.registry import MODELS, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.ui import available, model_set, shared
+from vgg_demo.ui import available, model_choice, model_set, shared
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
 SMALL = get_spec("mobilenet_v3_small")
@@ -188,7 +188,7 @@ def fetched_slowly(
     """MobileNetV3Small comes from a server that sends half and then waits."""
     settings = Settings(cache_dir=tmp_path / "cache", stall_seconds=600)
     monkeypatch.setattr(shared, "get_settings", lambda: settings)
-    monkeypatch.setattr(available, "fetch_default_model", lambda: None)  # the other page's
+    monkeypatch.setattr(model_choice, "fetch_default_model", lambda: None)  # the other page's
     digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
     weights = dataclasses.replace(SMALL.weights, url=server.url("slow"), hash=digest)
     models = {**MODELS, SMALL.name: dataclasses.replace(SMALL, weights=weights)}
@@ -254,3 +254,19 @@ def test_an_address_that_is_behind_changes_nothing() -> None:
     app = settled(app)
     assert app.session_state["models"] == ["mini_vgg"]
     assert app.query_params["models"] == "mini_vgg"
+
+
+def test_a_taught_model_of_the_address_is_waited_for() -> None:
+    """After a reload, the browser says which trainings are its own only when it has the page."""
+    app = open_page("mine@0123456789abcdef,mini_vgg")
+    assert "do not exist" in app.warning[0].value
+    assert app.session_state["models"] == ["mini_vgg"]
+    assert app.query_params["models"] == "mine@0123456789abcdef,mini_vgg"
+    taught = dataclasses.replace(MODELS["vgg16"], name="mine@0123456789abcdef", keras_name="mine")
+    app.session_state["opened_models"] = {taught.name: taught}
+    app = settled(app)
+    assert not app.warning
+    assert app.session_state["models"] == [taught.name, "mini_vgg"]
+    assert next(one for one in app.button_group if one.key.startswith("pills")).value == [
+        taught.name, "mini_vgg",
+    ]  # fmt: skip

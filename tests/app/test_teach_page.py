@@ -296,7 +296,7 @@ def test_a_model_is_kept_for_all(archive: bytes, monkeypatch: pytest.MonkeyPatch
     settled(choice.set_value(kept.name))
     shutil.rmtree(kept.taught.bundle)
     other = settled(other)
-    assert "is not there any more" in other.warning[0].value
+    assert "was removed from this server" in other.warning[0].value
     assert other.selectbox(key="model").value == "vgg16"
     assert not settled(other).warning
 

@@ -13,6 +13,15 @@ from tests.browser.conftest import wait_until_drawn
 from tests.teach.conftest import pieces  # noqa: F401  # a fixture
 
 PHONE = {"width": 390, "height": 844}
+REMEMBER_TRACKS = """
+    window.tracks = []
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices)
+    navigator.mediaDevices.getUserMedia = async wish => {
+        const stream = await open(wish)
+        window.tracks.push(...stream.getTracks())
+        return stream
+    }
+"""
 
 
 @pytest.fixture
@@ -86,20 +95,40 @@ def test_a_training_is_found_again(
         expect(stranger.get_by_text("Your models")).to_have_count(0)
 
 
-def test_photos_from_the_camera(page: Page) -> None:
+def open_kinds(page: Page) -> None:
     open_teach(page)
     page.get_by_role("radio", name="Kind by kind").click()
-    page.get_by_role("button", name="Use the camera").first.click()
+    expect(page.get_by_text("Use the camera")).to_have_count(2)
+    wait_until_drawn(page)
+
+
+def test_photos_from_the_camera(page: Page) -> None:
+    page.add_init_script(REMEMBER_TRACKS)
+    page.reload()
+    open_kinds(page)
+    page.get_by_text("Use the camera").first.click()
     page.get_by_role("button", name="Take 20").click()
     expect(page.get_by_text("20 photos", exact=True)).to_be_visible()
+    expect(page.get_by_text("20 photos taken")).to_be_visible()
     page.get_by_role("button", name="Take one").click()
     expect(page.get_by_text("21 photos", exact=True)).to_be_visible()
-    page.get_by_role("button", name="Use the camera").click()  # of the other kind, now
+    page.get_by_role("button", name="Take out the last one").click()
+    expect(page.get_by_text("20 photos", exact=True)).to_be_visible()
+
+    page.get_by_text("Use the camera").last.click()  # so the other closes
+    expect(page.get_by_role("button", name="Take 20")).to_have_count(1)
     expect(page.get_by_text("1 photo taken")).to_have_count(0)
     page.get_by_role("button", name="Take 20").click()
-    page.get_by_role("button", name=re.compile(r"Stop \([2-9]\)")).click()
-    expect(page.get_by_text(re.compile("^[2-9] photos$"))).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    told = page.get_by_text(re.compile(r"^\d+ photos? taken$"))
+    words = str(told.text_content()).removesuffix(" taken")
+    expect(page.get_by_text(words, exact=True)).to_be_visible()
+    assert int(words.split()[0]) < 20
     expect(page.get_by_role("button", name="Look at the photos")).to_be_enabled()
+
+    page.get_by_text("Use the camera").last.click()
+    expect(page.get_by_role("button", name="Take 20")).to_have_count(0)
+    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended", "ended"]
 
 
 def test_a_camera_that_cannot_be_had(page: Page) -> None:
@@ -108,9 +137,8 @@ def test_a_camera_that_cannot_be_had(page: Page) -> None:
         " () => Promise.reject(new DOMException('', 'NotAllowedError'))"
     )
     page.reload()
-    open_teach(page)
-    page.get_by_role("radio", name="Kind by kind").click()
-    page.get_by_role("button", name="Use the camera").first.click()
+    open_kinds(page)
+    page.get_by_text("Use the camera").first.click()
     expect(page.get_by_text("does not let this page use the camera")).to_be_visible()
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
     expect(page.get_by_role("button", name="Take one")).to_be_disabled()

@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -293,18 +292,22 @@ class Classroom:
         except VggDemoError as error:
             self._fail(task, str(error))
             return
-        if task.is_open:
+        if task.is_open and code is not None:
             how = f"signal {-code}" if code < 0 else f"status {code}"
             self._fail(
                 task, f"Its process was ended from outside ({how}), perhaps for want of memory."
             )
 
-    def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int:
-        """Runs a job to its end. Returns the worker's exit status."""
+    def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int | None:
+        """Runs a job to its end.
+
+        Returns:
+            The worker's exit status; None if the classroom was closed before there was one.
+        """
         command = [sys.executable, "-m", "vgg_demo.teach.worker"]
         with self._lock:
             if self._is_closed:  # and `close` has found no process to end
-                return -signal.SIGTERM
+                return None
             with (task.job.folder / "log.txt").open("ab") as log:
                 process = self._process = subprocess.Popen(  # noqa: S603  # our own program
                     command,

@@ -1,9 +1,7 @@
-"""The models that a visitor may use, and the trainings that some of them come from."""
+"""The models that a visitor may use, the trainings that some come from, and those asked for."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import Counter
 from dataclasses import replace
 
@@ -11,16 +9,16 @@ import streamlit as st
 
 from vgg_demo.catalogue import find_model as find_by_name
 from vgg_demo.catalogue import kept_models
-from vgg_demo.errors import BundleError, UnknownModelError, VggDemoError
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec, get_spec
+from vgg_demo.errors import BundleError, UnknownModelError
+from vgg_demo.registry import MODELS, ModelSpec
 from vgg_demo.settings import Teaching
-from vgg_demo.store import ModelStore
 from vgg_demo.teach.run import Run
 from vgg_demo.ui import shared
 from vgg_demo.ui.live import remember
 from vgg_demo.weights import find_weights
 
 MOST_NAMED = 3  # unknown models that are named in a warning
+MOST_CHARACTERS = 80  # of such a name
 
 
 def my_runs() -> list[Run]:
@@ -101,18 +99,28 @@ def find_model(name: str) -> ModelSpec:
     return find_by_name(name, {key: models[key] for key in models if key not in MODELS})
 
 
-def named_in_address() -> list[str]:
-    """Returns the models that the address names, each once, and tells of those there are not."""
+def asked_models(key: str, *, is_opened: bool) -> list[str]:
+    """Returns the names of the models that the address asked for when a page was opened.
+
+    A taught model may not be known at first: the browser tells which trainings are its own
+    (`come_back`) only after it has the page. So what is unknown is looked for again each time,
+    until `choose_others`.
+
+    Args:
+        key: Where the session keeps what was asked for.
+        is_opened: Whether the page is just being opened. Later the address may be behind what
+            was chosen since.
+    """
+    if is_opened:
+        st.session_state[key] = st.query_params.get("models", "")
     found: list[str] = []
     unknown: list[str] = []
-    for name in st.query_params.get("models", "").split(","):
+    for name in st.session_state.get(key, "").split(","):
         try:
             if name.strip():
                 found.append(find_model(name).name)
-        except UnknownModelError as error:
-            unknown.append(f"“{shared.escape(error.name)}”")
-        except BundleError:
-            unknown.append(f"“{shared.escape(name)}”")
+        except (UnknownModelError, BundleError):
+            unknown.append(f"“{shared.escape(name[:MOST_CHARACTERS])}”")
     if unknown:
         more = " and others" if len(unknown) > MOST_NAMED else ""
         st.warning(
@@ -120,38 +128,16 @@ def named_in_address() -> list[str]:
             f"{more}.",
             icon=":material/link_off:",
         )
+    else:
+        choose_others(key)
     return list(dict.fromkeys(found))
+
+
+def choose_others(key: str) -> None:
+    """Says that the visitor has chosen, whatever the address asked for."""
+    st.session_state[key] = ""
 
 
 def is_here(spec: ModelSpec) -> bool:
     """Whether a model's weights are on this machine."""
     return find_weights(spec, shared.get_settings()) is not None
-
-
-def fetch_default_model() -> None:
-    """Starts the download of the default model where it is missing, once."""
-    spec, downloads = get_spec(DEFAULT_MODEL), shared.get_downloads()
-    if not (is_here(spec) or shared.get_settings().offline or downloads.get(spec)):
-        downloads.start(spec)
-
-
-def warm_up() -> None:
-    """Fetches and loads in the background what the first visitor will need.
-
-    The default model's weights are downloaded if they are missing. TensorFlow is imported
-    and a model loaded, so that the first answer comes as fast as the second.
-    """
-    default = get_spec(DEFAULT_MODEL)
-    fetch_default_model()
-    spec = default if is_here(default) else get_spec(EMBEDDED_MODEL)
-    threading.Thread(
-        target=_load, args=(spec, shared.get_store()), name="warm-up", daemon=True
-    ).start()
-
-
-def _load(spec: ModelSpec, store: ModelStore) -> None:
-    try:
-        with store.use(spec):
-            pass
-    except VggDemoError as error:  # the page will say so to whoever asks for this model
-        logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)

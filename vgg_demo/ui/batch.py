@@ -21,6 +21,7 @@ from vgg_demo.ui.live import say
 from vgg_demo.ui.settings_choice import choose_settings
 
 MOST_MODELS = 3
+ASKED = "batch_asked"
 FROM_CODE_NOTE = (
     "A request takes some photos and one network; the command line any number of photos, folders "
     "and archives."
@@ -89,14 +90,18 @@ def choose_networks() -> tuple[ModelSpec, ...]:
     here = [name for name in models if available.is_here(models[name])]
     known = [name for name in here if name in MODELS]
     preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
-    asked = [name for name in available.named_in_address() if name in here]
+    named = available.asked_models(ASKED, is_opened="batch_models" not in st.session_state)
+    asked = [name for name in named if name in here][:MOST_MODELS]
+    if asked or "batch_models" not in st.session_state:
+        st.session_state["batch_models"] = asked or [preferred]
     chosen = st.pills(
         "Networks on this machine",
         here,
         selection_mode="multi",
-        default=asked[:MOST_MODELS] or [preferred],
         format_func=lambda name: shared.escape(models[name].keras_name),
         key="batch_models",
+        on_change=available.choose_others,
+        args=(ASKED,),
         wrap=True,
     )
     if here == [EMBEDDED_MODEL]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 IN_A_ROW = 20
-MOST_PHOTOS = 200  # of a message
+MOST_PHOTOS = 3 * IN_A_ROW  # of a message
 MOST_PHOTO_BYTES = 1_000_000  # the browser sends about 60 kB
 
 _HERE = Path(__file__).parent
@@ -19,15 +20,17 @@ _HERE = Path(__file__).parent
 _CAMERA = st.components.v2.component(
     "vgg_demo_camera",
     html="""
-    <div class="view">
+    <div class="view" tabindex="-1">
       <video autoplay muted playsinline aria-label="What the camera sees"></video>
       <p class="words" role="status"></p>
     </div>
     <div class="buttons">
       <button type="button" class="many" disabled></button>
       <button type="button" class="one" disabled>Take one</button>
+      <button type="button" class="stop" hidden>Stop</button>
       <button type="button" class="other" hidden>Other camera</button>
       <button type="button" class="again" hidden>Try again</button>
+      <span class="count" aria-hidden="true"></span>
       <span class="told" role="status"></span>
     </div>
     """,
@@ -36,52 +39,77 @@ _CAMERA = st.components.v2.component(
 )
 
 
-def show_camera(key: str, on_photos: Callable[[list[bytes]], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A photo from the camera.
+
+    Attributes:
+        row: Which row it was taken in; rows are numbered as they come.
+        data: A file, JPEG if the browser is honest.
+    """
+
+    row: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What has come from a camera.
+
+    Attributes:
+        id: Of the last photo; ids rise.
+        row: That it was taken in.
+    """
+
+    id: int = 0
+    row: int = 0
+
+
+def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None]) -> None:
     """Shows the camera.
 
     Args:
         key: Of the widget.
-        on_photos: Is given photos, each once: files, JPEG if the browser is honest.
+        on_shots: Is given photos, each once.
     """
-    received = f"{key}-received"
+    memory = f"{key}-received"
+    received: Received = st.session_state.setdefault(memory, Received())
 
     def take() -> None:
         # What is sent while the camera is being closed comes when nobody knows it any more.
         message = st.session_state[key].photos if key in st.session_state else None
-        last, photos = read_photos(message, st.session_state[received])
-        st.session_state[received] = last
-        if photos:
-            on_photos(photos)
+        st.session_state[memory], shots = read_shots(message, st.session_state[memory])
+        if shots:
+            on_shots(shots)
 
     _CAMERA(
-        data={
-            "row": IN_A_ROW,
-            # The browser sends photos again until it knows that they have come.
-            "received": st.session_state.setdefault(received, 0),
-        },
+        # The browser sends photos again until it knows that they have come.
+        data={"row": IN_A_ROW, "received": received.id, "row_received": received.row},
         key=key,
         on_photos_change=take,
         height="content",
     )
 
 
-def read_photos(message: Any, received: int) -> tuple[int, list[bytes]]:
+def read_shots(message: Any, received: Received) -> tuple[Received, list[Shot]]:
     """Reads what a browser sent; what is no photo, or has come already, is passed over.
 
     Args:
         message: Anything that JSON can say.
-        received: Id of the last photo that has come; ids rise.
+        received: What has come before.
 
     Returns:
-        Id of the last photo that has come now, and the new photos.
+        What has come now, and the new photos.
     """
-    photos = []
-    for item in message[:MOST_PHOTOS] if isinstance(message, list) else ():
+    shots = []
+    for item in message if isinstance(message, list) else ():
+        if len(shots) == MOST_PHOTOS:  # the browser will send the others again
+            break
         match item:
-            case {"id": int(number), "jpeg": str(text)} if number > received:
-                if len(text) * 3 // 4 > MOST_PHOTO_BYTES:
-                    continue
-                with suppress(ValueError):  # it is no Base64
-                    photos.append(base64.b64decode(text, validate=True))
-                    received = number
-    return received, photos
+            case {"id": int(number), "row": int(row), "jpeg": str(text)} if number > received.id:
+                # Also if it is no photo: else it would be sent for ever.
+                received = Received(number, row)
+                if 0 < len(text) * 3 // 4 <= MOST_PHOTO_BYTES:
+                    with suppress(ValueError):  # it is no Base64
+                        shots.append(Shot(row, base64.b64decode(text, validate=True)))
+    return received, shots

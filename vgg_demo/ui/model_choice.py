@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from vgg_demo.downloads import Download, Status
 from vgg_demo.errors import BundleError, UnknownModelError, WeightsMissingError
 from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.ui import available, shared
+from vgg_demo.ui.warm_up import fetch_default_model
 from vgg_demo.weights import check_weights_dir, how_to_place
 
 
@@ -26,13 +25,15 @@ def choose_model() -> ModelSpec:
     models = available.get_models()
     here = [name for name in models if available.is_here(models[name])]
     names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
-    if (chosen := st.session_state.get("model", DEFAULT_MODEL)) not in models:
+    if "model" not in st.session_state:
+        st.session_state["model_asked"] = st.query_params.get("model", DEFAULT_MODEL)
+    elif st.session_state["model"] not in models:
+        name = st.session_state["model"].partition("@")[0]
         st.warning(
-            f"{shared.escape(chosen)} is not there any more: its bundle was taken from this "
-            "server, or its training was forgotten. Choose another model.",
+            f"“{shared.escape(name)}” was removed from this server. Choose another model.",
             icon=":material/link_off:",
         )
-        del st.session_state["model"]
+        st.session_state["model"] = DEFAULT_MODEL
         st.query_params.pop("model", None)
     if "model" in st.session_state and st.session_state.get("here") != here:
         # What the list shows is about to change; without this the browser, which knows the
@@ -47,13 +48,16 @@ def choose_model() -> ModelSpec:
         size = f"{spec.weights.size_bytes / 1e6:,.0f} MB to download"
         return f"{spec.keras_name} – {'here' if name in here else size}"
 
+    if asked := st.session_state["model_asked"]:
+        take_asked(asked)
+
     def write_url() -> None:
+        st.session_state["model_asked"] = ""
         st.query_params["model"] = st.session_state["model"]
 
     name = st.selectbox(
         "Model",
         names,
-        index=names.index(named_in_url(models)),
         format_func=describe,
         key="model",
         on_change=write_url,
@@ -63,14 +67,17 @@ def choose_model() -> ModelSpec:
     return models[name or DEFAULT_MODEL]
 
 
-def named_in_url(models: Mapping[str, ModelSpec]) -> str:
-    wanted = st.query_params.get("model", DEFAULT_MODEL)
+def take_asked(asked: str) -> None:
+    """Chooses the model that the address asked for when the page was opened.
+
+    One that is not there is looked for again each time, until another is chosen; see
+    `available.asked_models`.
+    """
+    st.session_state.setdefault("model", DEFAULT_MODEL)
     try:
-        spec = available.find_model(wanted)
-        return spec.name if spec.name in models else DEFAULT_MODEL
+        spec = available.find_model(asked)
     except BundleError as error:
         st.warning(shared.escape(error), icon=":material/link_off:")
-        return DEFAULT_MODEL
     except UnknownModelError as error:
         near = " or ".join(error.near)
         hint = f" Did you mean {near}?" if near else ""
@@ -80,13 +87,15 @@ def named_in_url(models: Mapping[str, ModelSpec]) -> str:
             f"{get_spec(DEFAULT_MODEL).keras_name}.",
             icon=":material/link_off:",
         )
-        return DEFAULT_MODEL
+    else:
+        st.session_state["model_asked"] = ""
+        st.session_state["model"] = spec.name
 
 
 def announce_model(spec: ModelSpec) -> ModelSpec:
     """Says which model answers, and why it may not be the chosen one. Returns that model."""
     if spec.name == DEFAULT_MODEL:
-        available.fetch_default_model()
+        fetch_default_model()
     download = shared.get_downloads().get(spec)
     if download is not None and download.is_under_way:
         st.session_state["waited_for"] = spec.name

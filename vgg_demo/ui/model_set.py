@@ -9,6 +9,7 @@ from vgg_demo.ui import available, shared
 
 HERE = "On this machine"
 ALL = "All"
+ASKED = "models_asked"
 PREFERRED = 5  # models of those on this machine that are chosen to begin with
 
 
@@ -22,14 +23,14 @@ def choose_models() -> list[ModelSpec]:
     """
     models = available.get_models()
     here = [name for name in models if available.is_here(models[name])]
-    # Only when the page is opened is what the address names a link; later it may be behind what
-    # was chosen since.
-    if "model_set" not in st.session_state:
-        named = available.named_in_address()
-        if named or "models" not in st.session_state:
-            st.session_state["models"] = named or here[:PREFERRED]
-            st.session_state["models_were_chosen"] = bool(named)
-    if st.session_state["models_were_chosen"]:  # other pages take it out of the address
+    named = available.asked_models(ASKED, is_opened="model_set" not in st.session_state)
+    if named or "models" not in st.session_state:
+        if named != st.session_state.get("models"):  # the pills are behind
+            st.session_state.pop(f"pills-{st.session_state.get('model_set', HERE)}", None)
+        st.session_state["models"] = named or here[:PREFERRED]
+        st.session_state["models_were_chosen"] = bool(named)
+    if st.session_state["models_were_chosen"] and not st.session_state[ASKED]:
+        # Other pages take it out of the address.
         st.query_params["models"] = ",".join(st.session_state["models"])
     st.segmented_control(
         "Networks to compare",
@@ -92,6 +93,7 @@ def take_pills(key: str) -> None:
 
 
 def choose(names: list[str]) -> None:
+    available.choose_others(ASKED)
     st.session_state["models"] = names
     st.session_state["models_were_chosen"] = True
     st.session_state["comparing"] = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import count
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -14,58 +14,22 @@ from vgg_demo.errors import ImageError
 from vgg_demo.images import SUFFIXES
 from vgg_demo.photo import open_photo
 from vgg_demo.printable import printable
-from vgg_demo.sources import Source
 from vgg_demo.taught import clean_label
 from vgg_demo.teach.checks import square_thumbnail
-from vgg_demo.teach.dataset import Dataset, Labelled
+from vgg_demo.teach.kinds import Given, Kind, as_dataset
 from vgg_demo.ui import shared
-from vgg_demo.ui.camera import show_camera
-from vgg_demo.ui.teach_looking import MOST_BYTES, begin, look_button
+from vgg_demo.ui.camera import Shot, show_camera
+from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, look_button
 
-MOST_KINDS = 20
+FEWEST_KINDS, MOST_KINDS = 2, 20
 LAST = 6  # photos of a kind that are shown
-TOGETHER = 5  # photos of the camera, one after the other: a bit more than a second
-CAMERA_FOR = "teach_camera_for"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A photo of a kind.
-
-    Attributes:
-        name: Of the file.
-        data: Its bytes.
-        group: What it stays together with; empty if it stands alone.
-    """
-
-    name: str
-    data: bytes
-    group: str = ""
-
-
-@dataclass(eq=False)
-class Kind:
-    """Photos of one kind of thing.
-
-    Attributes:
-        id: Tells it from others, whatever it is called.
-        name: What is on the photos.
-        photos: What was given.
-    """
-
-    id: int
-    name: str
-    photos: list[Given] = field(default_factory=list)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(len(photo.data) for photo in self.photos)
 
 
 def offer_kinds() -> None:
     """Collects photos kind by kind, from uploads and the camera."""
-    beginning = [Kind(number, f"Kind {number}") for number in (1, 2)]
-    kinds: list[Kind] = st.session_state.setdefault("teach_kinds", beginning)
+    kinds: list[Kind] = st.session_state.setdefault("teach_kinds", [])
+    while len(kinds) < FEWEST_KINDS:
+        add_kind(kinds)
     with st.grid(3, min_column_width=290, gap="small"):
         for kind in list(kinds):
             show_kind(kind, kinds)
@@ -78,15 +42,11 @@ def offer_kinds() -> None:
     )
     filled = [kind for kind in kinds if kind.photos]
     names = [kind.name.casefold() for kind in filled]
-    size_bytes = sum(kind.size_bytes for kind in filled)
     reason = ""
-    if len(filled) < 2:
+    if len(filled) < FEWEST_KINDS:
         reason = "Give photos of two kinds of things or more."
     elif len(set(names)) < len(names):
         reason = "Two kinds have the same name. Give each its own."
-        st.error(reason, icon=":material/error:")
-    elif size_bytes > MOST_BYTES:
-        reason = f"These are {size_bytes / 2**20:,.0f} MB; the limit is {MOST_BYTES // 2**20} MB."
         st.error(reason, icon=":material/error:")
     look_button(reason, take_kinds, filled)
 
@@ -112,10 +72,10 @@ def show_kind(kind: Kind, kinds: list[Kind]) -> None:
                 type="tertiary",
                 on_click=kinds.remove,
                 args=(kind,),
-                disabled=len(kinds) <= 2,
+                disabled=len(kinds) <= FEWEST_KINDS,
             )
         offer_camera(kind, kinds)
-        upload = f"teach-photos-{kind.id}-{len(kind.photos)}"
+        upload = f"teach-photos-{kind.id}-{kind.uploads}"
         st.file_uploader(
             f"Photos of {shared.escape(kind.name)}",
             type=list(SUFFIXES),
@@ -125,9 +85,22 @@ def show_kind(kind: Kind, kinds: list[Kind]) -> None:
             on_change=take_photos,
             args=(upload, kind, kinds),
         )
-        count = len(kind.photos)
-        st.caption(f"{count} photos" if count else "No photos yet; 20 are a good beginning.")
+        st.caption(count_words(len(kind.photos)))
         show_last(kind.photos)
+        if last := kind.last_count:
+            st.button(
+                f"Take out the last {last}" if last > 1 else "Take out the last one",
+                key=f"teach-undo-{kind.id}",
+                icon=":material/undo:",
+                type="tertiary",
+                on_click=kind.take_out_last,
+            )
+
+
+def count_words(photos: int) -> str:
+    if not photos:
+        return "No photos yet; 20 are a good beginning."
+    return "1 photo" if photos == 1 else f"{photos:,} photos"
 
 
 def rename_kind(kind: Kind, key: str) -> None:
@@ -135,38 +108,41 @@ def rename_kind(kind: Kind, key: str) -> None:
 
 
 def add_kind(kinds: list[Kind]) -> None:
-    number = max(kind.id for kind in kinds) + 1
-    kinds.append(Kind(number, f"Kind {number}"))
+    # Numbers are never used again: what belongs to a kind that was removed is not for others.
+    number = st.session_state["teach_kinds_made"] = st.session_state.get("teach_kinds_made", 0) + 1
+    names = {kind.name for kind in kinds}
+    free = (name for place in count(1) if (name := f"Kind {place}") not in names)
+    kinds.append(Kind(number, next(free)))
 
 
 def take_photos(key: str, kind: Kind, kinds: list[Kind]) -> None:
     """Takes uploads, as long as there is room for them."""
     uploads: list[UploadedFile] = st.session_state[key]
-    room = MOST_BYTES - sum(one.size_bytes for one in kinds)
-    for file in uploads:
-        room -= file.size
-        if room < 0:
-            st.session_state["teach_error"] = (
-                f"There is no room for {file.name} and what comes after it: the limit is "
-                f"{MOST_BYTES // 2**20} MB of photos."
-            )
-            break
-        kind.photos.append(Given(file.name, file.getvalue()))
+    kind.uploads += 1
+    given = (Given(file.name, file.getvalue(), upload=kind.uploads) for file in uploads)
+    add_photos(kind, kinds, given)
     shared.release(uploads)
 
 
+def add_photos(kind: Kind, kinds: Sequence[Kind], given: Iterable[Given]) -> None:
+    """Adds photos to a kind, as long as there is room for them."""
+    held = sum(len(one.photos) for one in kinds)
+    held_bytes = sum(one.size_bytes for one in kinds)
+    for photo in given:
+        held += 1
+        held_bytes += len(photo.data)
+        if held > MOST_PHOTOS or held_bytes > MOST_BYTES:
+            st.session_state["teach_error"] = (
+                f"There is no room for {photo.name} and what comes after it: the limit is "
+                f"{MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB."
+            )
+            return
+        kind.photos.append(photo)
+
+
 def take_kinds(kinds: list[Kind]) -> None:
-    labelled = tuple(
-        Labelled(
-            Source(f"{kind.name}/{number:03} {photo.name}", partial(bytes, photo.data)),
-            kind.name,
-            photo.group,
-        )
-        for kind in kinds
-        for number, photo in enumerate(kind.photos, start=1)
-    )
     title = " or ".join(kind.name for kind in kinds[:3])
-    looking = begin(clean_label(title), Dataset(labelled), shared.get_settings().limits)
+    looking = begin(clean_label(title), as_dataset(kinds), shared.get_settings().limits)
     st.session_state["teach_photos"] = looking
 
 
@@ -192,41 +168,38 @@ def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
     return square_thumbnail(image)
 
 
-def offer_camera(kind: Kind, kinds: list[Kind]) -> None:
+def offer_camera(kind: Kind, kinds: Sequence[Kind]) -> None:
     """Shows the camera for a kind, if it is wanted; for one kind at a time."""
-    is_open = st.session_state.get(CAMERA_FOR) == kind.id
-    if is_open:
-        show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds))
-    st.button(
-        "Close the camera" if is_open else "Use the camera",
-        key=f"teach-use-camera-{kind.id}",
-        icon=":material/videocam_off:" if is_open else ":material/photo_camera:",
-        on_click=open_camera,
-        args=(None if is_open else kind.id,),
-        width="stretch",
+    # A toggle's state goes when it is not drawn any more: no camera comes on by itself.
+    wanted = st.toggle(
+        "Use the camera",
+        key=camera_key(kind),
+        on_change=close_other_cameras,
+        args=(kind, kinds),
     )
-    if is_open:
+    if wanted:
+        show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds))
         st.caption(
             "Turn the thing, move it, change what is behind it: photos that look the same teach "
             "little."
         )
 
 
-def open_camera(kind_id: int | None) -> None:
-    st.session_state[CAMERA_FOR] = kind_id
+def camera_key(kind: Kind) -> str:
+    return f"teach-use-camera-{kind.id}"
 
 
-def take_shots(kind: Kind, kinds: list[Kind], shots: Sequence[bytes]) -> None:
-    """Takes photos of the camera, as long as there is room for them."""
-    room = MOST_BYTES - sum(one.size_bytes for one in kinds)
-    for shot in shots:
-        room -= len(shot)
-        if room < 0:
-            st.session_state["teach_error"] = (
-                f"There is no room for more photos: the limit is {MOST_BYTES // 2**20} MB."
-            )
-            break
-        number = len(kind.photos)
-        # What was taken in one go is alike: to be judged by what it has nearly seen, flatters.
-        group = f"camera {kind.id} {number // TOGETHER}"
-        kind.photos.append(Given(f"camera {number + 1}.jpg", shot, group))
+def close_other_cameras(kind: Kind, kinds: Sequence[Kind]) -> None:
+    for other in kinds:
+        if other is not kind:
+            st.session_state[camera_key(other)] = False
+
+
+def take_shots(kind: Kind, kinds: Sequence[Kind], shots: Sequence[Shot]) -> None:
+    """Takes photos of the camera."""
+    first = len(kind.photos) + 1
+    given = (
+        Given(f"camera {number}.jpg", shot.data, row=shot.row)
+        for number, shot in enumerate(shots, start=first)
+    )
+    add_photos(kind, kinds, given)
