@@ -180,8 +180,8 @@ def offer_camera(kind: Kind, kinds: Sequence[Kind]) -> None:
     if wanted:
         show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds))
         st.caption(
-            "Turn the thing, move it, change what is behind it: photos that look the same teach "
-            "little."
+            "Turn the thing, move it, change what is behind it, and take several rows: photos that "
+            "look the same teach little."
         )
 
 
