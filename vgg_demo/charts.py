@@ -16,7 +16,9 @@ from vgg_demo.compare import Answer, imagenet_top1, pareto_front
 from vgg_demo.labels import ClassLabel
 from vgg_demo.results import Prediction
 
-BAR_HEIGHT = 34  # pixels for each bar and its gap
+BAR_HEIGHT = 28  # pixels for each bar and its gap
+AXIS_HEIGHT = 40  # pixels below bars
+PADDING = 20  # pixels of a chart's height that Streamlit leaves empty
 NAME_WIDTH = 130  # pixels for the names beside bars, where several charts are to be alike
 
 CLASS_COLORS = (
@@ -89,7 +91,7 @@ def top_chart(
     chart: alt.LayerChart = (
         alt.layer(bars, ends)
         .resolve_axis(y="independent")
-        .properties(height=BAR_HEIGHT * len(frame))
+        .properties(height=BAR_HEIGHT * len(frame) + AXIS_HEIGHT)
         .configure_view(stroke=None)
     )
     return chart
@@ -173,7 +175,7 @@ def class_chart(
         text="count:Q"
     )
     chart: alt.LayerChart = (
-        (bars + numbers).properties(height=26 * len(frame)).configure_view(stroke=None)
+        (bars + numbers).properties(height=26 * len(frame) + PADDING).configure_view(stroke=None)
     )
     return chart
 

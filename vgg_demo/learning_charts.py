@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from vgg_demo.teach.judgement import Lesson, Threshold
 from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.schedule import RangeTest
+from vgg_demo.verdict import LEAST_PROBABILITY
 
 HEIGHT = 270  # pixels
 CELL = 44  # pixels; of a confusion matrix
-LEARNED, KEPT_BACK = "photos it learns from", "photos kept back"
+MOST_UPRIGHT = 36  # letters below a confusion matrix, which fit on a phone
+RIGHT_COLOR, WRONG_COLOR = "#4a86c8", "#d9694f"
+LEARNED, KEPT_BACK = "learned from", "kept back"
 
 
 def history_frame(epochs: Sequence[Epoch]) -> pd.DataFrame:
@@ -169,12 +172,15 @@ def confusion_frame(
     )
 
 
-def confusion_chart(frame: pd.DataFrame, names: Sequence[str], text_color: str) -> alt.LayerChart:
+def confusion_chart(
+    frame: pd.DataFrame, names: Sequence[str], chosen: tuple[str, str], text_color: str
+) -> alt.LayerChart:
     """Draws a confusion matrix; a click on a cell picks its ``truth`` and ``answer``.
 
     Args:
         frame: From `confusion_frame`.
         names: Of the classes, in their order.
+        chosen: Truth and answer of the cell that is framed.
         text_color: Of the names, as CSS.
     """
     picked = alt.selection_point(name="cell", fields=["truth", "answer"])
@@ -186,9 +192,10 @@ def confusion_chart(frame: pd.DataFrame, names: Sequence[str], text_color: str) 
         ticks=False,
         domain=False,
     )
-    slanted = alt.Axis(**axis.to_dict(), labelAngle=-45)
+    fits = len(names) * max(map(len, names)) <= MOST_UPRIGHT
+    below = alt.Axis(**axis.to_dict(), labelAngle=0 if fits else -45)
     base = alt.Chart(frame).encode(
-        x=alt.X("answer:N", sort=list(names), title="What it said", axis=slanted),
+        x=alt.X("answer:N", sort=list(names), title="What it said", axis=below),
         y=alt.Y("truth:N", sort=list(names), title="What it is", axis=axis),
         tooltip=[
             alt.Tooltip("truth:N", title="It is"),
@@ -197,28 +204,34 @@ def confusion_chart(frame: pd.DataFrame, names: Sequence[str], text_color: str) 
             alt.Tooltip("share:Q", title="Of this kind", format=".0%"),
         ],
     )
+    # As much of a colour as there are photos: on a dark page and on a bright one, much stands out.
     cells = (
         base.transform_filter("datum.count > 0")
+        .transform_calculate(kind="datum.truth == datum.answer ? 'right' : 'wrong'")
         .mark_rect()
         .encode(
-            color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None)
+            color=alt.Color(
+                "kind:N",
+                scale=alt.Scale(domain=["right", "wrong"], range=[RIGHT_COLOR, WRONG_COLOR]),
+                legend=None,
+            ),
+            opacity=alt.Opacity(
+                "share:Q", scale=alt.Scale(domain=[0, 1], range=[0.15, 0.65]), legend=None
+            ),
         )
     )
     numbers = (
         base.transform_filter("datum.count > 0")
-        .mark_text(fontSize=13)
-        .encode(
-            text="count:Q",
-            color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value("#0d131c")),
-        )
+        .mark_text(fontSize=13, color=text_color)
+        .encode(text="count:Q")
     )
-    # Over the numbers, which would take the clicks.
-    frames = (
-        base.mark_rect(cursor="pointer", fillOpacity=0, strokeWidth=3)
-        .encode(stroke=alt.condition(picked, alt.value("#e07b39"), alt.value(None), empty=False))
-        .add_params(picked)
+    here = frame[(frame["truth"] == chosen[0]) & (frame["answer"] == chosen[1])]
+    framed = base.properties(data=here).mark_rect(fillOpacity=0, strokeWidth=3, stroke=text_color)
+    # Over all, where it takes the clicks; the frame says what is chosen, also in other ways.
+    clicks = base.mark_rect(cursor="pointer", fillOpacity=0).add_params(picked)
+    chart: alt.LayerChart = (cells + numbers + framed + clicks).properties(
+        height=110 + CELL * len(names)
     )
-    chart: alt.LayerChart = (cells + numbers + frames).properties(height=110 + CELL * len(names))
     return chart
 
 
@@ -227,6 +240,7 @@ def threshold_chart(
 ) -> alt.LayerChart:
     """Draws what comes of giving no answer below a probability, and where that is now."""
     answered, right = "gets an answer", "right, of the answers"
+    thresholds = [one for one in thresholds if one.probability >= LEAST_PROBABILITY]
     frame = (
         pd.DataFrame(
             {
@@ -240,7 +254,7 @@ def threshold_chart(
     )
     x = alt.X(
         "threshold:Q",
-        scale=alt.Scale(domain=[0, 1]),
+        scale=alt.Scale(domain=[LEAST_PROBABILITY, 1]),
         axis=_axis("No answer below this probability", text_color, format="%", tickCount=5),
     )
     lines = (

@@ -7,7 +7,7 @@ support (`roll_up`), and *how sure* is the network (`judge_certainty`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -53,6 +53,11 @@ MIN_MARGIN = 0.3
 
 MAX_EFFECTIVE_CLASSES = 10.0
 """Spread of the answer, in equally probable classes, above which it is called unsure."""
+
+
+LEAST_PROBABILITY = 0.5
+"""An answer of a taught model that is less probable is as likely wrong as right, and counts as
+none, however low the model's own threshold is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,39 +107,49 @@ class Verdict:
         winner: The most probable class of the group, or of all where there is none.
         probability: Its probability.
         certainty: How sure the network is.
-        is_unknown: Whether the winner is less probable than a taught model's own threshold, below
-            which wrong answers outnumber right ones.
+        threshold: Of a taught model, the probability from which it counts as sure: what was found
+            best on photos that it had not learned from. None for all others.
     """
 
     group: Group | None
     winner: ClassLabel
     probability: float
     certainty: Certainty
-    is_unknown: bool = False
+    threshold: float | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a taught model had better say nothing."""
+        return self.threshold is not None and self.probability < self.threshold
 
     @property
     def is_sure(self) -> bool:
         """Whether a group reaches the threshold and one class in it stands out."""
-        return self.group is not None and self.certainty.is_sure and not self.is_unknown
+        if self.threshold is not None:
+            return not self.is_unknown
+        return self.group is not None and self.certainty.is_sure
 
 
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""
     taught = result.spec.taught
-    verdict = judge(result.probabilities, result.spec.classes)
-    if taught is not None and result.probabilities.max() < taught.unknown_below:
-        return replace(verdict, is_unknown=True)
-    return verdict
+    threshold = max(LEAST_PROBABILITY, taught.unknown_below) if taught is not None else None
+    return judge(result.probabilities, result.spec.classes, threshold)
 
 
-def judge(probabilities: NDArray[np.float64], labels: tuple[ClassLabel, ...]) -> Verdict:
+def judge(
+    probabilities: NDArray[np.float64],
+    labels: tuple[ClassLabel, ...],
+    threshold: float | None = None,
+) -> Verdict:
     """Judges probabilities.
 
     Args:
         probabilities: float64 (classes,), summing to 1.
         labels: The classes in the same order.
+        threshold: Of a taught model, whose classes are no kinds of anything.
     """
-    group = roll_up(probabilities, labels)
+    group = roll_up(probabilities, labels, threshold or GROUP_THRESHOLD)
     indices = members(labels)[group.wnid] if group else range(len(labels))
     best = max(indices, key=lambda index: probabilities[index])
     return Verdict(
@@ -142,6 +157,7 @@ def judge(probabilities: NDArray[np.float64], labels: tuple[ClassLabel, ...]) ->
         winner=labels[best],
         probability=float(probabilities[best]),
         certainty=judge_certainty(probabilities),
+        threshold=threshold,
     )
 
 

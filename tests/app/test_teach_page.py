@@ -67,6 +67,10 @@ def plain(app: AppTest) -> str:
     return words(app).replace("\\", "")
 
 
+def labelled(app: AppTest, label: str) -> Element:
+    return next(button for button in app.button if button.label == label)
+
+
 def fewest(app: AppTest) -> Element:
     return next(one for one in app.number_input if one.label.startswith("Leave out kinds"))
 
@@ -174,8 +178,21 @@ def test_a_table_says_what_is_on_photos(page: AppTest, pieces: Path) -> None:  #
     table = "\n".join(["photo,what", *rows, "99,a cat"]).encode()
     app = give(page, ("all.zip", to_zip(photos)), ("labels.csv", table))
     assert [box.value for box in app.selectbox][:2] == ["photo", "what"]
+    app = settled(app.text_input[1].set_value(""))
+    assert app.text_input[1].value == "no mug"
     app = settled(app.button(key="teach_look").click())
     assert "32 photos of 2 kinds" in words(app)
+    app = settled(labelled(app, "Change the photos").click())
+    assert [(kind.name, len(kind.photos)) for kind in app.session_state["teach_kinds"]] == [
+        ("mug", 16), ("no mug", 16),
+    ]  # fmt: skip
+    app = settled(labelled(app, "Add a kind").click())
+    assert app.text_input[2].value == "Kind 3"
+    app = settled(labelled(app, "Remove mug and its 16 photos").click())
+    assert [kind.name for kind in app.session_state["teach_kinds"]] == ["no mug", "Kind 3"]
+    app = settled(labelled(app, "Take out the last 16").click())
+    assert "no mug" in app.text_input[0].value
+    assert not any(kind.photos for kind in app.session_state["teach_kinds"])
     assert "What could not be used (1)" in [one.label for one in app.expander]
 
 
@@ -225,14 +242,23 @@ def test_what_is_wrong_with_photos(
         "The same photos are called cat and rocket",
         "2 photos look like another one",
         "One kind has 9.0 times the photos of another",
-        "1 photos are much smaller than what networks look at",
-        "1 photos are very long",
+        "1 photo is much smaller than what networks look at",
+        "1 photo is very long",
     ):
         assert told in said
     assert "What could not be used (1)" in [one.label for one in app.expander]
     app = settled(fewest(app).set_value(5))
     assert "Left out, for having too few photos: rare (2)." in plain(app)
     assert "of 3 kinds" in words(app)
+
+    app = settled(labelled(app, "Leave out all 2").click())
+    assert "The same photos are called" not in plain(app)
+    assert "2 photos are left out by you" in words(app)
+    app = settled(app.button(key="teach_take_back").click())
+    assert "The same photos are called cat and rocket" in plain(app)
+    app = settled(labelled(app, "Leave out").click())  # one of them
+    assert "The same photos are called" not in plain(app)
+    assert "1 photo is left out by you" in words(app)
 
 
 def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
@@ -250,8 +276,21 @@ def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
     app = settled(app.text_input[1].set_value("Mug"))
     assert "Two kinds have the same name" in app.error[0].value
     app = settled(app.text_input[1].set_value("no mug"))
+    app = settled(app.text_input[1].set_value(""))
+    assert app.text_input[1].value == "no mug"
     app = settled(app.button(key="teach_look").click())
     assert "32 photos of 2 kinds" in words(app)
+    app = settled(labelled(app, "Change the photos").click())
+    assert [(kind.name, len(kind.photos)) for kind in app.session_state["teach_kinds"]] == [
+        ("mug", 16), ("no mug", 16),
+    ]  # fmt: skip
+    app = settled(labelled(app, "Add a kind").click())
+    assert app.text_input[2].value == "Kind 3"
+    app = settled(labelled(app, "Remove mug and its 16 photos").click())
+    assert [kind.name for kind in app.session_state["teach_kinds"]] == ["no mug", "Kind 3"]
+    app = settled(labelled(app, "Take out the last 16").click())
+    assert "no mug" in app.text_input[0].value
+    assert not any(kind.photos for kind in app.session_state["teach_kinds"])
 
 
 def test_a_killed_worker(page: AppTest, archive: bytes) -> None:
@@ -373,12 +412,16 @@ def test_two_of_one_name(page: AppTest, archive: bytes) -> None:
         next(button for button in app.button if button.label.startswith("Teach again")).click()
     )
     assert app.number_input(key="teach_epochs").value == 2  # as it was
-    app = teach(settled(app.number_input(key="teach_epochs").set_value(3)))
+    settled(app.number_input(key="teach_epochs").set_value(3))
+    assert app.text_input(key="teach_name").value == "mine 2"
+    app = teach(settled(app.text_input(key="teach_name").set_value("mine")))
     pills = next(one for one in app.button_group if one.key == "teach_run")
-    assert pills.options == ["mine (2)", "mine", "New"]
+    assert [text.partition(" ·")[0] for text in pills.options] == ["mine (2)", "mine", "New"]
     older = shared.get_classroom().get(app.session_state["runs"][1])
     app = settled(pills.set_value(older.id))
     assert len(older.epochs) == 2
+    app = settled(settled(app.switch_page("about.py")).switch_page("teach.py"))
+    assert next(one for one in app.button_group if one.key == "teach_run").value == older.id
     app = settled(app.switch_page("classify.py"))
     taught = [text for text in app.selectbox(key="model").options if "taught" in text]
     assert len(set(taught)) == 2
@@ -418,7 +461,7 @@ def test_the_names_of_a_stranger(page: AppTest, archive: bytes, photos: dict[str
 def test_a_run_is_forgotten(page: AppTest, archive: bytes) -> None:
     app = teach(look(page, ("mine.zip", archive)))
     folder = newest(app).job.folder
-    app = settled(next(button for button in app.button if button.label == "Forget it").click())
+    app = settled(app.button(key="teach_forget").click())
     assert not folder.exists()
     assert "Or try it with these" in words(app)  # and the photos are gone, too
     assert "teach_photos" not in app.session_state

@@ -155,10 +155,10 @@ class _Work:
 
     def _try_fewer(self, teacher: Teacher, material: Material, head: Head) -> tuple[Lesson, ...]:
         lessons = []
-        self.report("curve", done=0, total=len(LESSON_SHARES))
+        self.report("curve", done=0, total=len(LESSON_SHARES) + 1)
         for lesson in teacher.try_fewer(material, head):
             lessons.append(lesson)
-            self.report("curve", done=len(lessons), total=len(LESSON_SHARES))
+            self.report("curve", done=len(lessons), total=len(LESSON_SHARES) + 1)
             if self.is_stopped.is_set():  # who stops does not want to wait for a curve
                 return ()
         return tuple(lessons)

@@ -34,14 +34,17 @@ class Camera {
       this.open()
     }
     this.video.onloadeddata = this.video.onresize = () => this.draw()
+    this.choice = { facingMode: "environment" } // of a phone's cameras, the one that sees things
     this.update(data, send)
-    // Of a phone's cameras, the one that sees things.
-    this.open({ facingMode: "environment" })
   }
 
   update(data, send) {
+    const wasOpen = this.data?.is_open ?? false
     this.data = data
     this.send = send
+    this.find(".camera").hidden = !data.is_open
+    if (data.is_open && !wasOpen) this.open()
+    if (!data.is_open && wasOpen) this.close()
     this.lastId = Math.max(this.lastId, data.received)
     this.row = Math.max(this.row, data.row_received)
     this.pending = this.pending.filter(photo => photo.id > data.received)
@@ -51,7 +54,7 @@ class Camera {
 
   async open(choice = this.choice) {
     const turn = ++this.turn
-    const isOutdated = () => this.isClosed || turn !== this.turn
+    const isOutdated = () => turn !== this.turn
     this.choice = choice
     this.stop()
     this.problem = ""
@@ -174,8 +177,13 @@ class Camera {
   }
 
   close() {
-    this.isClosed = true
+    this.turn += 1 // what is being opened is not wanted any more
     this.stop()
+    this.taken = 0
+  }
+
+  leave() {
+    this.close()
     clearTimeout(this.resending)
   }
 }
@@ -194,7 +202,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => {
     // What an outdated run leaves to be done is not to close what a later one shows.
     if (shown.get(parentElement) !== run) return
-    run.camera.close()
+    run.camera.leave()
     shown.delete(parentElement)
   }
 }

@@ -20,6 +20,7 @@ _HERE = Path(__file__).parent
 _CAMERA = st.components.v2.component(
     "vgg_demo_camera",
     html="""
+    <div class="camera" hidden>
     <div class="view" tabindex="-1">
       <video autoplay muted playsinline aria-label="What the camera sees"></video>
       <p class="words" role="status"></p>
@@ -32,6 +33,7 @@ _CAMERA = st.components.v2.component(
       <button type="button" class="again" hidden>Try again</button>
       <span class="count" aria-hidden="true"></span>
       <span class="told" role="status"></span>
+    </div>
     </div>
     """,
     css=(_HERE / "camera.css").read_text(encoding="utf-8"),
@@ -65,18 +67,21 @@ class Received:
     row: int = 0
 
 
-def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None]) -> None:
-    """Shows the camera.
+def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None], *, is_open: bool) -> None:
+    """Shows the camera, or nothing where it is closed.
+
+    It stays on the page when it is closed: else what it took last would find nobody who takes it.
 
     Args:
         key: Of the widget.
+        is_open: Whether the camera is on.
         on_shots: Is given photos, each once.
     """
     memory = f"{key}-received"
     received: Received = st.session_state.setdefault(memory, Received())
 
     def take() -> None:
-        # What is sent while the camera is being closed comes when nobody knows it any more.
+        # What is sent while the page is being left comes when nobody knows it any more.
         message = st.session_state[key].photos if key in st.session_state else None
         st.session_state[memory], shots = read_shots(message, st.session_state[memory])
         if shots:
@@ -84,7 +89,12 @@ def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None]) -> None:
 
     _CAMERA(
         # The browser sends photos again until it knows that they have come.
-        data={"row": IN_A_ROW, "received": received.id, "row_received": received.row},
+        data={
+            "is_open": is_open,
+            "row": IN_A_ROW,
+            "received": received.id,
+            "row_received": received.row,
+        },
         key=key,
         on_photos_change=take,
         height="content",
@@ -101,7 +111,7 @@ def read_shots(message: Any, received: Received) -> tuple[Received, list[Shot]]:
     Returns:
         What has come now, and the new photos.
     """
-    shots = []
+    shots: list[Shot] = []
     for item in message if isinstance(message, list) else ():
         if len(shots) == MOST_PHOTOS:  # the browser will send the others again
             break

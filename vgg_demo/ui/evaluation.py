@@ -197,18 +197,18 @@ def show_each_class(evaluation: Evaluation) -> None:
         hide_index=True,
         placeholder="–",
         column_config={
-            "class": "Class",
+            "class": "Kind",
             "photos": "Photos",
             **{
                 column: st.column_config.ProgressColumn(
                     label, format="percent", min_value=0, max_value=1, help=words
                 )
                 for column, label, words in (
-                    ("top1", "First answer right", "Of the photos of this class"),
-                    *([("top5", "Among five", "Of the photos of this class")] if many else []),
-                    ("precision", "Right when said", "Of the photos that it took for this class"),
+                    ("top1", "First answer right", "Of the photos of this kind"),
+                    *([("top5", "Among five", "Of the photos of this kind")] if many else []),
+                    ("precision", "Right when said", "Of the photos that it took for this kind"),
                 )
             },
         },
-        alt="How often each class was recognised",
+        alt="How often each kind was recognised",
     )

@@ -152,6 +152,13 @@ def show_doubts(verdict: Verdict, result: Classification) -> None:
 
 
 def explain_certainty(verdict: Verdict) -> None:
+    if verdict.threshold is not None:
+        st.markdown(
+            f"It counts as **sure** from {verdict.threshold:.0%} on. That was chosen on photos "
+            "that it had not learned from; on the page Teach, who taught it can set another. "
+            f"Here: {percent(verdict.probability)}."
+        )
+        return
     kind = (
         f"{percent(verdict.group.probability)} for “{shared.escape(verdict.group.label)}”"
         if verdict.group

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -16,7 +17,7 @@ from vgg_demo.teach.run import Run, Stage
 from vgg_demo.ui import available, shared
 from vgg_demo.ui.live import say, scroll_here
 from vgg_demo.ui.teach_findings import review, show_sheet
-from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos
+from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos, leave_photos
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
 from vgg_demo.ui.teach_run import show_learning, watch
@@ -24,6 +25,7 @@ from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
 
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 MOST_BUNDLE_BYTES = 200 * 2**20  # as `maxUploadSize` in .streamlit/config.toml
+MOST_LETTERS = 36  # of a name, before a number behind it
 NEW = ""
 NOT_HERE = (WeightsDownloadError.__name__, WeightsMissingError.__name__)
 
@@ -43,7 +45,7 @@ def main() -> None:
         return
     with st.container(gap=None):  # nobody sees what is in it
         if found := available.come_back():
-            st.session_state.setdefault("teach_run", found)
+            st.session_state.setdefault("teach_shown", found)
         spoken = st.container()
         arrival = st.container()
     run = choose_run()
@@ -64,11 +66,9 @@ def choose_run() -> Run | None:
     runs = {run.id: run for run in available.my_runs()}
     if not runs:
         return None
-    if begun := st.session_state.pop("teach_begun", ""):  # while the widget was there already
-        st.session_state["teach_run"] = begun
-    if st.session_state.get("teach_run", NEW) not in runs:
-        st.session_state["teach_run"] = NEW
-
+    # The session's own note, since a widget's state goes when another page is looked at.
+    shown = st.session_state.get("teach_shown", NEW)
+    st.session_state["teach_run"] = shown if shown in runs else NEW
     names = describe_runs(list(runs.values()))
     chosen = st.pills(
         "Your models",
@@ -76,8 +76,13 @@ def choose_run() -> Run | None:
         format_func=lambda run_id: names[run_id],
         required=True,
         key="teach_run",
+        on_change=lambda: show(st.session_state["teach_run"]),
     )
     return runs.get(chosen or NEW)
+
+
+def show(run_id: str) -> None:
+    st.session_state["teach_shown"] = run_id
 
 
 def describe_runs(runs: Sequence[Run]) -> dict[str, str]:
@@ -86,8 +91,11 @@ def describe_runs(runs: Sequence[Run]) -> dict[str, str]:
     called = Counter[str]()
     for run in reversed(runs):  # the oldest keeps its name
         called[run.name] += 1
-        count = f" ({called[run.name]})" if called[run.name] > 1 else ""
-        names[run.id] = shared.escape(run.name) + count
+        which = f" ({called[run.name]})" if called[run.name] > 1 else ""
+        right = ""
+        if run.result is not None:
+            right = f" · {run.result.judgement.evaluation.top1.value:.0%} right"
+        names[run.id] = shared.escape(run.name) + which + right
     return names
 
 
@@ -98,7 +106,10 @@ def begin_new() -> None:
         offer_photos()
         offer_bundle()
         return
-    st.button("Other photos", icon=":material/arrow_back:", on_click=forget_photos)
+    if looking.is_from_kinds:
+        st.button("Change the photos", icon=":material/arrow_back:", on_click=leave_photos)
+    else:
+        st.button("Other photos", icon=":material/arrow_back:", on_click=forget_photos)
     if not looking.is_done:
         look(looking)
     if looking.was_cut:
@@ -112,13 +123,21 @@ def begin_new() -> None:
         return
     sheet = st.container()
     st.header("How it is taught", anchor=False)
-    plan = choose_plan(looking.title)
+    plan = choose_plan(free_name(looking.title))
     with sheet:
-        show_sheet(checked, plan.backbone, plan.recipe.views)
+        show_sheet(checked, looking, plan.backbone, plan.recipe.views)
     with st.container(horizontal=True):
         if st.button("Teach it", type="primary", icon=":material/school:", key="teach_start"):
             act(start, plan, checked)
         show_command(plan)
+
+
+def free_name(title: str) -> str:
+    """Returns a name for a model that none of the visitor's has yet."""
+    taken = {run.name for run in available.my_runs()}
+    wanted = title or "my model"
+    more = (f"{wanted[:MOST_LETTERS]} {number}" for number in count(2))
+    return next(name for name in chain([wanted], more) if name not in taken)
 
 
 def look(looking: Looking) -> None:
@@ -145,7 +164,7 @@ def start(plan: Plan, checked: Checked) -> None:
         plan.name, plan.backbone.name, plan.part, plan.recipe, checked
     )
     st.session_state["runs"].insert(0, run.id)
-    st.session_state["teach_begun"] = run.id
+    show(run.id)
 
 
 def show_run(run: Run) -> None:
@@ -159,17 +178,17 @@ def show_run(run: Run) -> None:
         with st.container(horizontal=True):
             if st.session_state.get("teach_photos") is not None:
                 st.button(
-                    "Teach again, other settings", icon=":material/replay:", on_click=choose_new
+                    "Teach again, other settings",
+                    icon=":material/replay:",
+                    on_click=show,
+                    args=(NEW,),
                 )
-            st.button(
-                "Forget it",
-                icon=":material/delete:",
-                type="tertiary",
-                on_click=forget,
-                args=(run,),
-                help="Takes this training, its model and the photos from the server; not what you "
-                "kept or downloaded.",
-            )
+            with st.popover("Forget it", icon=":material/delete:", type="tertiary"):
+                st.markdown(
+                    "This training, its model and the photos are taken from the server; what you "
+                    "kept or downloaded is not."
+                )
+                st.button("Forget all of it", on_click=forget, args=(run,), key="teach_forget")
 
 
 def show_end(run: Run) -> None:
@@ -200,10 +219,6 @@ def show_end(run: Run) -> None:
             key="teach_go_on",
         )
     show_learning(run)
-
-
-def choose_new() -> None:
-    st.session_state["teach_run"] = NEW
 
 
 def forget(run: Run) -> None:

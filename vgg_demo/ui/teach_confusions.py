@@ -33,19 +33,24 @@ def show_confusions(result: Result) -> Cell:
         help="Each row is a kind; the numbers say what its photos were taken for. On the diagonal "
         "it is right. A click on a cell shows its photos; the list below does the same.",
     )
-    if len(names) <= MOST_CLASSES_DRAWN:
-        frame = learning_charts.confusion_frame(names, result.truth, answers)
-        st.altair_chart(
-            learning_charts.confusion_chart(frame, names, shared.text_color()),
-            key="teach_matrix",
-            on_select=partial(take_cell, names, list(counts)),
-            selection_mode="cell",
-            alt="Confusion matrix; its cells are in the list below",
-        )
     # Mistakes first, the most frequent at their head.
     cells = sorted(counts, key=lambda cell: (cell[0] == cell[1], -counts[cell], cell))
     if st.session_state.get("teach_cell") not in counts:
         st.session_state["teach_cell"] = cells[0]
+    if len(names) <= MOST_CLASSES_DRAWN:
+        truth, answer = st.session_state["teach_cell"]
+        frame = learning_charts.confusion_frame(names, result.truth, answers)
+        # A new chart after each click: else a second one on the same cell would undo the first.
+        key = f"teach_matrix-{st.session_state.setdefault('teach_clicks', 0)}"
+        st.altair_chart(
+            learning_charts.confusion_chart(
+                frame, names, (names[truth], names[answer]), shared.text_color()
+            ),
+            key=key,
+            on_select=partial(take_cell, key, names, list(counts)),
+            selection_mode="cell",
+            alt="Confusion matrix; its cells are in the list below",
+        )
     chosen: Cell = st.selectbox(
         "Photos of",
         cells,
@@ -68,8 +73,9 @@ def describe_cell(cell: Cell, names: Sequence[str]) -> str:
     )
 
 
-def take_cell(names: Sequence[str], filled: Sequence[Cell]) -> None:
-    for picked in st.session_state["teach_matrix"]["selection"].get("cell") or ():
+def take_cell(key: str, names: Sequence[str], filled: Sequence[Cell]) -> None:
+    st.session_state["teach_clicks"] += 1
+    for picked in st.session_state[key]["selection"].get("cell") or ():
         cell = names.index(picked["truth"]), names.index(picked["answer"])
         if cell in filled:  # there is nothing to see in the others
             st.session_state["teach_cell"] = cell

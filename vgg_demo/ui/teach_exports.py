@@ -40,8 +40,8 @@ def show_export(run: Run, kind: ExportFormat, export: Export | None) -> None:
         file, facts = export.file, export.facts
         st.markdown(
             f"{facts['size_bytes'] / 1e6:.1f} MB. On the {facts['photos']:,} photos kept back it "
-            f"gives the same first answer for {facts['agreement']:.1%}; no probability differs "
-            f"by more than {facts['largest_difference']:.2g}."
+            f"gives the same first answer for {facts['agreement']:.1%}; "
+            f"{difference_words(facts['largest_difference'])}."
         )
         st.download_button(
             "Download",
@@ -67,3 +67,10 @@ def show_export(run: Run, kind: ExportFormat, export: Export | None) -> None:
             "It is compared on the photos kept back, which this server has let go of. The command "
             "line can make it: python -m vgg\\_demo teach export."
         )
+
+
+def difference_words(largest: float) -> str:
+    """Says how far probabilities are apart, in points of a hundred."""
+    if largest < 0.0005:
+        return "and its probabilities are the same to a tenth of a point"
+    return f"no probability differs by more than {100 * largest:.1f} points"

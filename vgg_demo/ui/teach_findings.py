@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pandas as pd
 import streamlit as st
@@ -24,8 +25,8 @@ from vgg_demo.ui.teach_looking import Looking
 
 INPUT_SIZE = 224  # pixels; of nearly all networks
 MOST_NAMED = 8  # kinds in a sentence
-MOST_SHOWN = 24  # photos of a finding
-PER_KIND = 8
+MOST_SHOWN = 24  # photos at a time
+MOST_ROWS = 100  # of a table
 MOST_KINDS_SHOWN = 30
 AUGMENTED = 4  # photos of a kind that are shown in all their views
 VIEWS = 5
@@ -42,37 +43,42 @@ class Finding:
         words: What, in a sentence.
         advice: What comes of it.
         places: The photos.
+        can_all_go: Whether nothing is lost without them.
     """
 
     icon: str
     words: str
     advice: str
     places: tuple[int, ...] = ()
+    can_all_go: bool = False
 
 
 def review(looking: Looking) -> Checked | None:
     """Shows what was found. Returns what can be learned from, if anything can."""
-    photos = Dataset(tuple(one.photo for one in looking.looked))
+    wanted = looking.wanted()
     heading = st.container()
     counts, found = st.columns([5, 6], gap="medium")
     with counts:
         drawn = st.container()
+        photos = Dataset(tuple(one.photo for one in wanted))
         fewest = choose_fewest(photos)
         dropped = drop_rare(photos, fewest).dropped or {}
         if dropped:
             named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
             st.caption(f"Left out, for having too few photos: {shared.escape(named)}.")
+        offer_taking_back(looking)
+    key = fewest, looking.left_out
     try:
-        if fewest not in looking.concluded:  # once, not each time that the page is drawn
-            looked = [one for one in looking.looked if one.photo.label not in dropped]
-            looking.concluded[fewest] = conclude(looked, looking.failures, INPUT_SIZE)
+        if key not in looking.concluded:  # once, not each time that the page is drawn
+            looked = [one for one in wanted if one.photo.label not in dropped]
+            looking.concluded = {key: conclude(looked, looking.failures, INPUT_SIZE)}
     except VggDemoError as error:
         with heading:
             st.error(shared.escape(error), icon=":material/error:")
         with found:
             show_unusable(looking)
         return None
-    checked = looking.concluded[fewest]
+    checked = looking.concluded[key]
     with heading:
         count, kinds = len(checked.looked), len(checked.classes)
         st.header(f"{count:,} photos of {kinds} kinds", anchor=False)
@@ -81,6 +87,21 @@ def review(looking: Looking) -> Checked | None:
     with found:
         show_findings(checked, looking)
     return checked
+
+
+def offer_taking_back(looking: Looking) -> None:
+    """Says how many photos the visitor has left out, and takes them back."""
+    if count := len(looking.left_out):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            words = "1 photo is" if count == 1 else f"{count} photos are"
+            st.caption(f"{words} left out by you.", width="content")
+            st.button(
+                "Take back",
+                icon=":material/undo:",
+                type="tertiary",
+                on_click=looking.take_back,
+                key="teach_take_back",
+            )
 
 
 def choose_fewest(photos: Dataset) -> int:
@@ -101,8 +122,8 @@ def choose_fewest(photos: Dataset) -> int:
 def show_findings(checked: Checked, looking: Looking) -> None:
     st.markdown("**What to look at before it learns**")
     findings = find(checked)
-    for finding in findings:
-        show_finding(finding, checked.looked)
+    for number, finding in enumerate(findings):
+        show_finding(finding, checked.looked, looking, f"finding-{number}")
     show_unusable(looking)
     if not findings and not looking.failures:
         st.markdown(":material/check_circle: Nothing is wrong with these photos.")
@@ -128,8 +149,9 @@ def find_wrong_labels(checked: Checked) -> list[Finding]:
             Finding(
                 ":material/error:",
                 f"The same photos are called {some(labels, ' and ')}",
-                "It cannot learn both. Take out the wrong ones.",
+                "It cannot learn both. Leave out the wrong ones, or all.",
                 places,
+                can_all_go=True,
             )
         )
     if checked.never_judged:
@@ -175,7 +197,7 @@ def find_scarcity(report: Report) -> list[Finding]:
         named = some([f"{label} ({count})" for label, count in report.few.items()])
         findings.append(
             Finding(
-                ":material/production_quantity_limits:",
+                ":material/add_photo_alternate:",
                 f"Fewer than {FEW} photos: {named}",
                 "Its answers will hardly be good. A hundred of each kind are.",
             )
@@ -194,12 +216,12 @@ def find_scarcity(report: Report) -> list[Finding]:
 def find_odd_sizes(report: Report) -> list[Finding]:
     findings = []
     for places, words, advice in (
-        (report.small, "are much smaller than what networks look at", "They are scaled up."),
-        (report.long, "are very long", "Cutting out the centre leaves little of them."),
+        (report.small, "much smaller than what networks look at", "They are scaled up."),
+        (report.long, "very long", "Cutting out the centre leaves little of them."),
     ):
         if places:
-            count = f"{len(places):,} photos {words}"
-            findings.append(Finding(":material/aspect_ratio:", count, advice, places))
+            count = "1 photo is" if len(places) == 1 else f"{len(places):,} photos are"
+            findings.append(Finding(":material/aspect_ratio:", f"{count} {words}", advice, places))
     return findings
 
 
@@ -209,24 +231,43 @@ def some(names: Sequence[str], between: str = ", ") -> str:
     return between.join(names[:MOST_NAMED]) + more
 
 
-def show_finding(finding: Finding, looked: Sequence[Looked]) -> None:
+def show_finding(finding: Finding, looked: Sequence[Looked], looking: Looking, scope: str) -> None:
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"{finding.icon} **{shared.escape(finding.words)}.** {finding.advice}")
-        if finding.places:
-            with st.expander(f"Show them ({len(finding.places)})"):
-                show_photos([looked[place] for place in finding.places[:MOST_SHOWN]])
-                if len(finding.places) > MOST_SHOWN:
-                    st.caption(f"The first {MOST_SHOWN} of {len(finding.places):,}.")
+        if not finding.places:
+            return
+        with st.expander(f"Show them ({len(finding.places)})"):
+            shown = [looked[place] for place in finding.places[:MOST_SHOWN]]
+            show_photos(shown, looking, scope)
+            if len(finding.places) > MOST_SHOWN:
+                st.caption(f"The first {MOST_SHOWN} of {len(finding.places):,}.")
+            if finding.can_all_go:
+                st.button(
+                    f"Leave out all {len(finding.places)}",
+                    icon=":material/close:",
+                    on_click=looking.leave_out,
+                    args=([looked[place] for place in finding.places],),
+                )
 
 
-def show_photos(looked: Iterable[Looked], *, named: bool = True) -> None:
-    with st.grid(6, min_column_width=84, gap="xsmall"):
+def show_photos(
+    looked: Iterable[Looked], looking: Looking, scope: str, *, columns: int = 5
+) -> None:
+    """Shows photos, each with its name and a button that leaves it out."""
+    with st.grid(columns, min_column_width=96, gap="xsmall"):
         for one in looked:
             with st.container(gap="xxsmall"):
                 name = printable(one.photo.source.name)
                 st.image(one.thumbnail, alt=f"{one.photo.label}: {name}", width="stretch")
-                if named:
-                    st.caption(shared.escape(one.photo.label))
+                st.caption(shared.escape(f"{one.photo.label}, {PurePosixPath(name).name}"))
+                st.button(
+                    "Leave out",
+                    key=f"leave-out-{scope}-{looking.place_of(one)}",
+                    help=f"Does not learn from {shared.escape(name)}",
+                    type="tertiary",
+                    on_click=looking.leave_out,
+                    args=([one],),
+                )
 
 
 def show_unusable(looking: Looking) -> None:
@@ -237,16 +278,15 @@ def show_unusable(looking: Looking) -> None:
     rows += [(name, "It is in the table, but there is no such photo.") for name in dataset.missing]
     if rows:
         with st.expander(f"What could not be used ({len(rows):,})", icon=":material/broken_image:"):
-            st.dataframe(
-                pd.DataFrame(
-                    {
-                        "File": [printable(name) for name, _ in rows],
-                        "Why": [why for _, why in rows],
-                    }
-                ),
-                hide_index=True,
+            st.table(
+                {
+                    "File": [shared.escape(printable(name)) for name, _ in rows[:MOST_ROWS]],
+                    "Why": [shared.escape(why) for _, why in rows[:MOST_ROWS]],
+                },
                 alt="Files that could not be used, and why",
             )
+            if len(rows) > MOST_ROWS:
+                st.caption(f"The first {MOST_ROWS} of {len(rows):,}.")
 
 
 def show_counts(checked: Checked) -> None:
@@ -271,7 +311,7 @@ def show_counts(checked: Checked) -> None:
         )
 
 
-def show_sheet(checked: Checked, spec: ModelSpec, views: int) -> None:
+def show_sheet(checked: Checked, looking: Looking, spec: ModelSpec, views: int) -> None:
     """Shows photos of each kind, as they are and as they are learned from."""
     sheet = st.expander("Photos of each kind", icon=":material/grid_view:", on_change="rerun")
     if not sheet.open:
@@ -284,7 +324,9 @@ def show_sheet(checked: Checked, spec: ModelSpec, views: int) -> None:
             label = st.selectbox("Kind", checked.classes, key="teach_sheet_kind", width=260)
         looked = [one for one in checked.looked if one.photo.label == label]
         if shown == PLAIN:
-            show_photos(looked[: 3 * PER_KIND], named=False)
+            show_photos(looked[:MOST_SHOWN], looking, "sheet", columns=8)
+            if len(looked) > MOST_SHOWN:
+                st.caption(f"The first {MOST_SHOWN} of {len(looked):,}.")
         else:
             show_views(looked[:AUGMENTED], spec, views)
 

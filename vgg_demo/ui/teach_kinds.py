@@ -64,16 +64,7 @@ def show_kind(kind: Kind, kinds: list[Kind]) -> None:
                 on_change=rename_kind,
                 args=(kind, key),
             )
-            st.button(
-                "",
-                key=f"teach-remove-{kind.id}",
-                icon=":material/delete:",
-                help=f"Remove {shared.escape(kind.name)} and its photos",
-                type="tertiary",
-                on_click=kinds.remove,
-                args=(kind,),
-                disabled=len(kinds) <= FEWEST_KINDS,
-            )
+            offer_removing(kind, kinds)
         offer_camera(kind, kinds)
         upload = f"teach-photos-{kind.id}-{kind.uploads}"
         st.file_uploader(
@@ -97,6 +88,36 @@ def show_kind(kind: Kind, kinds: list[Kind]) -> None:
             )
 
 
+def offer_removing(kind: Kind, kinds: list[Kind]) -> None:
+    """Offers to remove a kind; asks first if photos would go with it."""
+    if len(kinds) <= FEWEST_KINDS:
+        return
+    what = f"Remove {shared.escape(kind.name)}"
+    if not kind.photos:
+        st.button(
+            "",
+            key=f"teach-remove-{kind.id}",
+            icon=":material/delete:",
+            help=what,
+            type="tertiary",
+            on_click=remove_kind,
+            args=(kind, kinds),
+        )
+        return
+    with st.popover("", icon=":material/delete:", help=what, type="tertiary"):
+        st.button(
+            f"{what} and its {count_words(len(kind.photos))}",
+            key=f"teach-remove-{kind.id}",
+            on_click=remove_kind,
+            args=(kind, kinds),
+        )
+
+
+def remove_kind(kind: Kind, kinds: list[Kind]) -> None:
+    if kind in kinds:  # else this is a second click
+        kinds.remove(kind)
+
+
 def count_words(photos: int) -> str:
     if not photos:
         return "No photos yet; 20 are a good beginning."
@@ -105,13 +126,14 @@ def count_words(photos: int) -> str:
 
 def rename_kind(kind: Kind, key: str) -> None:
     kind.name = clean_label(st.session_state[key]) or kind.name
+    st.session_state[key] = kind.name
 
 
 def add_kind(kinds: list[Kind]) -> None:
     # Numbers are never used again: what belongs to a kind that was removed is not for others.
     number = st.session_state["teach_kinds_made"] = st.session_state.get("teach_kinds_made", 0) + 1
     names = {kind.name for kind in kinds}
-    free = (name for place in count(1) if (name := f"Kind {place}") not in names)
+    free = (name for place in count(len(kinds) + 1) if (name := f"Kind {place}") not in names)
     kinds.append(Kind(number, next(free)))
 
 
@@ -143,6 +165,7 @@ def add_photos(kind: Kind, kinds: Sequence[Kind], given: Iterable[Given]) -> Non
 def take_kinds(kinds: list[Kind]) -> None:
     title = " or ".join(kind.name for kind in kinds[:3])
     looking = begin(clean_label(title), as_dataset(kinds), shared.get_settings().limits)
+    looking.is_from_kinds = True
     st.session_state["teach_photos"] = looking
 
 
@@ -170,15 +193,16 @@ def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
 
 def offer_camera(kind: Kind, kinds: Sequence[Kind]) -> None:
     """Shows the camera for a kind, if it is wanted; for one kind at a time."""
-    # A toggle's state goes when it is not drawn any more: no camera comes on by itself.
-    wanted = st.toggle(
-        "Use the camera",
-        key=camera_key(kind),
-        on_change=close_other_cameras,
-        args=(kind, kinds),
-    )
-    if wanted:
-        show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds))
+    with st.container(gap=None):  # nobody sees a closed camera
+        # A toggle's state goes when it is not drawn any more: no camera comes on by itself.
+        is_open = st.toggle(
+            "Use the camera",
+            key=camera_key(kind),
+            on_change=close_other_cameras,
+            args=(kind, kinds),
+        )
+        show_camera(f"teach-camera-{kind.id}", partial(take_shots, kind, kinds), is_open=is_open)
+    if is_open:
         st.caption(
             "Turn the thing, move it, change what is behind it, and take several rows: photos that "
             "look the same teach little."

@@ -35,7 +35,9 @@ class Looking:
         is_done: Whether all were looked at.
         size_bytes: Of the files of those that could be opened.
         was_cut: Whether there was more than may be taken.
-        concluded: What was found, by how many photos a kind must have.
+        left_out: Places of photos that the visitor does not want.
+        concluded: What was found last, by how many photos a kind must have and what is left out.
+        is_from_kinds: Whether they were given kind by kind, and can be changed so.
     """
 
     title: str
@@ -46,13 +48,28 @@ class Looking:
     is_done: bool = False
     size_bytes: int = 0
     was_cut: bool = False
-    concluded: dict[int, Checked] = field(default_factory=dict)
+    left_out: frozenset[int] = frozenset()
+    concluded: dict[tuple[int, frozenset[int]], Checked] = field(default_factory=dict)
+    is_from_kinds: bool = False
     # When the page is drawn anew, its last drawing may still be at work.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def count(self) -> int:
         return len(self.looked) + len(self.failures)
+
+    def wanted(self) -> list[Looked]:
+        """Returns the photos that can be learned from and were not left out."""
+        return [one for place, one in enumerate(self.looked) if place not in self.left_out]
+
+    def place_of(self, photo: Looked) -> int:
+        return next(place for place, one in enumerate(self.looked) if one is photo)
+
+    def leave_out(self, photos: Iterable[Looked]) -> None:
+        self.left_out |= {self.place_of(photo) for photo in photos}
+
+    def take_back(self) -> None:
+        self.left_out = frozenset()
 
     def work(self) -> Iterator[None]:
         """Looks at one after the other; may be left and begun again."""
@@ -137,10 +154,15 @@ def act(function: Callable[..., None], *arguments: object) -> NoReturn:
     st.rerun()
 
 
-def forget_photos() -> None:
-    """Lets go of the photos that were looked at."""
-    st.session_state.pop("teach_kinds", None)
+def leave_photos() -> None:
+    """Ends looking at photos."""
     looking: Looking | None = st.session_state.pop("teach_photos", None)
     if looking is not None:
         with suppress(ValueError):  # another drawing of the page is at it, and will find it gone
             looking.rows.close()
+
+
+def forget_photos() -> None:
+    """Lets go of all photos."""
+    leave_photos()
+    st.session_state.pop("teach_kinds", None)

@@ -43,16 +43,17 @@ def offer_photos() -> None:
         way = st.segmented_control(
             "Your photos",
             [UPLOAD, FOLDER, KINDS],
-            default=UPLOAD,
+            default=KINDS if "teach_kinds" in st.session_state else UPLOAD,
             required=True,
             key="teach_way",
         )
         if way != KINDS:
             offer_upload(is_folder=way == FOLDER)
-    with others:
-        offer_example()
     if way == KINDS:
         offer_kinds()
+    else:
+        with others:
+            offer_example()
     st.caption(
         f":material/lock: Up to {MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB. They stay in "
         "this server's memory while this tab is open, and with what was taught from them for at "
@@ -179,7 +180,7 @@ def offer_example() -> None:
         help="From the “Clothing dataset” of Alexey Grigorev and its contributors, in the public "
         "domain (CC0).",
     )
-    with st.grid(len(EXAMPLE_TILES), wrap=False, min_column_width=40, gap="xsmall"):
+    with st.grid(len(EXAMPLE_TILES), wrap=False, min_column_width=34, gap="xsmall"):
         for name, picture in example_tiles().items():
             st.image(picture, width="stretch", alt=f"One of the {name} photos")
     if st.button("Use these", icon=":material/school:"):

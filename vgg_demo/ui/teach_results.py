@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from vgg_demo import learning_charts
@@ -18,6 +17,7 @@ from vgg_demo.ui.teach_confusions import class_names, show_cell, show_confusions
 from vgg_demo.ui.teach_looking import act
 from vgg_demo.ui.teach_run import show_history
 from vgg_demo.ui.teach_uses import show_uses
+from vgg_demo.verdict import LEAST_PROBABILITY
 
 
 def show_results(run: Run, result: Result) -> None:
@@ -49,7 +49,9 @@ def show_results(run: Run, result: Result) -> None:
 def show_figures(run: Run, result: Result) -> None:
     judgement = result.judgement
     evaluation = judgement.evaluation
-    st.header(f"“{shared.escape(run.name)}” can be used", anchor=False)
+    is_useful = evaluation.top1.interval[0] > judgement.baseline.value
+    state = "can be used" if is_useful else "cannot tell them apart yet"
+    st.header(f"“{shared.escape(run.name)}” {state}", anchor=False)
     st.markdown(words(evaluation, judgement.baseline.value, len(run.checked.classes)))
     if unjudged := never_judged(result):
         st.warning(
@@ -126,16 +128,20 @@ def show_threshold(run: Run, result: Result) -> None:
         "answers that are not given outnumber the right ones by most.",
     )
     thresholds = result.judgement.thresholds
-    st.altair_chart(
-        learning_charts.threshold_chart(thresholds, taught.unknown_below, shared.text_color()),
-        alt=threshold_words(thresholds, taught.unknown_below),
-    )
-    key = f"threshold-{run.id}"
-    chosen = st.slider("No answer below, %", 0, 99, round(100 * taught.unknown_below), key=key)
+    least, now = round(100 * LEAST_PROBABILITY), 100 * max(LEAST_PROBABILITY, taught.unknown_below)
+    place = st.container()
+    chosen = st.slider("No answer below, %", least, 99, round(now), key=f"threshold-{run.id}")
+    with place:
+        st.altair_chart(
+            learning_charts.threshold_chart(thresholds, chosen / 100, shared.text_color()),
+            alt=threshold_words(thresholds, chosen / 100),
+        )
     st.caption(threshold_words(thresholds, chosen / 100))
-    is_other = chosen != round(100 * taught.unknown_below)
-    if is_other and st.button(f"Set it to {chosen}%", key="teach_threshold"):
-        act(set_threshold, run, result, chosen / 100)
+    if chosen != round(now):
+        if st.button(f"Set it to {chosen}%", key="teach_threshold"):
+            act(set_threshold, run, result, chosen / 100)
+    else:
+        st.caption(f":material/check: Below {chosen}% it says that it is not sure.")
 
 
 def threshold_words(thresholds: Sequence[Threshold], chosen: float) -> str:
@@ -200,8 +206,5 @@ def show_record(bundle: Bundle) -> None:
             "Made": record["date"],
             "With": ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
         }
-        st.dataframe(
-            pd.DataFrame({"What": list(rows), "": [str(value) for value in rows.values()]}),
-            hide_index=True,
-            alt="How the model came about",
-        )
+        text = "\n".join(f"{what}: {value}" for what, value in rows.items())
+        st.code(text, language=None, wrap_lines=True)

@@ -13,7 +13,7 @@ from vgg_demo.ui import shared
 UPDATE_SECONDS = 0.7
 
 WORDS = {
-    Stage.STARTING: "A process of its own starts …",
+    Stage.STARTING: "Getting ready …",
     Stage.FETCHING: "The network is fetched …",
     Stage.FEATURES: "The network looks at your photos, once …",
     Stage.RATE: "How fast to learn is tried …",
@@ -40,7 +40,7 @@ def show_stage(run: Run) -> None:
             "Stopping …" if run.is_stopping else label,
             icon=":material/stop_circle:",
             on_click=run.stop,
-            disabled=run.is_stopping,
+            disabled=run.is_stopping or run.stage is Stage.SAVING,
             key="teach_stop",
         )
     show_learning(run)
@@ -56,9 +56,11 @@ def progress_words(run: Run) -> tuple[float, str]:
         return 0.0, waits if ahead else "It begins …"
     words = WORDS.get(run.stage, "")
     epochs = run.tuning if run.stage is Stage.TUNING else run.epochs
-    if run.stage in (Stage.LEARNING, Stage.TUNING) and epochs:
+    if run.stage is Stage.SAVING:
+        return 1.0, words
+    if run.stage in (Stage.LEARNING, Stage.TUNING) and epochs and epochs[-1].number:
         last = epochs[-1]
-        left = last.seconds / last.number * (last.epochs - last.number) if last.number else 0.0
+        left = last.seconds / last.number * (last.epochs - last.number)
         return last.number / last.epochs, (
             f"{words} {last.number} of {last.epochs} times through, "
             f"{last.examples_per_second:,.0f} photos a second, {left:.0f} s left"

@@ -22,24 +22,13 @@ def show_uses(run: Run, result: Result) -> None:
     """Offers what can be done with the model."""
     spec = result.bundle.spec
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.page_link(
-            "classify.py",
-            label="Use it",
-            icon=":material/image_search:",
-            query_params={"model": spec.name},
-        )
-        st.page_link(
-            "compare.py",
-            label="Compare it",
-            icon=":material/compare:",
-            query_params={"models": f"{spec.name},{run.job.backbone}"},
-        )
-        st.page_link(
-            "batch.py",
-            label="Use it on many photos",
-            icon=":material/photo_library:",
-            query_params={"models": spec.name},
-        )
+        if st.button("Use it", type="primary", icon=":material/image_search:", key="teach_use"):
+            st.switch_page("classify.py", query_params={"model": spec.name})
+        if st.button("Compare it", icon=":material/compare:", key="teach_compare"):
+            models = f"{spec.name},{run.job.backbone}"
+            st.switch_page("compare.py", query_params={"models": models})
+        if st.button("Many photos", icon=":material/photo_library:", key="teach_many"):
+            st.switch_page("batch.py", query_params={"models": spec.name})
         st.download_button(
             "Download",
             lambda: packed(result.bundle),
@@ -79,7 +68,8 @@ def offer_keeping(run: Run, bundle: Bundle) -> None:
         name = st.text_input("Name", value=run.name, max_chars=40, key=f"keep-{run.id}")
         if st.button("Keep it", type="primary", key=f"keep-it-{run.id}"):
             act(keep_here, bundle, settings.bundles_dir, name)
-        st.caption(f"In {shared.escape(settings.bundles_dir)}.")
+        if available.is_local():  # where folders are is nobody else's business
+            st.caption(f"In {shared.escape(settings.bundles_dir)}.")
 
 
 def kept_as(bundle: Bundle) -> str:
