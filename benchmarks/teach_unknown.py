@@ -1,0 +1,80 @@
+"""How a taught model answers to kinds of things that it was not taught.
+
+    python -m benchmarks.teach_unknown DATA [TABLE]
+
+DATA holds photos, in folders named after what is on them or with a table of ``image,label``.
+MobileNetV2's weights must be on this machine. Six times two kinds are left out, chosen by chance,
+and the others are taught with default settings. Prints how often it then says that it is not
+sure: of the photos of the two kinds, and of those that were kept back of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vgg_demo.classify import classify_photo
+from vgg_demo.evaluation import Share
+from vgg_demo.photo import open_photo
+from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.settings import Settings
+from vgg_demo.sources import Source, find_photos
+from vgg_demo.store import ModelStore
+from vgg_demo.teach.dataset import Dataset, label_by_folders, label_by_table
+from vgg_demo.teach.feature_cache import FeatureCache
+from vgg_demo.teach.recipe import Recipe
+from vgg_demo.teach.running import run_through
+from vgg_demo.teach.teacher import Teacher
+from vgg_demo.verdict import give_verdict
+
+BACKBONE = "mobilenet_v2"
+SPLITS = 6
+LEFT_OUT = 2  # kinds
+
+
+def main() -> None:
+    settings = Settings.from_environment(os.environ)
+    sources = find_photos([sys.argv[1]])
+    if len(sys.argv) > 2:
+        table = Path(sys.argv[2]).read_text(encoding="utf-8")
+        dataset = label_by_table(sources, table)
+    else:
+        dataset = label_by_folders(sources)
+    shares = [split(dataset, settings, seed) for seed in range(SPLITS)]
+    for words, parts in zip(("not taught", "taught"), zip(*shares, strict=True), strict=True):
+        whole = Share(sum(one.right for one in parts), sum(one.count for one in parts))
+        print(f"not sure, of photos of kinds that were {words}: {whole.value:.1%} of {whole.count}")
+
+
+def split(dataset: Dataset, settings: Settings, seed: int) -> tuple[Share, Share]:
+    """Returns how often a model is not sure: of kinds that it was not taught, and of the others."""
+    kinds = sorted(dataset.counts)
+    unknown = set(np.random.default_rng(seed).choice(kinds, LEFT_OUT, replace=False).tolist())
+    taught = Dataset(tuple(one for one in dataset.photos if one.label not in unknown))
+    others = [one.source for one in dataset.photos if one.label in unknown]
+    store = ModelStore(settings)
+    cache = FeatureCache(settings.features_file)
+    teacher = Teacher(get_spec(BACKBONE), Recipe(seed=seed), settings, store, cache)
+    material = run_through(teacher.prepare(run_through(teacher.check(taught))))
+    head = run_through(teacher.train(material))
+    kept_back = [material.checked.looked[place].photo.source for place in material.split.validation]
+    with tempfile.TemporaryDirectory() as folder:
+        network = teacher.with_head(material, head)
+        spec = teacher.finish(material, network, Path(folder) / "x.bundle").bundle.spec
+        found = unsure(others, spec, store), unsure(kept_back, spec, store)
+    print(f"without {' and '.join(sorted(unknown))}: {found[0].value:.1%} and {found[1].value:.1%}")
+    return found
+
+
+def unsure(sources: list[Source], spec: ModelSpec, store: ModelStore) -> Share:
+    """Returns how many photos a model is not sure of."""
+    results = [classify_photo(open_photo(source.read()), spec, store) for source in sources]
+    return Share(sum(give_verdict(result).is_unknown for result in results), len(results))
+
+
+if __name__ == "__main__":
+    main()
