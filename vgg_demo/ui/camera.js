@@ -59,8 +59,8 @@ class Camera {
     this.stop()
     this.problem = ""
     this.draw()
+    if (!navigator.mediaDevices) return this.fail(INSECURE)
     try {
-      if (!navigator.mediaDevices) throw new DOMException(INSECURE, "SecurityError")
       const stream = await navigator.mediaDevices.getUserMedia({
         video: { ...choice, width: { ideal: 1280 } },
       })
@@ -69,11 +69,9 @@ class Camera {
       const devices = await navigator.mediaDevices.enumerateDevices()
       if (isOutdated()) return
       this.cameras = devices.filter(device => device.kind === "videoinput")
-    } catch (error) {
+    } catch ({ name }) {
       if (isOutdated()) return
-      this.problem = navigator.mediaDevices
-        ? PROBLEMS[error.name] ?? `The camera cannot be opened (${error.name}).`
-        : INSECURE
+      this.problem = PROBLEMS[name] ?? `The camera cannot be opened (${name}).`
     }
     this.draw()
   }

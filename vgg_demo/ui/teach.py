@@ -16,12 +16,13 @@ from vgg_demo.teach.material import Checked
 from vgg_demo.teach.run import Run, Stage
 from vgg_demo.ui import available, shared
 from vgg_demo.ui.live import say, scroll_here
-from vgg_demo.ui.teach_findings import review, show_sheet
 from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos, leave_photos
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
+from vgg_demo.ui.teach_review import review
 from vgg_demo.ui.teach_run import show_learning, watch
 from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
+from vgg_demo.ui.teach_sheet import show_sheet
 
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 MOST_BUNDLE_BYTES = 200 * 2**20  # as `maxUploadSize` in .streamlit/config.toml
