@@ -91,11 +91,13 @@ def page(
     page.set_default_timeout(TIMEOUT)
 
     def note(message: ConsoleMessage) -> None:
-        # On a page below the root, Streamlit looks for its server there first.
-        is_search = re.search(
-            r"/(compare|batch|teach)/_stcore/(health|host-config)", str(message.location)
+        # On a page below the root, Streamlit looks for its server there first. And it takes the
+        # pictures of a run that is interrupted away before the next has put them back.
+        is_streamlits = re.search(
+            r"/(compare|batch|teach)/_stcore/(health|host-config)|/media/\w+\.(jpg|png)",
+            f"{message.location} {message.text}",
         )
-        if message.type == "error" and not is_search:
+        if message.type == "error" and not is_streamlits:
             console.append(f"{message.text} {message.location}")
 
     page.on("console", note)
