@@ -84,7 +84,8 @@ def top_chart(
         scale = alt.Scale(domain=frame["wnid"].tolist(), range=colors)
         bars = bars.encode(color=alt.Color("wnid:N", scale=scale, legend=None))
     # The numbers stand in a column of their own: the labels of an axis on the right.
-    percents = [f"{p:.1%}" for p in frame["probability"]]
+    # Behind each is a space that counts: their width is measured in another font than they get.
+    percents = [f"{p:.1%}\u00a0\u00a0" for p in frame["probability"]]
     ends = base.mark_point(opacity=0).encode(
         y=_rows(frame["rank"], percents, text_color, orient="right")
     )
