@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vgg_demo.taught import LEAST_PROBABILITY
 from vgg_demo.teach.judgement import Lesson, Threshold
 from vgg_demo.teach.progress import Epoch
 from vgg_demo.teach.schedule import RangeTest
-from vgg_demo.verdict import LEAST_PROBABILITY
 
 HEIGHT = 270  # pixels
 CELL = 44  # pixels; of a confusion matrix

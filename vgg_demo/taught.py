@@ -25,6 +25,11 @@ class Part(StrEnum):
     """All but the last layer. Of VGG16, what the second of its large dense layers says."""
 
 
+LEAST_PROBABILITY = 0.5
+"""An answer of a taught model that is less probable is as likely wrong as right, and counts as
+none, however low the model's own threshold is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taught:
     """What a model was taught.
@@ -36,7 +41,8 @@ class Taught:
         classes: What it answers, in the order of its outputs.
         temperature: Its scores are divided by it, so that its probabilities can be taken at
             their word (Guo et al. 2017).
-        unknown_below: Probability of the first answer below which it is called unsure.
+        unknown_below: Probability of the first answer below which it had better say nothing, as
+            found on photos kept back, or as set by who taught it.
     """
 
     bundle: Path
@@ -45,6 +51,11 @@ class Taught:
     classes: tuple[ClassLabel, ...]
     temperature: float
     unknown_below: float
+
+    @property
+    def sure_from(self) -> float:
+        """Probability from which an answer counts; see `LEAST_PROBABILITY`."""
+        return max(LEAST_PROBABILITY, self.unknown_below)
 
 
 def clean_label(name: str) -> str:

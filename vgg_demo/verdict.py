@@ -55,11 +55,6 @@ MAX_EFFECTIVE_CLASSES = 10.0
 """Spread of the answer, in equally probable classes, above which it is called unsure."""
 
 
-LEAST_PROBABILITY = 0.5
-"""An answer of a taught model that is less probable is as likely wrong as right, and counts as
-none, however low the model's own threshold is."""
-
-
 @dataclass(frozen=True, slots=True)
 class Group:
     """A WordNet node and what the classes under it add up to.
@@ -107,8 +102,8 @@ class Verdict:
         winner: The most probable class of the group, or of all where there is none.
         probability: Its probability.
         certainty: How sure the network is.
-        threshold: Of a taught model, the probability from which it counts as sure: what was found
-            best on photos that it had not learned from. None for all others.
+        threshold: Of a taught model, the probability from which it counts as sure. None for all
+            others.
     """
 
     group: Group | None
@@ -124,7 +119,9 @@ class Verdict:
 
     @property
     def is_sure(self) -> bool:
-        """Whether a group reaches the threshold and one class in it stands out."""
+        """Whether a group is found and one class in it stands out; of a taught model, whether the
+        winner reaches its threshold.
+        """
         if self.threshold is not None:
             return not self.is_unknown
         return self.group is not None and self.certainty.is_sure
@@ -133,7 +130,7 @@ class Verdict:
 def give_verdict(result: Classification) -> Verdict:
     """Judges a classification."""
     taught = result.spec.taught
-    threshold = max(LEAST_PROBABILITY, taught.unknown_below) if taught is not None else None
+    threshold = taught.sure_from if taught is not None else None
     return judge(result.probabilities, result.spec.classes, threshold)
 
 

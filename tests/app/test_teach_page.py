@@ -237,12 +237,14 @@ def test_what_is_wrong_with_photos(
     app = settled(fewest(app).set_value(5))
     assert "Left out, for having too few photos: rare (2)." in plain(app)
     assert "of 3 kinds" in words(app)
+    assert fewest(app).value == 5
 
     app = settled(labelled(app, "Leave out all 2").click())
     assert "The same photos are called" not in plain(app)
     assert "2 photos are left out by you" in words(app)
     app = settled(app.button(key="teach_take_back").click())
     assert "The same photos are called cat and rocket" in plain(app)
+    assert fewest(app).value == 5
     app = settled(labelled(app, "Leave out").click())  # one of them
     assert "The same photos are called" not in plain(app)
     assert "1 photo is left out by you" in words(app)
@@ -267,13 +269,16 @@ def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
     assert app.text_input[1].value == "no mug"
     app = settled(app.button(key="teach_look").click())
     assert "32 photos of 2 kinds" in words(app)
+    app.session_state["teach_photos"].leave_out([3])
+    app = settled(app)
+    assert "31 photos of 2 kinds" in words(app)
     app = settled(labelled(app, "Change the photos").click())
     assert [(kind.name, len(kind.photos)) for kind in app.session_state["teach_kinds"]] == [
-        ("mug", 16), ("no mug", 16),
+        ("mug", 15), ("no mug", 16),
     ]  # fmt: skip
     app = settled(labelled(app, "Add a kind").click())
     assert app.text_input[2].value == "Kind 3"
-    app = settled(labelled(app, "Remove mug and its 16 photos").click())
+    app = settled(labelled(app, "Remove mug and its 15 photos").click())
     assert [kind.name for kind in app.session_state["teach_kinds"]] == ["no mug", "Kind 3"]
     app = settled(labelled(app, "Take out the last 16").click())
     assert "no mug" in app.text_input[0].value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from vgg_demo.classify import softmax
 from vgg_demo.labels import ancestors, load_labels
 from vgg_demo.registry import get_spec
+from vgg_demo.taught import Part, Taught, taught_classes
 from vgg_demo.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
@@ -147,3 +150,27 @@ def test_softmax_sums_to_one(scores: np.ndarray) -> None:
 )
 def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
     assert judge_certainty(np.array(probabilities)).is_sure is sure
+
+
+@pytest.mark.parametrize(
+    ("unknown_below", "probability", "is_sure"),
+    [
+        (0.0, 0.49, False),
+        (0.0, 0.51, True),
+        (0.34, 0.49, False),
+        (0.7, 0.69, False),
+        (0.7, 0.71, True),
+    ],
+)
+def test_a_taught_model_has_a_threshold_of_its_own(
+    unknown_below: float, probability: float, is_sure: bool
+) -> None:
+    classes = taught_classes(("mug", "cup", "glass"))
+    taught = Taught(Path("x.bundle"), "vgg16", Part.BODY, classes, 1.0, unknown_below)
+    rest = (1 - probability) / 2
+    verdict = judge(np.array([probability, rest, rest]), classes, taught.sure_from)
+    assert verdict.is_sure is is_sure
+    first, second = headline(verdict)
+    expected = "Mug, " if is_sure else "Not sure that it is any of these"
+    assert first.startswith(expected)
+    assert second == ("" if is_sure else f"nearest is mug, {probability:.0%}")

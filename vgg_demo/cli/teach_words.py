@@ -79,11 +79,9 @@ def show_learned(learned: Learned, out: Path) -> None:
     show(f"  always the same would be     {_percent(judgement.baseline)}")
     lessons = ", ".join(f"{_percent(one.accuracy)} ({one.photos})" for one in judgement.lessons)
     show(f"  learning from fewer photos   {lessons}")
-    if judgement.unknown_below:
-        show(
-            f"  unknown below                {judgement.unknown_below:.0%}: there, wrong answers "
-            "outnumber right ones"
-        )
+    taught = learned.bundle.spec.taught
+    assert taught is not None  # noqa: S101  # what a bundle is
+    show(f"  not sure below               {taught.sure_from:.0%}")
     show(f"Saved {out}. Use it: python -m vgg_demo classify PHOTO --model {out}")
 
 

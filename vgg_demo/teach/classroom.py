@@ -32,7 +32,7 @@ from vgg_demo.taught import Part
 from vgg_demo.teach.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.teach.checks import Looked
 from vgg_demo.teach.exchange import unpack
-from vgg_demo.teach.job import ExportFormat, Job, send, without_photo
+from vgg_demo.teach.job import ExportFormat, Job, send
 from vgg_demo.teach.material import Checked
 from vgg_demo.teach.recipe import Recipe
 from vgg_demo.teach.run import Export, Run, Stage
@@ -204,6 +204,7 @@ class Classroom:
         """Ends a run, and lets go of all that is left of it."""
         with self._lock:
             self._runs.pop(run.id, None)
+            run.drop_photos()  # whoever still holds the run does not hold them
             is_at_work = bool(self._tasks) and self._tasks[0].run is run
             if is_at_work and self._process is not None:
                 self._process.kill()  # and its folder is removed when it has ended
@@ -241,19 +242,14 @@ class Classroom:
 
     def _drop_photos(self, newest_first: Sequence[Run]) -> None:
         """Lets go of photos, the oldest first; those of several runs are there once."""
-        holders: dict[int, list[Run]] = {}
+        held: dict[str, int] = {}
         for run in newest_first:
             if run.has_photos:
-                holders.setdefault(id(run.checked), []).append(run)
-        held_bytes = sum(runs[0].checked.size_bytes for runs in holders.values())
-        for runs in reversed(holders.values()):
-            if held_bytes <= HELD_BYTES:
-                break
-            held_bytes -= runs[0].checked.size_bytes
-            for run in runs:
-                run.has_photos = False
-                looked = tuple(map(without_photo, run.checked.looked))
-                run.checked = replace(run.checked, looked=looked)
+                more = held | {one.sha256: one.size_bytes for one in run.checked.looked}
+                if sum(more.values()) <= HELD_BYTES:
+                    held = more
+                else:
+                    run.drop_photos()
 
     def _work_off(self) -> None:
         while True:

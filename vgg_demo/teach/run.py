@@ -18,7 +18,7 @@ from vgg_demo.classify import softmax
 from vgg_demo.evaluation import Share
 from vgg_demo.teach.best import has_best
 from vgg_demo.teach.bundle import Bundle, bundle_name, open_bundle
-from vgg_demo.teach.job import STOP, ExportFormat, Job
+from vgg_demo.teach.job import STOP, ExportFormat, Job, without_photo
 from vgg_demo.teach.judgement import Judgement, Lesson, judge
 from vgg_demo.teach.material import Checked
 from vgg_demo.teach.progress import Epoch
@@ -176,6 +176,11 @@ class Run:
             if not self.stage.is_over:
                 self.error = message
                 self._end(Stage.FAILED)
+
+    def drop_photos(self) -> None:
+        """Lets go of the photos, but not of what is known of them."""
+        self.has_photos = False
+        self.checked = replace(self.checked, looked=tuple(map(without_photo, self.checked.looked)))
 
     def listen(self, stdin: BinaryIO | None) -> None:
         """Says that the worker has its job and listens, or does not any more."""

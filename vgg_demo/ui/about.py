@@ -89,8 +89,8 @@ def show_reading_help() -> None:
         "exactly: five breeds of hound are still a hound. Agreement is a hint, not a proof: they "
         "all learned from the same photos.\n"
         "- **Taught** models know only what somebody taught them, on the page Teach or from the "
-        "command line. How good they are was measured on some of the same photos, kept back; so "
-        "was the probability from which their answers count as sure.\n"
+        "command line. How good they are was measured on some of the same photos, kept back. "
+        "They count as sure from 50%, or from what was better on those photos.\n"
         "- **The receipt** is a small file that says which photo, model and recipe gave the "
         "answer. With it and the photo, anyone can repeat the run and compare."
     )

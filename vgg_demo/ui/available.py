@@ -28,11 +28,10 @@ def my_runs() -> list[Run]:
     return [run for run in found if run is not None]
 
 
-def come_back() -> str:
+def come_back() -> None:
     """Finds the trainings that this browser has begun, in this window or an earlier one.
 
-    Returns:
-        The id of the newest that was found anew; empty if none was.
+    The page Teach shows the newest, if it shows none yet.
     """
     ids: list[str] = st.session_state.setdefault("runs", [])
     known = [run.id for run in my_runs()]
@@ -42,7 +41,8 @@ def come_back() -> str:
         if run_id not in ids and shared.get_classroom().get(run_id) is not None
     ]
     ids += found
-    return found[0] if found else ""
+    if found:
+        st.session_state.setdefault("teach_shown", found[0])
 
 
 def opened_models() -> dict[str, ModelSpec]:

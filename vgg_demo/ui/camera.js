@@ -1,19 +1,20 @@
 // A camera that takes many photos in a row. `camera.py` says what goes in and comes out.
 
 const INTERVAL_MS = 250
-const SENT_TOGETHER = 5 // photos; who closes the camera in mid row loses fewer
+const SENT_TOGETHER = 3 // photos; who closes the camera in mid row loses fewer
 const RESEND_MS = 5000
 const LONGER_SIDE = 640 // pixels; networks look at less
 const QUALITY = 0.9
 
+const GONE = "The camera was switched off, or taken away."
 const PROBLEMS = {
   NotAllowedError: "The browser does not let this page use the camera. Click the camera or the " +
     "lock beside the page's address, allow it, and try again.",
+  OverconstrainedError: GONE,
   NotFoundError: "The browser finds no camera on this machine.",
   NotReadableError: "The camera cannot be opened. Perhaps another program uses it.",
 }
 const INSECURE = "The page's address must begin with https:// for a browser to use the camera here."
-const GONE = "The camera was switched off, or taken away."
 
 class Camera {
   constructor(root, data, send) {
@@ -66,13 +67,14 @@ class Camera {
       })
       if (isOutdated()) return stopTracks(stream)
       this.watch(stream)
-      const devices = await navigator.mediaDevices.enumerateDevices()
-      if (isOutdated()) return
-      this.cameras = devices.filter(device => device.kind === "videoinput")
     } catch ({ name }) {
       if (isOutdated()) return
       this.problem = PROBLEMS[name] ?? `The camera cannot be opened (${name}).`
     }
+    // Also where one could not be opened: another may be.
+    const devices = await navigator.mediaDevices.enumerateDevices()
+    if (isOutdated()) return
+    this.cameras = devices.filter(device => device.kind === "videoinput")
     this.draw()
   }
 
@@ -87,7 +89,7 @@ class Camera {
   }
 
   openNext() {
-    const { deviceId } = this.track?.getSettings() ?? {}
+    const deviceId = this.track?.getSettings().deviceId ?? this.choice.deviceId?.exact
     const ids = this.cameras.map(camera => camera.deviceId)
     this.open({ deviceId: { exact: ids[(ids.indexOf(deviceId) + 1) % ids.length] } })
   }

@@ -154,9 +154,9 @@ def show_doubts(verdict: Verdict, result: Classification) -> None:
 def explain_certainty(verdict: Verdict) -> None:
     if verdict.threshold is not None:
         st.markdown(
-            f"It counts as **sure** from {verdict.threshold:.0%} on. That was chosen on photos "
-            "that it had not learned from; on the page Teach, who taught it can set another. "
-            f"Here: {percent(verdict.probability)}."
+            f"It counts as **sure** from {verdict.threshold:.1%} on: from 50%, or more where that "
+            "was better on photos that it had not learned from, or where who taught it has set "
+            f"more on the page Teach. Here: {verdict.probability:.1%}."
         )
         return
     kind = (

@@ -16,13 +16,14 @@ from vgg_demo.teach.material import Checked
 from vgg_demo.teach.run import Run, Stage
 from vgg_demo.ui import available, shared
 from vgg_demo.ui.live import say, scroll_here
-from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, forget_photos, leave_photos
+from vgg_demo.ui.teach_kinds import change_photos, forget_kinds, note_run
+from vgg_demo.ui.teach_looking import MOST_BYTES, Looking, act, leave_photos
 from vgg_demo.ui.teach_photos import offer_photos
 from vgg_demo.ui.teach_results import show_results
 from vgg_demo.ui.teach_review import review
 from vgg_demo.ui.teach_run import show_learning, watch
 from vgg_demo.ui.teach_settings import Plan, choose_plan, show_command
-from vgg_demo.ui.teach_sheet import show_sheet
+from vgg_demo.ui.teach_sheet import get_view, show_sheet
 
 UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
 MOST_BUNDLE_BYTES = 200 * 2**20  # as `maxUploadSize` in .streamlit/config.toml
@@ -45,8 +46,7 @@ def main() -> None:
         )
         return
     with st.container(gap=None):  # nobody sees what is in it
-        if found := available.come_back():
-            st.session_state.setdefault("teach_shown", found)
+        available.come_back()
         spoken = st.container()
         arrival = st.container()
     run = choose_run()
@@ -107,10 +107,10 @@ def begin_new() -> None:
         offer_photos()
         offer_bundle()
         return
-    if looking.is_from_kinds:
-        st.button("Change the photos", icon=":material/arrow_back:", on_click=leave_photos)
+    if looking.given:
+        st.button("Change the photos", icon=":material/arrow_back:", on_click=change_photos)
     else:
-        st.button("Other photos", icon=":material/arrow_back:", on_click=forget_photos)
+        st.button("Other photos", icon=":material/arrow_back:", on_click=leave_photos)
     if not looking.is_done:
         look(looking)
     if looking.was_cut:
@@ -129,7 +129,7 @@ def begin_new() -> None:
         show_sheet(checked, looking, plan.backbone, plan.recipe.views)
     with st.container(horizontal=True):
         if st.button("Teach it", type="primary", icon=":material/school:", key="teach_start"):
-            act(start, plan, checked)
+            act(start, plan, checked, looking)
         show_command(plan)
 
 
@@ -154,7 +154,7 @@ def look(looking: Looking) -> None:
     st.rerun()
 
 
-def start(plan: Plan, checked: Checked) -> None:
+def start(plan: Plan, checked: Checked, looking: Looking) -> None:
     for going in available.my_runs():
         if not going.stage.is_over:
             raise BusyError(
@@ -165,6 +165,9 @@ def start(plan: Plan, checked: Checked) -> None:
         plan.name, plan.backbone.name, plan.part, plan.recipe, checked
     )
     st.session_state["runs"].insert(0, run.id)
+    looking.runs.append(run.id)
+    if looking.given:
+        note_run(run.id)
     show(run.id)
 
 
@@ -186,8 +189,9 @@ def show_run(run: Run) -> None:
                 )
             with st.popover("Forget it", icon=":material/delete:", type="tertiary"):
                 st.markdown(
-                    "This training, its model and the photos are taken from the server; what you "
-                    "kept or downloaded is not."
+                    "This training, its model and its photos are taken from the server. What you "
+                    "kept or downloaded is not, nor are photos that another training of yours has, "
+                    "too."
                 )
                 st.button("Forget all of it", on_click=forget, args=(run,), key="teach_forget")
 
@@ -223,9 +227,16 @@ def show_end(run: Run) -> None:
 
 
 def forget(run: Run) -> None:
+    """Lets go of a training, and of the photos in hand if it was taught from them."""
     shared.get_classroom().forget(run)
-    st.session_state["runs"].remove(run.id)
-    forget_photos()
+    ids: list[str] = st.session_state["runs"]
+    if run.id in ids:  # else this is a second click
+        ids.remove(run.id)
+    looking: Looking | None = st.session_state.get("teach_photos")
+    if looking is not None and run.id in looking.runs:
+        leave_photos()
+    forget_kinds(run.id)
+    get_view.clear()
 
 
 def run_words(run: Run) -> str:

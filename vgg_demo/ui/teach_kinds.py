@@ -19,7 +19,14 @@ from vgg_demo.teach.checks import square_thumbnail
 from vgg_demo.teach.kinds import Given, Kind, as_dataset
 from vgg_demo.ui import shared
 from vgg_demo.ui.camera import Shot, show_camera
-from vgg_demo.ui.teach_looking import MOST_BYTES, MOST_PHOTOS, begin, look_button
+from vgg_demo.ui.teach_looking import (
+    MOST_BYTES,
+    MOST_PHOTOS,
+    Looking,
+    begin,
+    leave_photos,
+    look_button,
+)
 
 FEWEST_KINDS, MOST_KINDS = 2, 20
 LAST = 6  # photos of a kind that are shown
@@ -116,6 +123,7 @@ def offer_removing(kind: Kind, kinds: list[Kind]) -> None:
 def remove_kind(kind: Kind, kinds: list[Kind]) -> None:
     if kind in kinds:  # else this is a second click
         kinds.remove(kind)
+        kind.photos = []  # Streamlit keeps what callbacks were given
 
 
 def count_words(photos: int) -> str:
@@ -139,7 +147,10 @@ def add_kind(kinds: list[Kind]) -> None:
 
 def take_photos(key: str, kind: Kind, kinds: list[Kind]) -> None:
     """Takes uploads, as long as there is room for them."""
-    uploads: list[UploadedFile] = st.session_state[key]
+    # What was taken before comes once more as deleted, until the browser has drawn the page anew.
+    uploads = [file for file in st.session_state[key] if isinstance(file, UploadedFile)]
+    if not uploads:
+        return
     kind.uploads += 1
     given = (Given(file.name, file.getvalue(), upload=kind.uploads) for file in uploads)
     add_photos(kind, kinds, given)
@@ -165,8 +176,32 @@ def add_photos(kind: Kind, kinds: Sequence[Kind], given: Iterable[Given]) -> Non
 def take_kinds(kinds: list[Kind]) -> None:
     title = " or ".join(kind.name for kind in kinds[:3])
     looking = begin(clean_label(title), as_dataset(kinds), shared.get_settings().limits)
-    looking.is_from_kinds = True
+    looking.given = tuple(photo for kind in kinds for photo in kind.photos)
     st.session_state["teach_photos"] = looking
+
+
+def change_photos() -> None:
+    """Goes back to the kinds, without the photos that were left out."""
+    looking: Looking = st.session_state["teach_photos"]
+    given = dict(zip(map(id, looking.dataset.photos), looking.given, strict=True))
+    left_out = {id(given[id(looking.looked[place].photo)]) for place in looking.left_out}
+    for kind in st.session_state["teach_kinds"]:
+        kind.photos = [photo for photo in kind.photos if id(photo) not in left_out]
+    leave_photos()
+
+
+def note_run(run_id: str) -> None:
+    """Notes that something was taught from these kinds."""
+    st.session_state.setdefault("teach_kinds_runs", []).append(run_id)
+
+
+def forget_kinds(run_id: str) -> None:
+    """Lets go of the kinds if they are what a training was taught from."""
+    small_copy.clear()
+    if run_id in st.session_state.get("teach_kinds_runs", ()):
+        for kind in st.session_state.pop("teach_kinds", ()):
+            kind.photos = []
+        del st.session_state["teach_kinds_runs"]
 
 
 def show_last(photos: list[Given]) -> None:

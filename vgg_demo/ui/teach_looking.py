@@ -16,6 +16,7 @@ from vgg_demo.results import Failure
 from vgg_demo.sources import Source
 from vgg_demo.teach.checks import Looked, look_at
 from vgg_demo.teach.dataset import Dataset
+from vgg_demo.teach.kinds import Given
 from vgg_demo.teach.material import Checked
 
 MOST_PHOTOS = 2_000
@@ -29,7 +30,6 @@ class Looking:
     Attributes:
         title: What the photos are called, for the model's name.
         dataset: The photos with their labels.
-        data_bytes: Memory that they take.
         looked: What is known of those that could be opened.
         failures: Why others could not be.
         is_done: Whether all were looked at.
@@ -37,7 +37,9 @@ class Looking:
         was_cut: Whether there was more than may be taken.
         left_out: Places of photos that the visitor does not want.
         concluded: What was found last, by how many photos a kind must have and what is left out.
-        is_from_kinds: Whether they were given kind by kind, and can be changed so.
+        given: The photos as they were given kind by kind, and can be changed; else empty.
+        fewest: Photos that a kind must have.
+        runs: Ids of what was taught from them.
     """
 
     title: str
@@ -50,7 +52,9 @@ class Looking:
     was_cut: bool = False
     left_out: frozenset[int] = frozenset()
     concluded: dict[tuple[int, frozenset[int]], Checked] = field(default_factory=dict)
-    is_from_kinds: bool = False
+    given: tuple[Given, ...] = ()
+    fewest: int = 2
+    runs: list[str] = field(default_factory=list)
     # When the page is drawn anew, its last drawing may still be at work.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,8 +69,8 @@ class Looking:
     def place_of(self, photo: Looked) -> int:
         return next(place for place, one in enumerate(self.looked) if one is photo)
 
-    def leave_out(self, photos: Iterable[Looked]) -> None:
-        self.left_out |= {self.place_of(photo) for photo in photos}
+    def leave_out(self, places: Iterable[int]) -> None:
+        self.left_out |= set(places)
 
     def take_back(self) -> None:
         self.left_out = frozenset()
@@ -155,14 +159,11 @@ def act(function: Callable[..., None], *arguments: object) -> NoReturn:
 
 
 def leave_photos() -> None:
-    """Ends looking at photos."""
+    """Ends looking at photos, and lets go of them."""
     looking: Looking | None = st.session_state.pop("teach_photos", None)
     if looking is not None:
         with suppress(ValueError):  # another drawing of the page is at it, and will find it gone
             looking.rows.close()
-
-
-def forget_photos() -> None:
-    """Lets go of all photos."""
-    leave_photos()
-    st.session_state.pop("teach_kinds", None)
+        # Streamlit keeps what callbacks were given, but not what these hold no more.
+        looking.looked, looking.given, looking.concluded = [], (), {}
+        looking.dataset = Dataset(())

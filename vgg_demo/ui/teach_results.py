@@ -8,6 +8,7 @@ import streamlit as st
 
 from vgg_demo import learning_charts
 from vgg_demo.evaluation import Evaluation
+from vgg_demo.taught import LEAST_PROBABILITY
 from vgg_demo.teach.bundle import Bundle, with_threshold
 from vgg_demo.teach.judgement import Threshold
 from vgg_demo.teach.run import Result, Run
@@ -17,7 +18,6 @@ from vgg_demo.ui.teach_confusions import class_names, show_cell, show_confusions
 from vgg_demo.ui.teach_looking import act
 from vgg_demo.ui.teach_run import show_history
 from vgg_demo.ui.teach_uses import show_uses
-from vgg_demo.verdict import LEAST_PROBABILITY
 
 
 def show_results(run: Run, result: Result) -> None:
@@ -128,7 +128,7 @@ def show_threshold(run: Run, result: Result) -> None:
         "answers that are not given outnumber the right ones by most.",
     )
     thresholds = result.judgement.thresholds
-    least, now = round(100 * LEAST_PROBABILITY), 100 * max(LEAST_PROBABILITY, taught.unknown_below)
+    least, now = round(100 * LEAST_PROBABILITY), 100 * taught.sure_from
     place = st.container()
     chosen = st.slider("No answer below, %", least, 99, round(now), key=f"threshold-{run.id}")
     with place:

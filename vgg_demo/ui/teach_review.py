@@ -16,7 +16,7 @@ from vgg_demo.teach.material import Checked, conclude
 from vgg_demo.ui import shared
 from vgg_demo.ui.teach_findings import Finding, find
 from vgg_demo.ui.teach_looking import Looking
-from vgg_demo.ui.teach_sheet import MOST_SHOWN, show_photos
+from vgg_demo.ui.teach_sheet import show_photos
 
 INPUT_SIZE = 224  # pixels; of nearly all networks
 MOST_ROWS = 100  # of a table
@@ -31,7 +31,7 @@ def review(looking: Looking) -> Checked | None:
     with counts:
         drawn = st.container()
         photos = Dataset(tuple(one.photo for one in wanted))
-        fewest = choose_fewest(photos)
+        fewest = choose_fewest(photos, looking)
         dropped = drop_rare(photos, fewest).dropped or {}
         if dropped:
             named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
@@ -74,19 +74,20 @@ def offer_taking_back(looking: Looking) -> None:
             )
 
 
-def choose_fewest(photos: Dataset) -> int:
+def choose_fewest(photos: Dataset, looking: Looking) -> int:
     """Offers to leave rare kinds out; two kinds are left in any case."""
     counts = sorted(photos.counts.values(), reverse=True)
     most = max(2, counts[1] if len(counts) > 1 else 2)
-    return int(
+    looking.fewest = int(
         st.number_input(
             "Leave out kinds with fewer photos than",
             min_value=2,
             max_value=most,
-            value=2,
+            value=min(looking.fewest, most),
             key=f"teach_fewest-{most}",
         )
     )
+    return looking.fewest
 
 
 def show_findings(checked: Checked, looking: Looking) -> None:
@@ -104,17 +105,16 @@ def show_finding(finding: Finding, looked: Sequence[Looked], looking: Looking, s
         st.markdown(f"{finding.icon} **{shared.escape(finding.words)}.** {finding.advice}")
         if not finding.places:
             return
-        with st.expander(f"Show them ({len(finding.places)})"):
-            shown = [looked[place] for place in finding.places[:MOST_SHOWN]]
-            show_photos(shown, looking, scope)
-            if len(finding.places) > MOST_SHOWN:
-                st.caption(f"The first {MOST_SHOWN} of {len(finding.places):,}.")
+        # Its label stays as it is when one is left out: else it would close.
+        with st.expander("Show them"):
+            found = [looked[place] for place in finding.places]
+            show_photos(found, looking, scope)
             if finding.can_all_go:
                 st.button(
-                    f"Leave out all {len(finding.places)}",
+                    f"Leave out all {len(found)}",
                     icon=":material/close:",
                     on_click=looking.leave_out,
-                    args=([looked[place] for place in finding.places],),
+                    args=([looking.place_of(one) for one in found],),
                 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import streamlit as st
@@ -38,9 +38,7 @@ def show_sheet(checked: Checked, looking: Looking, spec: ModelSpec, views: int) 
             label = st.selectbox("Kind", checked.classes, key="teach_sheet_kind", width=260)
         looked = [one for one in checked.looked if one.photo.label == label]
         if shown == PLAIN:
-            show_photos(looked[:MOST_SHOWN], looking, "sheet", columns=8)
-            if len(looked) > MOST_SHOWN:
-                st.caption(f"The first {MOST_SHOWN} of {len(looked):,}.")
+            show_photos(looked, looking, f"sheet-{label}", columns=8)
         else:
             show_views(looked[:AUGMENTED], spec, views)
 
@@ -78,20 +76,26 @@ def get_view(
 
 
 def show_photos(
-    looked: Iterable[Looked], looking: Looking, scope: str, *, columns: int = 5
+    looked: Sequence[Looked], looking: Looking, scope: str, *, columns: int = 5
 ) -> None:
-    """Shows photos, each with its name and a button that leaves it out."""
+    """Shows photos, some at a time, each with its name and a button that leaves it out."""
+    pages = -(-len(looked) // MOST_SHOWN)
+    key = f"{scope}-page"
+    page = min(st.session_state.get(key, 1), pages)
     with st.grid(columns, min_column_width=96, gap="xsmall"):
-        for one in looked:
+        for one in looked[(page - 1) * MOST_SHOWN : page * MOST_SHOWN]:
             with st.container(gap="xxsmall"):
                 name = printable(one.photo.source.name)
                 st.image(one.thumbnail, alt=f"{one.photo.label}: {name}", width="stretch")
                 st.caption(shared.escape(f"{one.photo.label}, {PurePosixPath(name).name}"))
+                place = looking.place_of(one)
                 st.button(
                     "Leave out",
-                    key=f"leave-out-{scope}-{looking.place_of(one)}",
+                    key=f"leave-out-{scope}-{place}",
                     help=f"Does not learn from {shared.escape(name)}",
                     type="tertiary",
                     on_click=looking.leave_out,
-                    args=([one],),
+                    args=([place],),
                 )
+    if pages > 1:
+        st.pagination(pages, key=key)
