@@ -92,12 +92,15 @@ def choose_networks() -> tuple[ModelSpec, ...]:
     preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
     named = available.asked_models(ASKED, is_opened="batch_models" not in st.session_state)
     asked = [name for name in named if name in here][:MOST_MODELS]
-    if asked or "batch_models" not in st.session_state:
-        st.session_state["batch_models"] = asked or [preferred]
+    # Given only where it shows others: what is given while a run is interrupted gets lost.
+    is_given = bool(asked) and "batch_models" in st.session_state
+    if is_given:
+        st.session_state["batch_models"] = asked
     chosen = st.pills(
         "Networks on this machine",
         here,
         selection_mode="multi",
+        default=None if is_given else asked or [preferred],
         format_func=lambda name: shared.escape(models[name].keras_name),
         key="batch_models",
         on_change=available.choose_others,

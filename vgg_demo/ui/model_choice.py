@@ -26,19 +26,22 @@ def choose_model() -> ModelSpec:
     here = [name for name in models if available.is_here(models[name])]
     names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
     if "model" not in st.session_state:
-        st.session_state["model_asked"] = st.query_params.get("model", DEFAULT_MODEL)
-    elif st.session_state["model"] not in models:
-        name = st.session_state["model"].partition("@")[0]
+        st.session_state["model_asked"] = st.query_params.get("model", "")
+    wanted = asked_model(st.session_state["model_asked"])
+    given = st.session_state.get("model")
+    if given is not None and given not in models:
         st.warning(
-            f"“{shared.escape(name)}” was removed from this server. Choose another model.",
+            f"“{shared.escape(given.partition('@')[0])}” was removed from this server. Choose "
+            "another model.",
             icon=":material/link_off:",
         )
-        st.session_state["model"] = DEFAULT_MODEL
+        wanted = DEFAULT_MODEL
         st.query_params.pop("model", None)
-    if "model" in st.session_state and st.session_state.get("here") != here:
-        # What the list shows is about to change; without this the browser, which knows the
-        # choice by the old words, would lose it.
-        st.session_state["model"] = st.session_state["model"]
+    # A value is given to the list only where it shows another one, or where its words change:
+    # the browser knows the choice by them, and would lose it.
+    is_given = given is not None and (bool(wanted) or st.session_state.get("here") != here)
+    if is_given:
+        st.session_state["model"] = wanted or given
     st.session_state["here"] = here
 
     def describe(name: str) -> str:
@@ -48,9 +51,6 @@ def choose_model() -> ModelSpec:
         size = f"{spec.weights.size_bytes / 1e6:,.0f} MB to download"
         return f"{spec.keras_name} – {'here' if name in here else size}"
 
-    if asked := st.session_state["model_asked"]:
-        take_asked(asked)
-
     def write_url() -> None:
         st.session_state["model_asked"] = ""
         st.query_params["model"] = st.session_state["model"]
@@ -58,24 +58,29 @@ def choose_model() -> ModelSpec:
     name = st.selectbox(
         "Model",
         names,
+        index=0 if is_given else names.index(wanted or DEFAULT_MODEL),
         format_func=describe,
         key="model",
         on_change=write_url,
         width=320,
         help="First what is on this machine, then what can be downloaded.",
     )
+    if wanted:  # and the list has it now
+        st.session_state["model_asked"] = ""
     return models[name or DEFAULT_MODEL]
 
 
-def take_asked(asked: str) -> None:
-    """Chooses the model that the address asked for when the page was opened.
+def asked_model(asked: str) -> str:
+    """Returns the name of the model that the address asked for when the page was opened.
 
     One that is not there is looked for again each time, until another is chosen; see
     `available.asked_models`.
+
+    Returns:
+        The name; empty if none was asked for, or it is not there, which is said.
     """
-    st.session_state.setdefault("model", DEFAULT_MODEL)
     try:
-        spec = available.find_model(asked)
+        return available.find_model(asked).name if asked else ""
     except BundleError as error:
         st.warning(shared.escape(error), icon=":material/link_off:")
     except UnknownModelError as error:
@@ -87,9 +92,7 @@ def take_asked(asked: str) -> None:
             f"{get_spec(DEFAULT_MODEL).keras_name}.",
             icon=":material/link_off:",
         )
-    else:
-        st.session_state["model_asked"] = ""
-        st.session_state["model"] = spec.name
+    return ""
 
 
 def announce_model(spec: ModelSpec) -> ModelSpec:

@@ -23,10 +23,9 @@ def choose_models() -> list[ModelSpec]:
     """
     models = available.get_models()
     here = [name for name in models if available.is_here(models[name])]
+    before = st.session_state.get("models")
     named = available.asked_models(ASKED, is_opened="model_set" not in st.session_state)
     if named or "models" not in st.session_state:
-        if named != st.session_state.get("models"):  # the pills are behind
-            st.session_state.pop(f"pills-{st.session_state.get('model_set', HERE)}", None)
         st.session_state["models"] = named or here[:PREFERRED]
         st.session_state["models_were_chosen"] = bool(named)
     if st.session_state["models_were_chosen"] and not st.session_state[ASKED]:
@@ -53,12 +52,15 @@ def choose_models() -> list[ModelSpec]:
 
     # A widget of its own for each set: its options are others.
     key = f"pills-{st.session_state['model_set']}"
-    if key not in st.session_state:
+    # Given only where it shows others: what is given while a run is interrupted gets lost.
+    is_given = key in st.session_state and before != st.session_state["models"]
+    if is_given:
         st.session_state[key] = chosen
     st.pills(
         "Networks",
         shown,
         selection_mode="multi",
+        default=None if is_given else chosen,
         format_func=describe,
         key=key,
         on_change=take_pills,
