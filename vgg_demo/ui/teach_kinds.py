@@ -182,7 +182,9 @@ def take_kinds(kinds: list[Kind]) -> None:
 
 def change_photos() -> None:
     """Goes back to the kinds, without the photos that were left out."""
-    looking: Looking = st.session_state["teach_photos"]
+    looking: Looking | None = st.session_state.get("teach_photos")
+    if looking is None:  # this is a second click
+        return
     given = dict(zip(map(id, looking.dataset.photos), looking.given, strict=True))
     left_out = {id(given[id(looking.looked[place].photo)]) for place in looking.left_out}
     for kind in st.session_state["teach_kinds"]:
