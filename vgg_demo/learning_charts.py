@@ -204,6 +204,18 @@ def confusion_chart(
             alt.Tooltip("share:Q", title="Of this kind", format=".0%"),
         ],
     )
+    here = frame[(frame["truth"] == chosen[0]) & (frame["answer"] == chosen[1])]
+    framed = base.properties(data=here).mark_rect(fillOpacity=0, strokeWidth=3, stroke=text_color)
+    # Over all, where it takes the clicks; the frame says what is chosen, also in other ways.
+    clicks = base.mark_rect(cursor="pointer", fillOpacity=0).add_params(picked)
+    chart: alt.LayerChart = (_shares(base, text_color) + framed + clicks).properties(
+        height=110 + CELL * len(names)
+    )
+    return chart
+
+
+def _shares(base: alt.Chart, text_color: str) -> alt.LayerChart:
+    """Draws how many photos are in each cell, as numbers and as colours."""
     # As much of a colour as there are photos: on a dark page and on a bright one, much stands out.
     cells = (
         base.transform_filter("datum.count > 0")
@@ -225,14 +237,8 @@ def confusion_chart(
         .mark_text(fontSize=13, color=text_color)
         .encode(text="count:Q")
     )
-    here = frame[(frame["truth"] == chosen[0]) & (frame["answer"] == chosen[1])]
-    framed = base.properties(data=here).mark_rect(fillOpacity=0, strokeWidth=3, stroke=text_color)
-    # Over all, where it takes the clicks; the frame says what is chosen, also in other ways.
-    clicks = base.mark_rect(cursor="pointer", fillOpacity=0).add_params(picked)
-    chart: alt.LayerChart = (cells + numbers + framed + clicks).properties(
-        height=110 + CELL * len(names)
-    )
-    return chart
+    both: alt.LayerChart = cells + numbers
+    return both
 
 
 def threshold_chart(
