@@ -23,15 +23,15 @@ except SettingsError as error:
 def get_service() -> Service:
     """Returns what answers the API, with the very models that the page uses."""
     # Imported here: what Streamlit caches must not be made before its runtime exists.
-    from vgg_demo.ui.shared import get_downloads, get_settings, get_store
+    from vgg_demo.ui.session.caches import get_downloads, get_settings, get_store
 
     return Service(get_settings(), api_settings, get_store(), get_downloads())
 
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    from vgg_demo.ui.shared import get_classroom, get_downloads
-    from vgg_demo.ui.warm_up import warm_up
+    from vgg_demo.ui.session.caches import get_classroom, get_downloads
+    from vgg_demo.ui.session.warm_up import warm_up
 
     warm_up()
     yield

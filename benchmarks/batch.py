@@ -25,7 +25,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.weight_files import provide
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 
 PHOTOS = 48
@@ -78,9 +78,9 @@ def keras(spec: ModelSpec, folder: Path, batch_size: int, *, is_compiled: bool) 
 
 
 def ours_one_by_one(spec: ModelSpec, folder: Path) -> float:
-    from vgg_demo.classify import classify
-    from vgg_demo.images import read_file
-    from vgg_demo.store import ModelStore
+    from vgg_demo.images.decode import read_file
+    from vgg_demo.inference.classify import classify
+    from vgg_demo.inference.store import ModelStore
 
     store = ModelStore(Settings(weights_dir=folder, offline=True))
 
@@ -92,9 +92,9 @@ def ours_one_by_one(spec: ModelSpec, folder: Path) -> float:
 
 
 def ours_together(spec: ModelSpec, folder: Path) -> float:
-    from vgg_demo.batch import classify_all, flatten
-    from vgg_demo.sources import find_photos
-    from vgg_demo.store import ModelStore
+    from vgg_demo.batch.pipeline import classify_all, flatten
+    from vgg_demo.files.sources import find_photos
+    from vgg_demo.inference.store import ModelStore
 
     store = ModelStore(Settings(weights_dir=folder, offline=True))
 
@@ -107,10 +107,10 @@ def ours_together(spec: ModelSpec, folder: Path) -> float:
 
 def ours_ready(spec: ModelSpec, _: Path) -> float:
     """Decoding and preparing alone, in as many threads as there are cores."""
-    from vgg_demo.classify import prepare_photo
-    from vgg_demo.images import read_file
-    from vgg_demo.photo import open_photo
-    from vgg_demo.preprocess import Resize
+    from vgg_demo.images.decode import read_file
+    from vgg_demo.images.photo import open_photo
+    from vgg_demo.inference.classify import prepare_photo
+    from vgg_demo.models.preprocess import Resize
 
     def ready(path: str) -> object:
         return prepare_photo(open_photo(read_file(path)), spec, Resize.CROP)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.weight_files import provide
-from vgg_demo.registry import MODEL_SETS, get_spec
+from vgg_demo.models.registry import MODEL_SETS, get_spec
 from vgg_demo.settings import MEMORY_SHARE, Settings
 
 FREE_HOST_BYTES = 2_700_000_000  # Streamlit Community Cloud
@@ -71,9 +71,9 @@ def ours_classics(folder: Path) -> float:
 
 
 def ours_one_after_another(folder: Path, names: tuple[str, ...], host_bytes: int) -> float:
-    from vgg_demo.classify import classify
-    from vgg_demo.examples import load_examples
-    from vgg_demo.store import ModelStore
+    from vgg_demo.images.examples import load_examples
+    from vgg_demo.inference.classify import classify
+    from vgg_demo.inference.store import ModelStore
 
     budget = int(MEMORY_SHARE * host_bytes)
     store = ModelStore(Settings(weights_dir=folder, offline=True, memory_bytes=budget))

@@ -22,18 +22,18 @@ from statistics import mean, median
 
 import numpy as np
 
-from vgg_demo.registry import body_of, get_spec
+from vgg_demo.files.sources import find_photos
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.bundle import open_bundle
+from vgg_demo.models.registry import body_of, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.sources import find_photos
-from vgg_demo.store import ModelStore
-from vgg_demo.teach.bundle import open_bundle
-from vgg_demo.teach.dataset import Dataset, label_by_folders, label_by_table
-from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.material import Material
-from vgg_demo.teach.recipe import Recipe
-from vgg_demo.teach.running import run_through
-from vgg_demo.teach.teacher import Teacher
-from vgg_demo.weights import find_weights
+from vgg_demo.training.data import Material
+from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
+from vgg_demo.training.feature_cache import FeatureCache
+from vgg_demo.training.generators import run_through
+from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.trainer import Teacher
+from vgg_demo.weights.local import find_weights
 
 BACKBONE = "mobilenet_v2"
 ROUNDS = 3
@@ -95,9 +95,9 @@ def whole_epoch(job: Job) -> float:
     """Seconds for an epoch of stock Keras through the frozen body; the photos are in memory."""
     import keras
 
-    from vgg_demo.photo import open_photo
-    from vgg_demo.preprocess import Resize
-    from vgg_demo.teach.augment import see
+    from vgg_demo.images.photo import open_photo
+    from vgg_demo.models.preprocess import Resize
+    from vgg_demo.training.augmentation import see
 
     teacher, material = prepare(job, Recipe())
     spec = teacher.body
@@ -144,7 +144,7 @@ def stock_build(_: Job) -> float:
 
 def restore(job: Job) -> float:
     """Seconds until our first answer, from the bundle."""
-    import vgg_demo.engine  # noqa: F401  # imported before, as Keras is above
+    import vgg_demo.inference.engine  # noqa: F401  # imported before, as Keras is above
 
     store, spec = ModelStore(settings()), open_bundle(job.folder / "taught.bundle").spec
     batch = np.zeros((1, 224, 224, 3), dtype=np.float32)

@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 
 from benchmarks.teach import BACKBONE, Job, read_dataset, settings
-from vgg_demo.store import ModelStore
-from vgg_demo.taught import Part
-from vgg_demo.teach.checks import Looked, look_at
-from vgg_demo.teach.classroom import Classroom, needed_bytes
-from vgg_demo.teach.material import conclude
-from vgg_demo.teach.recipe import Recipe
-from vgg_demo.teach.run import Run
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.custom import Part
+from vgg_demo.training.data import conclude
+from vgg_demo.training.inspection import Looked, look_at
+from vgg_demo.training.jobs.queue import Classroom, needed_bytes
+from vgg_demo.training.jobs.run import Run
+from vgg_demo.training.recipe import Recipe
 
 POLL_SECONDS = 0.05
 
@@ -36,7 +36,7 @@ def unique_bytes() -> int:
     total = 0
     for child in psutil.Process().children():
         try:
-            if "vgg_demo.teach.worker" in child.cmdline():
+            if "vgg_demo.training.jobs.worker" in child.cmdline():
                 total += child.memory_full_info().uss
         except psutil.Error:  # it has just ended
             continue

@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from vgg_demo.classify import classify_photo
-from vgg_demo.evaluation import Share
-from vgg_demo.photo import open_photo
-from vgg_demo.registry import ModelSpec, get_spec
+from vgg_demo.analysis.evaluation import Share
+from vgg_demo.analysis.verdict import give_verdict
+from vgg_demo.files.sources import Source, find_photos
+from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.sources import Source, find_photos
-from vgg_demo.store import ModelStore
-from vgg_demo.teach.dataset import Dataset, label_by_folders, label_by_table
-from vgg_demo.teach.feature_cache import FeatureCache
-from vgg_demo.teach.recipe import Recipe
-from vgg_demo.teach.running import run_through
-from vgg_demo.teach.teacher import Teacher
-from vgg_demo.verdict import give_verdict
+from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
+from vgg_demo.training.feature_cache import FeatureCache
+from vgg_demo.training.generators import run_through
+from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.trainer import Teacher
 
 BACKBONE = "mobilenet_v2"
 SPLITS = 6

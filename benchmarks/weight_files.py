@@ -6,9 +6,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from vgg_demo.registry import ModelSpec
+from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.weights import find_weights
+from vgg_demo.weights.local import find_weights
 
 
 def provide(specs: list[ModelSpec], folder: Path, settings: Settings) -> list[str]:

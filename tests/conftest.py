@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vgg_demo.examples import load_examples
-from vgg_demo.registry import get_spec
+from vgg_demo.images.examples import load_examples
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from cifar10 import CLASSES, to_input
 
-from vgg_demo.calibration import expected_calibration_error, fit_temperature, reliability
-from vgg_demo.classify import softmax
+from vgg_demo.analysis.calibration import expected_calibration_error, fit_temperature, reliability
+from vgg_demo.inference.classify import softmax
 
 
 def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:

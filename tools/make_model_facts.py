@@ -6,7 +6,7 @@ Keras is asked, not remembered: `get_file` is replaced while a model is built wi
 ``weights="imagenet"``, so the file name, URL and hash are the ones Keras itself would
 use; the input size, parameters and layers are those of the model it builds. The
 published accuracies cannot be read from Keras and are carried over from the present
-file (their source is in `vgg_demo.registry`).
+file (their source is in `vgg_demo.models.registry`).
 """
 
 from __future__ import annotations

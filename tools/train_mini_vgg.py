@@ -25,7 +25,7 @@ import tensorflow as tf
 from calibration import divide_by_temperature, measure
 from cifar10 import Augmented, load_images
 
-from vgg_demo.mini_vgg import build_mini_vgg
+from vgg_demo.models.mini_vgg import build_mini_vgg
 
 HELD_OUT = 1_000  # training images kept aside to fit the temperature
 PEAK_LEARNING_RATE = 0.3

@@ -12,16 +12,17 @@ Importing this package does not import TensorFlow; the first `classify` does.
 import os
 
 from vgg_demo import memory
-from vgg_demo.classify import classify, classify_photo
+from vgg_demo.analysis.verdict import Verdict, give_verdict, one_line
 from vgg_demo.errors import VggDemoError
-from vgg_demo.images import ImageLimits, decode
-from vgg_demo.photo import Photo, open_photo
-from vgg_demo.preprocess import Resize, prepare
-from vgg_demo.registry import MODELS, ModelSpec, get_spec
-from vgg_demo.results import Classification, Prediction
+from vgg_demo.images.decode import decode
+from vgg_demo.images.photo import Photo, open_photo
+from vgg_demo.inference.classify import classify, classify_photo
+from vgg_demo.inference.results import Classification, Prediction
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.limits import ImageLimits
+from vgg_demo.models.preprocess import Resize, prepare
+from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
-from vgg_demo.verdict import Verdict, give_verdict, one_line
 from vgg_demo.version import __version__
 
 # TensorFlow reads this when it is imported. Without it, an allocator that comes with oneDNN

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vgg_demo import memory
 from vgg_demo.errors import SettingsError
-from vgg_demo.images import DEFAULT_LIMITS, ImageLimits
+from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 
 MEMORY_SHARE = 0.6
 """Part of the allowed memory that is used; the rest is for photos and for the peaks of work."""

@@ -10,9 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from vgg_demo.api import ApiSettings, Service, create_api
-from vgg_demo.downloads import Downloads
+from vgg_demo.inference.background import Downloads
+from vgg_demo.inference.store import ModelStore
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
 
 Open = Callable[..., TestClient]
 

@@ -18,12 +18,12 @@ from urllib3 import encode_multipart_formdata
 from tests.api.conftest import Open
 from vgg_demo.api import ApiSettings
 from vgg_demo.cli import main
-from vgg_demo.downloads import Download, Status
 from vgg_demo.errors import SettingsError
-from vgg_demo.gather import Gatherer
-from vgg_demo.registry import MODELS
+from vgg_demo.inference.background import Download, Status
+from vgg_demo.inference.batching import Gatherer
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import MODELS
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
 
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 CLASSIFY = "/v1/classify?model=mini_vgg"

@@ -13,10 +13,15 @@ from shutil import which
 import pytest
 import requests
 
-from tests.app_server import ROOT, running_app
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import get_spec
-from vgg_demo.ui.from_code import Request, batch_request, classify_request, compare_request
+from tests.support.app_server import ROOT, running_app
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import get_spec
+from vgg_demo.ui.components.code_snippets import (
+    Request,
+    batch_request,
+    classify_request,
+    compare_request,
+)
 
 EXAMPLES = ROOT / "vgg_demo" / "data" / "examples"
 MINI_VGG = get_spec("mini_vgg")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.app_server import running_app
+from tests.support.app_server import running_app
 
 CHECKS = (
     "not_a_server_error",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.app_server import running_app
+from tests.support.app_server import running_app
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(

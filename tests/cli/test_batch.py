@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.unit.test_archives import make_zip
+from tests.files.test_archives import make_zip
 from vgg_demo.cli import main
-from vgg_demo.tables import KINDS, read_rows
+from vgg_demo.files.result_tables import KINDS, read_rows
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "vgg_demo" / "data" / "examples"

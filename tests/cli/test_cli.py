@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from vgg_demo.classify import classify
 from vgg_demo.cli import main
 from vgg_demo.errors import FileUnreadableError, WeightsDownloadError
-from vgg_demo.images import read_file
-from vgg_demo.receipt import make_receipt
-from vgg_demo.registry import MODELS, get_spec
-from vgg_demo.store import ModelStore
+from vgg_demo.images.decode import read_file
+from vgg_demo.inference.classify import classify
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import MODELS, get_spec
+from vgg_demo.reports.receipt import make_receipt
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "vgg_demo" / "data" / "examples"
@@ -98,7 +98,7 @@ def test_without_paths_it_asks_until_exit(end: str) -> None:
 
 
 def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgg_demo import engine
+    from vgg_demo.inference import engine
 
     loaded = []
     load = engine.load_engine

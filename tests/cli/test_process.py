@@ -55,7 +55,7 @@ def test_verify_is_as_quiet(tmp_path: Path) -> None:
     code = (
         "import json, sys, pathlib\n"
         "from vgg_demo import ModelStore, Settings, classify, get_spec\n"
-        "from vgg_demo.receipt import make_receipt\n"
+        "from vgg_demo.reports.receipt import make_receipt\n"
         f"data = pathlib.Path({CAT!r}).read_bytes()\n"
         "result = classify(data, get_spec('mini_vgg'), ModelStore(Settings()))\n"
         "print(json.dumps(make_receipt(result)))"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vgg_demo.agreement import distances, find_consensus
-from vgg_demo.classify import classify_photo
-from vgg_demo.labels import ancestors
-from vgg_demo.photo import open_photo
-from vgg_demo.registry import get_spec
-from vgg_demo.store import ModelStore
-from vgg_demo.verdict import give_verdict
+from vgg_demo.analysis.agreement import distances, find_consensus
+from vgg_demo.analysis.verdict import give_verdict
+from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.labels import ancestors
+from vgg_demo.models.registry import get_spec
 
 NAMES = ("mobilenet_v2", "mobilenet_v3_small")
 

@@ -10,8 +10,8 @@ import numpy as np
 from click.testing import CliRunner
 
 from vgg_demo.cli import main
-from vgg_demo.labels import load_labels
-from vgg_demo.registry import get_spec
+from vgg_demo.models.labels import load_labels
+from vgg_demo.models.registry import get_spec
 
 SPEC = get_spec("mobilenet_v2")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vgg_demo.images import decode
-from vgg_demo.labels import load_labels
-from vgg_demo.preprocess import prepare
-from vgg_demo.registry import get_spec
-from vgg_demo.store import ModelStore
+from vgg_demo.images.decode import decode
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.labels import load_labels
+from vgg_demo.models.preprocess import prepare
+from vgg_demo.models.registry import get_spec
 
 DATA = Path(__file__).parents[2] / "vgg_demo" / "data"
 MINI_VGG = get_spec("mini_vgg")

@@ -11,11 +11,11 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from vgg_demo.engine import build_unfilled, load_engine
-from vgg_demo.labels import load_labels
-from vgg_demo.photo import open_photo
-from vgg_demo.preprocess import prepare
-from vgg_demo.registry import MODELS, ModelSpec
+from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.engine import build_unfilled, load_engine
+from vgg_demo.models.labels import load_labels
+from vgg_demo.models.preprocess import prepare
+from vgg_demo.models.registry import MODELS, ModelSpec
 
 KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from vgg_demo.classify import classify, softmax
-from vgg_demo.engine import load_engine
 from vgg_demo.errors import WeightsCorruptError
-from vgg_demo.images import decode
-from vgg_demo.preprocess import Resize, prepare
-from vgg_demo.registry import get_spec
+from vgg_demo.images.decode import decode
+from vgg_demo.inference.classify import classify, softmax
+from vgg_demo.inference.engine import load_engine
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.preprocess import Resize, prepare
+from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
 
 VGG16 = get_spec("vgg16")
 

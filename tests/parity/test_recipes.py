@@ -16,9 +16,9 @@ import keras
 import numpy as np
 import pytest
 
-from vgg_demo.images import decode
-from vgg_demo.preprocess import Resize, prepare
-from vgg_demo.registry import MODELS, ModelSpec, Preprocessing, get_spec
+from vgg_demo.images.decode import decode
+from vgg_demo.models.preprocess import Resize, prepare
+from vgg_demo.models.registry import MODELS, ModelSpec, Preprocessing, get_spec
 
 EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]

@@ -18,11 +18,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from vgg_demo.api.gate import LimitBodies, RequireKey, problem, retry_after
 from vgg_demo.api.metrics import CountRequests
+from vgg_demo.api.middleware import LimitBodies, RequireKey, problem, retry_after
 from vgg_demo.api.service import Service, Upload
 from vgg_demo.api.settings import ApiSettings
-from vgg_demo.document import to_document
 from vgg_demo.errors import (
     BundleError,
     BusyError,
@@ -32,12 +31,13 @@ from vgg_demo.errors import (
     VggDemoError,
     WeightsMissingError,
 )
-from vgg_demo.labels import describe_wnid
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
-from vgg_demo.results import SCHEMA
+from vgg_demo.inference.results import SCHEMA
+from vgg_demo.models.labels import describe_wnid
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
+from vgg_demo.reports.document import to_document
 from vgg_demo.version import __version__
-from vgg_demo.weights import describe, find_weights
+from vgg_demo.weights.local import describe, find_weights
 
 UPLOAD_BYTES = 256 * 2**20
 """More than `server.maxUploadSize` in .streamlit/config.toml and `ApiSettings.body_bytes`."""

@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vgg_demo import memory
-from vgg_demo.registry import MODELS
-from vgg_demo.store import ModelStore
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import MODELS
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from vgg_demo.analysis.comparison import Comparison, compare
 from vgg_demo.api.metrics import Metrics, public_name
 from vgg_demo.api.settings import ApiSettings
-from vgg_demo.catalogue import find_model, kept_models
-from vgg_demo.classify import Prepared, prepare_photo
-from vgg_demo.compare import Comparison, compare
-from vgg_demo.downloads import Downloads
 from vgg_demo.errors import BusyError, DownloadingError, ImageError, WeightsMissingError
-from vgg_demo.gather import Gatherer
-from vgg_demo.photo import open_photo
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import MODELS, ModelSpec
-from vgg_demo.results import Classification, Failure
+from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.background import Downloads
+from vgg_demo.inference.batching import Gatherer
+from vgg_demo.inference.classify import Prepared, prepare_photo
+from vgg_demo.inference.results import Classification, Failure
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.catalog import find_model, kept_models
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
-from vgg_demo.weights import find_weights
+from vgg_demo.weights.local import find_weights
 
 COMPARISON_SECONDS = 5.0
 """After which a comparison is expected to have made room for another."""

@@ -16,16 +16,9 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.annotate import small_copy
-from vgg_demo.batch import columns, flatten
-from vgg_demo.cli.keeping import Keeper, Keeping
-from vgg_demo.cli.many import (
-    ask_about_all,
-    choose,
-    is_terminal,
-    open_store,
-    paths_argument,
-)
+from vgg_demo.batch.pipeline import columns, flatten
+from vgg_demo.batch.ray import Work, classify_with_ray
+from vgg_demo.cli.console import tell
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -33,14 +26,15 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
-from vgg_demo.cli.terminal import tell
-from vgg_demo.distributed import Work, classify_with_ray
+from vgg_demo.cli.outputs import Keeper, Keeping
+from vgg_demo.cli.progress import ask_about_all, choose, is_terminal, open_store, paths_argument
 from vgg_demo.errors import FileUnreadableError, TableError
-from vgg_demo.preprocess import Resize
-from vgg_demo.printable import printable
-from vgg_demo.registry import ModelSpec
-from vgg_demo.sources import Source, count_photos, find_photos
-from vgg_demo.tables import Row, open_table, read_old_rows
+from vgg_demo.files.printable import printable
+from vgg_demo.files.result_tables import Row, open_table, read_old_rows
+from vgg_demo.files.sources import Source, count_photos, find_photos
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import ModelSpec
+from vgg_demo.reports.annotate import small_copy
 
 Key = tuple[str, str]
 """A photo's name and a model's."""

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.catalogue import find_spec
-from vgg_demo.classify import classify_photo
+from vgg_demo.analysis.verdict import give_verdict, one_line, scope
+from vgg_demo.cli.annotated import annotated_saver
+from vgg_demo.cli.console import ask_for_paths, load_photo, make_ready, show, tell
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
-from vgg_demo.cli.saving import annotated_saver
-from vgg_demo.cli.terminal import ask_for_paths, load_photo, make_ready, show, tell
-from vgg_demo.document import to_document
 from vgg_demo.errors import ModelError, VggDemoError
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL, EMBEDDED_MODEL
-from vgg_demo.results import Classification, Failure
-from vgg_demo.store import ModelStore
-from vgg_demo.verdict import give_verdict, one_line, scope
+from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.results import Classification, Failure
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.catalog import find_spec
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL
+from vgg_demo.reports.document import to_document
 
 
 @click.command("classify", epilog="Example: python -m vgg_demo classify cat.jpg dog.jpg --top 3")

@@ -7,10 +7,10 @@ import click
 from vgg_demo.cli.batch import batch_command
 from vgg_demo.cli.classify import classify_command
 from vgg_demo.cli.compare import compare_command
+from vgg_demo.cli.console import Group, set_up
 from vgg_demo.cli.evaluate import evaluate_command
 from vgg_demo.cli.models import models_command
-from vgg_demo.cli.teach import teach_group
-from vgg_demo.cli.terminal import Group, set_up
+from vgg_demo.cli.train.commands import teach_group
 from vgg_demo.cli.verify import verify_command
 from vgg_demo.cli.weights import weights_group
 from vgg_demo.version import __version__

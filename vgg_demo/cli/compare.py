@@ -9,7 +9,9 @@ import sys
 
 import click
 
-from vgg_demo.catalogue import find_spec
+from vgg_demo.analysis.comparison import DEFAULT_REPEAT, Answer, Comparison, NoAnswer, compare
+from vgg_demo.analysis.verdict import give_verdict, one_line
+from vgg_demo.cli.console import load_photo, make_ready, show, tell
 from vgg_demo.cli.options import (
     megabytes,
     read_settings,
@@ -17,15 +19,13 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
-from vgg_demo.cli.terminal import load_photo, make_ready, show, tell
-from vgg_demo.compare import DEFAULT_REPEAT, Answer, Comparison, NoAnswer, compare
-from vgg_demo.labels import with_article
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import MODELS, ModelSpec
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.catalog import find_spec
+from vgg_demo.models.labels import with_article
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.store import ModelStore
-from vgg_demo.verdict import give_verdict, one_line
-from vgg_demo.weights import find_weights
+from vgg_demo.weights.local import find_weights
 
 
 @click.command(

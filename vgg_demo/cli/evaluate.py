@@ -9,13 +9,9 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.cli.many import (
-    ask_about_all,
-    choose,
-    is_terminal,
-    open_store,
-    paths_argument,
-)
+from vgg_demo.analysis.evaluation import Evaluation, Share, Tally
+from vgg_demo.analysis.ground_truth import read_truth, truth_for
+from vgg_demo.cli.console import show, tell
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -23,12 +19,10 @@ from vgg_demo.cli.options import (
     resize_option,
     weights_dir_option,
 )
-from vgg_demo.cli.terminal import show, tell
+from vgg_demo.cli.progress import ask_about_all, choose, is_terminal, open_store, paths_argument
 from vgg_demo.errors import NoPhotosError
-from vgg_demo.evaluation import Evaluation, Share, Tally
-from vgg_demo.results import SCHEMA
-from vgg_demo.sources import count_photos, find_photos
-from vgg_demo.truth import read_truth, truth_for
+from vgg_demo.files.sources import count_photos, find_photos
+from vgg_demo.inference.results import SCHEMA
 
 
 @click.command(

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from vgg_demo.catalogue import kept_models
+from vgg_demo.cli.console import show, tell
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
-from vgg_demo.cli.terminal import show, tell
 from vgg_demo.errors import WeightsError
-from vgg_demo.registry import MODELS, ModelSpec
-from vgg_demo.results import SCHEMA
+from vgg_demo.inference.results import SCHEMA
+from vgg_demo.models.catalog import kept_models
+from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.weights import describe, find_weights, inspect_weights
+from vgg_demo.weights.local import describe, find_weights, inspect_weights
 
 
 @click.command("models", epilog="Example: python -m vgg_demo models")

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from vgg_demo.errors import FileUnreadableError
-from vgg_demo.preprocess import Resize
-from vgg_demo.registry import DEFAULT_MODEL
+from vgg_demo.models.preprocess import Resize
+from vgg_demo.models.registry import DEFAULT_MODEL
 from vgg_demo.settings import Settings
-from vgg_demo.weights import check_weights_dir
+from vgg_demo.weights.local import check_weights_dir
 
 weights_dir_option = click.option(
     "--weights-dir",

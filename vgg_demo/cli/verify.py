@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.catalogue import kept_models
+from vgg_demo.cli.console import load_photo, make_ready, show
 from vgg_demo.cli.options import read_settings, weights_dir_option
-from vgg_demo.cli.terminal import load_photo, make_ready, show
-from vgg_demo.images import ImageLimits, read_file
-from vgg_demo.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
-from vgg_demo.registry import MODELS
-from vgg_demo.store import ModelStore
-from vgg_demo.teach.bundle import open_bundle
+from vgg_demo.images.decode import read_file
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.limits import ImageLimits
+from vgg_demo.models.bundle import open_bundle
+from vgg_demo.models.catalog import kept_models
+from vgg_demo.models.registry import MODELS
+from vgg_demo.reports.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
 
 
 @click.command("verify", epilog="Example: python -m vgg_demo verify cat.vgg16.json cat.jpg")

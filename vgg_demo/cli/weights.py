@@ -6,12 +6,11 @@ import sys
 
 import click
 
+from vgg_demo.cli.console import fetch_weights, show, tell
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
-from vgg_demo.cli.terminal import fetch_weights, show, tell
 from vgg_demo.errors import VggDemoError
-from vgg_demo.registry import MODELS, ModelSpec, get_spec
-from vgg_demo.results import LocalWeights
-from vgg_demo.weights import find_weights, inspect_weights
+from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
+from vgg_demo.weights.local import LocalWeights, find_weights, inspect_weights
 
 
 @click.group("weights", epilog="Example: python -m vgg_demo weights download vgg16")

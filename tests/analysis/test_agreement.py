@@ -1,0 +1,162 @@
+"""What several models say in common, and how far apart they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vgg_demo.analysis.agreement import (
+    average,
+    distances,
+    find_consensus,
+    jensen_shannon_distance,
+    over_outcomes,
+)
+from vgg_demo.inference.classify import softmax
+from vgg_demo.inference.results import Classification, Seconds
+from vgg_demo.models.labels import load_labels
+from vgg_demo.models.registry import get_spec
+from vgg_demo.weights.local import LocalWeights
+
+IMAGENET = load_labels("imagenet")
+BEAGLE, FOXHOUND, PUG, TABBY, AIRLINER, TEAPOT = 162, 167, 254, 281, 404, 849
+FIVE = ("vgg16", "vgg19", "resnet50", "inception_v3", "xception")
+
+scores = hnp.arrays(np.float64, 10, elements=st.floats(-800, 800))
+
+
+def answer(model: str, index: int, probability: float = 0.95) -> Classification:
+    """Returns an answer that is rather sure of one class."""
+    classes = len(load_labels(get_spec(model).labels))
+    probabilities = np.full(classes, (1 - probability) / (classes - 1))
+    probabilities[index] = probability
+    return Classification(
+        file="",
+        sha256="",
+        spec=get_spec(model),
+        weights=LocalWeights("", "", verified=False),
+        precision="float32",
+        resize="crop",
+        probabilities=probabilities,
+        seconds=Seconds(0, 0, 0),
+    )
+
+
+def said(winners: Sequence[int]) -> list[tuple[str, int]]:
+    results = [answer(model, winner) for model, winner in zip(FIVE, winners, strict=False)]
+    return [(found.label, len(found.models)) for found in find_consensus(results)]
+
+
+def test_labels_of_this_test() -> None:
+    indices = (BEAGLE, FOXHOUND, PUG, TABBY, AIRLINER, TEAPOT)
+    assert [IMAGENET[index].label for index in indices] == [
+        "beagle", "English foxhound", "pug", "tabby", "airliner", "teapot",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("winners", "expected"),
+    [
+        ([BEAGLE] * 5, [("beagle", 5)]),
+        ([BEAGLE, BEAGLE, FOXHOUND, PUG, PUG], [("dog", 5), ("hound", 3)]),
+        ([BEAGLE] * 3 + [PUG, TABBY], [("domestic animal", 5), ("dog", 4), ("beagle", 3)]),
+        ([BEAGLE, BEAGLE, PUG, PUG, TABBY], [("domestic animal", 5), ("dog", 4)]),
+        ([BEAGLE, PUG], [("dog", 2)]),
+        ([BEAGLE] * 4 + [TEAPOT], [("beagle", 4)]),
+        ([BEAGLE, TEAPOT], []),
+        ([BEAGLE], []),
+        ([], []),
+    ],
+)
+def test_consensus(winners: list[int], expected: list[tuple[str, int]]) -> None:
+    assert said(winners) == expected
+
+
+def test_who_agrees() -> None:
+    results = [answer("vgg16", BEAGLE), answer("vgg19", TABBY), answer("xception", BEAGLE)]
+    first, second = find_consensus(results)
+    assert first.models == ("vgg16", "vgg19", "xception")
+    assert second.models == ("vgg16", "xception")
+    assert second.definition.startswith("a small short-legged")
+
+
+def test_models_of_other_classes_agree_through_wordnet() -> None:
+    airplane, ship = 0, 8
+    (both,) = find_consensus([answer("vgg16", AIRLINER), answer("mini_vgg", airplane)])
+    assert both.label == "airplane"
+    (both,) = find_consensus([answer("vgg16", AIRLINER), answer("mini_vgg", ship)])
+    assert both.label == "craft"
+
+
+def test_distances_of_models_of_other_classes() -> None:
+    airplane, ship = 0, 8
+    results = [
+        answer("vgg16", AIRLINER, 1.0),
+        answer("mini_vgg", airplane, 1.0),
+        answer("mini_vgg", ship, 1.0),
+        answer("vgg19", TEAPOT, 1.0),
+    ]
+    assert distances(results).tolist() == [
+        [0.0, 0.0, 1.0, 1.0],
+        [0.0, 0.0, 1.0, 1.0],
+        [1.0, 1.0, 0.0, 1.0],
+        [1.0, 1.0, 1.0, 0.0],
+    ]
+    assert distances([]).shape == (0, 0)
+
+
+def test_the_mean_is_over_models_of_the_same_classes() -> None:
+    ensemble = average(
+        [answer("vgg16", BEAGLE, 0.9), answer("mini_vgg", 5, 0.9), answer("vgg19", PUG, 0.7)]
+    )
+    assert ensemble is not None
+    assert ensemble.models == ("vgg16", "vgg19")
+    assert ensemble.probabilities.sum() == pytest.approx(1)
+    first, second = ensemble.predictions(2)
+    assert (first.label, second.label) == ("beagle", "pug")
+    assert first.probability == pytest.approx(0.45, abs=1e-3)
+    assert ensemble.verdict().group.label == "dog"
+
+
+@pytest.mark.parametrize("models", [[], ["vgg16"], ["vgg16", "mini_vgg"]])
+def test_a_mean_of_fewer_than_two(models: list[str]) -> None:
+    assert average([answer(model, 0) for model in models]) is None
+
+
+@given(scores, scores)
+def test_the_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarray) -> None:
+    p, q = softmax(one), softmax(other)
+    distance = jensen_shannon_distance(p, q)
+    assert 0 <= distance <= 1
+    assert distance == jensen_shannon_distance(q, p)
+    assert jensen_shannon_distance(p, p) == 0
+
+
+@given(scores, scores, scores)
+def test_no_detour_is_shorter(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> None:
+    p, q, r = softmax(one), softmax(other), softmax(third)
+    detour = jensen_shannon_distance(p, r) + jensen_shannon_distance(r, q)
+    assert jensen_shannon_distance(p, q) <= detour + 1e-6
+
+
+@given(hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40)))
+def test_rolled_up_probabilities_still_sum_to_one(scores: np.ndarray) -> None:
+    outcomes = load_labels("cifar10")
+    rolled_up = over_outcomes(outcomes, softmax(scores), IMAGENET)
+    assert rolled_up.shape == (11,)
+    assert (rolled_up >= 0).all()
+    assert rolled_up.sum() == pytest.approx(1)
+
+
+def test_a_known_distance() -> None:
+    """By hand: H(1/2, 1/2) − H(3/4, 1/4)/2 − …, for p = (1, 0) and q = (1/2, 1/2)."""
+    mean_entropy = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    expected = np.sqrt(mean_entropy - (0 + 1) / 2)
+    assert jensen_shannon_distance(np.array([1.0, 0]), np.array([0.5, 0.5])) == pytest.approx(
+        expected
+    )

@@ -1,0 +1,163 @@
+"""Shares, confusions and calibration, against numbers worked out by hand or by others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vgg_demo.analysis.calibration import (
+    cross_entropy,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    spread_for,
+)
+from vgg_demo.analysis.evaluation import Evaluation, Share, Tally
+from vgg_demo.inference.classify import softmax
+from vgg_demo.inference.results import Classification, Seconds
+from vgg_demo.models.labels import load_labels
+from vgg_demo.models.registry import get_spec
+from vgg_demo.weights.local import LocalWeights
+
+CAT, DOG, FROG = "n02121620", "n02084071", "n01639765"
+
+
+def result(file: str, **probabilities: float) -> Classification:
+    """An answer of Mini-VGG; what is not named shares the rest."""
+    labels = load_labels("cifar10")
+    rest = (1 - sum(probabilities.values())) / (len(labels) - len(probabilities))
+    return Classification(
+        file, "", get_spec("mini_vgg"), LocalWeights("", "", verified=True), "float32", "crop",
+        np.array([probabilities.get(label.label, rest) for label in labels]),
+        Seconds(0, 0, 0),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    tally = Tally(get_spec("mini_vgg"))
+    for file, wnid, answer in (
+        ("1", CAT, {"cat": 0.9}),
+        ("2", CAT, {"dog": 0.8, "cat": 0.15}),
+        ("3", "n02123045", {"dog": 0.99}),  # a tabby
+        ("4", DOG, {"dog": 0.6}),
+        ("5", FROG, {"ship": 0.5, "truck": 0.2, "cat": 0.1, "dog": 0.1, "bird": 0.09}),
+    ):
+        assert tally.add(result(file, **answer), wnid)
+    assert not tally.add(result("6", cat=1.0), "n02504458")  # it knows no elephants
+    return tally.evaluate()
+
+
+def test_counts(evaluation: Evaluation) -> None:
+    assert (evaluation.top1, evaluation.top5) == (Share(2, 5), Share(4, 5))
+    cat, dog, frog = evaluation.classes
+    assert [score.label.label for score in evaluation.classes] == ["cat", "dog", "frog"]
+    assert (cat.top1, cat.top5, cat.precision) == (Share(1, 3), Share(3, 3), Share(1, 1))
+    assert (dog.top1, dog.precision) == (Share(1, 1), Share(1, 3))
+    assert (frog.top5, frog.precision) == (Share(0, 1), Share(0, 0))
+
+
+def test_confusions_and_mistakes(evaluation: Evaluation) -> None:
+    first, second = evaluation.confusions
+    assert (first.truth.label, first.answer.label, first.count) == ("cat", "dog", 2)
+    assert (second.truth.label, second.answer.label, second.count) == ("frog", "ship", 1)
+    assert [mistake.file for mistake in evaluation.mistakes] == ["3", "2", "5"]
+    worst = evaluation.mistakes[0]
+    assert worst.answer.probability == pytest.approx(0.99)
+    assert worst.truth_probability == pytest.approx(0.01 / 9)
+
+
+def test_a_kind_of_thing_that_a_model_knows_more_exactly() -> None:
+    tally = Tally(get_spec("mobilenet_v2"))
+    labels = load_labels("imagenet")
+    for probabilities in ({"golden retriever": 0.5, "Labrador retriever": 0.25}, {"tabby": 0.9}):
+        values = np.full(1000, (1 - sum(probabilities.values())) / (1000 - len(probabilities)))
+        for label in labels:
+            values[label.index] = probabilities.get(label.label, values[label.index])
+        assert tally.add(
+            replace(result("1", cat=1.0), spec=get_spec("mobilenet_v2"), probabilities=values), DOG
+        )
+    found = tally.evaluate()
+    assert (found.top1, found.top5) == (Share(1, 2), Share(1, 2))
+    (score,) = found.classes
+    assert (score.label.label, score.precision) == ("dog", Share(1, 1))
+    (mistake,) = found.mistakes
+    assert (mistake.truth.label, mistake.answer.label) == ("dog", "tabby")
+    assert 0.01 < mistake.truth_probability < 0.02  # of 118 breeds
+    assert found.temperature == 1  # which breed it is, nobody knows
+
+
+def test_as_json(evaluation: Evaluation) -> None:
+    document = evaluation.to_dict(most=1)
+    assert document["top1"] | {"low": 0, "high": 0} == {
+        "right": 2, "count": 5, "value": 0.4, "low": 0, "high": 0,
+    }  # fmt: skip
+    assert [len(document[key]) for key in ("classes", "confusions", "mistakes")] == [3, 1, 1]
+    assert document["classes"][2]["precision"] is None
+    assert sum(found["count"] for found in document["reliability"]) == 5
+
+
+def test_of_nothing() -> None:
+    nothing = Tally(get_spec("mini_vgg")).evaluate()
+    assert (nothing.top1, nothing.classes, nothing.mistakes) == (Share(0, 0), (), ())
+    assert (nothing.calibration_error, nothing.temperature) == (0.0, 1.0)
+    assert Share(0, 0).interval == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    # R's binom::binom.wilson(x, n), to four digits
+    [(0, 10, 0.0, 0.2775), (8, 10, 0.4902, 0.9433), (81, 263, 0.2553, 0.3662), (1, 1, 0.2065, 1)],
+)
+def test_wilson(right: int, count: int, low: float, high: float) -> None:
+    assert Share(right, count).interval == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 1000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share(found: tuple[int, int]) -> None:
+    share = Share(*found)
+    low, high = share.interval
+    assert 0 <= low <= share.value <= high <= 1
+    other_low, other_high = Share(share.count - share.right, share.count).interval
+    assert (1 - other_high, 1 - other_low) == pytest.approx((low, high))
+
+
+def test_reliability() -> None:
+    probability = np.array([0.05, 0.31, 0.35, 0.999, 1.0])
+    bins = reliability(probability, np.array([False, True, False, True, True]), bins=10)
+    assert [found.count for found in bins] == [1, 0, 0, 2, 0, 0, 0, 0, 0, 2]
+    assert (bins[3].low, bins[3].high, bins[3].accuracy) == (0.3, 0.4, 0.5)
+    assert bins[3].probability == pytest.approx(0.33)
+    expected = (1 * 0.05 + 2 * 0.17 + 2 * 0.0005) / 5
+    assert expected_calibration_error(bins) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [6, 60])
+def test_a_few_right_answers_make_nobody_quite_sure(count: int) -> None:
+    """With all of some answers right, the surest would fit best; how sure depends on how many."""
+    truth = np.arange(count) % 3
+    logits = 2.0 * np.eye(3)[truth]
+    bold = fit_temperature(logits, truth)
+    modest = fit_temperature(logits, truth, spread_for(count))
+    sureness = np.exp(2 / modest) / (np.exp(2 / modest) + 2)
+    assert bold == pytest.approx(0.2, rel=0.01)  # as low as it goes
+    assert sureness == pytest.approx(1 - 2 / 3 / (count + 2), abs=0.01)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.3])
+def test_a_temperature_is_found_again(temperature: float) -> None:
+    """Answers drawn from a network that is that much too bold or too timid."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(20_000, 5)) * 3
+    chances = softmax(logits).cumsum(axis=1)
+    truth = (rng.random((20_000, 1)) > chances).sum(axis=1).clip(max=4)
+    assert fit_temperature(logits * temperature, truth) == pytest.approx(temperature, rel=0.05)
+
+
+def test_cross_entropy_does_not_overflow() -> None:
+    assert cross_entropy(np.array([[1000.0, 0.0]]), np.array([0])) == 0
+    assert cross_entropy(np.array([[1000.0, 0.0]]), np.array([1])) == 1000

@@ -1,0 +1,176 @@
+"""How specific and how sure an answer may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vgg_demo.analysis.verdict import (
+    GROUP_THRESHOLD,
+    MAX_GROUP_SHARE,
+    headline,
+    judge,
+    judge_certainty,
+    one_line,
+    roll_up,
+    scope,
+)
+from vgg_demo.inference.classify import softmax
+from vgg_demo.models.custom import Part, Taught, taught_classes
+from vgg_demo.models.labels import ancestors, load_labels
+from vgg_demo.models.registry import get_spec
+
+IMAGENET = load_labels("imagenet")
+CIFAR10 = load_labels("cifar10")
+TABBY, TIGER_CAT, PERSIAN_CAT, EGYPTIAN_CAT = 281, 282, 283, 285
+
+logits = hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40))
+
+
+def spread(**shares: float) -> np.ndarray:
+    """Returns probabilities over ImageNet: the shares given by index, the rest even."""
+    probabilities = np.full(1000, (1 - sum(shares.values())) / (1000 - len(shares)))
+    for index, share in shares.items():
+        probabilities[int(index.removeprefix("c"))] = share
+    return probabilities
+
+
+def test_cats_add_up_to_a_cat() -> None:
+    group = roll_up(spread(c281=0.62, c282=0.2, c285=0.15), IMAGENET)
+    assert group is not None
+    assert group.label == "domestic cat"
+    assert group.probability == pytest.approx(0.97, abs=0.001)
+
+
+def test_one_clear_class_is_its_own_group() -> None:
+    group = roll_up(spread(c281=0.9), IMAGENET)
+    assert group is not None
+    assert (group.label, group.classes) == ("tabby", 1)
+
+
+def test_an_even_spread_is_nothing_at_all() -> None:
+    assert roll_up(np.full(1000, 1e-3), IMAGENET) is None
+
+
+def test_technical_words_give_way_to_plain_ones() -> None:
+    placentals = [label.index for label in IMAGENET if "n01886756" in ancestors(label.wnid)]
+    probabilities = np.zeros(1000)
+    probabilities[placentals] = 1 / len(placentals)
+    group = roll_up(probabilities, IMAGENET)
+    assert group is not None
+    assert group.label == "mammal"
+
+
+def test_ten_classes_too() -> None:
+    probabilities = np.array([0.02, 0.48, 0, 0, 0, 0, 0, 0, 0, 0.5])
+    group = roll_up(probabilities, CIFAR10)
+    assert group is not None
+    assert group.label == "motor vehicle"
+
+
+@given(logits)
+def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -> None:
+    probabilities = softmax(scores)
+    group = roll_up(probabilities, IMAGENET)
+    if group is not None:
+        members = [label.index for label in IMAGENET if group.wnid in ancestors(label.wnid)]
+        assert len(members) == group.classes <= MAX_GROUP_SHARE * 1000
+        assert probabilities[members].sum() == pytest.approx(group.probability)
+        assert group.probability >= GROUP_THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"c281": 0.9}, "A tabby, 90%"),
+        (
+            {"c281": 0.62, "c282": 0.2, "c285": 0.15},
+            "A domestic cat, 97%; most likely a tabby, 62%",
+        ),
+        (
+            {"c281": 0.42, "c282": 0.4, "c285": 0.15},
+            "A domestic cat, 97%; unsure which one, perhaps a tabby, 42%",
+        ),
+        ({"c281": 0.3}, "Not sure – perhaps a tabby, 30%"),
+    ],
+    ids=["class", "group", "unsure which", "unsure"],
+)
+def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
+    verdict = judge(spread(**shares), IMAGENET)
+    assert one_line(verdict) == words
+    first, second = headline(verdict)
+    assert words.startswith(first)
+    assert words.endswith(second)
+
+
+def test_only_the_small_model_has_a_scope_to_tell() -> None:
+    assert "10 things only: airplane, automobile, bird" in scope(get_spec("mini_vgg"))
+    assert scope(get_spec("vgg16")) == ""
+
+
+@given(logits)
+def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
+    probabilities = softmax(scores)
+    verdict = judge(probabilities, IMAGENET)
+    if verdict.group is None:
+        assert verdict.probability == probabilities.max()
+    else:
+        assert verdict.group.wnid in ancestors(verdict.winner.wnid)
+        assert verdict.probability <= verdict.group.probability
+
+
+@given(logits)
+def test_certainty_stays_in_its_ranges(scores: np.ndarray) -> None:
+    certainty = judge_certainty(softmax(scores))
+    assert 0 <= certainty.margin <= 1
+    assert 0.999 <= certainty.effective_classes <= 1000.001
+
+
+@given(logits)
+def test_softmax_sums_to_one(scores: np.ndarray) -> None:
+    probabilities = softmax(scores)
+    assert probabilities.sum() == pytest.approx(1)
+    assert (probabilities >= 0).all()
+    assert probabilities[np.argmax(scores)] == probabilities.max()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "sure"),
+    [
+        ([0.97, 0.02, 0.01], True),
+        ([0.62, 0.3, 0.08], True),
+        ([0.45, 0.40, 0.15], False),
+        ([0.3] + [0.7 / 100] * 100, False),
+    ],
+)
+def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
+    assert judge_certainty(np.array(probabilities)).is_sure is sure
+
+
+@pytest.mark.parametrize(
+    ("unknown_below", "probability", "is_sure"),
+    [
+        (0.0, 0.49, False),
+        (0.0, 0.51, True),
+        (0.34, 0.49, False),
+        (0.7, 0.69, False),
+        (0.7, 0.71, True),
+    ],
+)
+def test_a_taught_model_has_a_threshold_of_its_own(
+    unknown_below: float, probability: float, is_sure: bool
+) -> None:
+    classes = taught_classes(("mug", "cup", "glass"))
+    taught = Taught(Path("x.bundle"), "vgg16", Part.BODY, classes, 1.0, unknown_below)
+    rest = (1 - probability) / 2
+    verdict = judge(np.array([probability, rest, rest]), classes, taught.sure_from)
+    assert verdict.is_sure is is_sure
+    first, second = headline(verdict)
+    expected = "Mug, " if is_sure else "Not sure that it is any of these"
+    assert first.startswith(expected)
+    assert second == ("" if is_sure else f"nearest is mug, {probability:.0%}")

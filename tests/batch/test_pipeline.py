@@ -1,0 +1,170 @@
+"""Many photos with the embedded model: rows in order, whatever is among them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import vgg_demo.batch.pipeline
+from vgg_demo.batch.pipeline import BatchRow, classify_all, columns, flatten
+from vgg_demo.errors import FileUnreadableError, WeightsMissingError
+from vgg_demo.files.sources import Source
+from vgg_demo.inference.classify import classify
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import get_spec
+
+MINI_VGG = get_spec("mini_vgg")
+MOBILENET = get_spec("mobilenet_v2")
+
+
+def source(name: str, data: bytes) -> Source:
+    return Source(name, lambda: data)
+
+
+@pytest.fixture
+def sources(photos: dict[str, bytes]) -> list[Source]:
+    """Twenty photos, a bad one first and others among them."""
+    names = [*photos] * 3
+    found = [source(f"{place}-{name}", photos[name]) for place, name in enumerate(names)]
+    bad = [source(f"bad-{number}", b"no picture") for number in range(2)]
+    return [bad[0], *found[:9], bad[1], *found[9:]]
+
+
+def test_rows_come_in_order(sources: list[Source], store: ModelStore) -> None:
+    rows = list(classify_all(sources, [MINI_VGG], store))
+    assert [row.source for row in rows] == sources
+    for row in rows:
+        if row.source.name.startswith("bad"):
+            assert (row.results, row.failure.error) == ((), "NotAnImageError")
+            assert row.failure.file == row.source.name
+        else:
+            alone = classify(row.source.read(), MINI_VGG, store, file=row.source.name)
+            (result,) = row.results
+            assert (result.file, result.sha256) == (alone.file, alone.sha256)
+            assert np.allclose(result.probabilities, alone.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mini_vgg", "mobilenet_v2"])
+def test_a_row_does_not_depend_on_those_beside_it(
+    name: str, photos: dict[str, bytes], shared_store: ModelStore
+) -> None:
+    """Not even in its last digit, for one to sixteen photos at once."""
+    spec = get_spec(name)
+    sources = [source(photo, data) for photo, data in photos.items()] * 3
+
+    def probabilities(sources: list[Source]) -> list[np.ndarray]:
+        return [row.results[0].probabilities for row in classify_all(sources, [spec], shared_store)]
+
+    together = probabilities(sources)
+    for count in (1, 2, 3, 7):
+        apart = [
+            found
+            for first in range(0, len(sources), count)
+            for found in probabilities(sources[first : first + count])
+        ]
+        assert np.array_equal(apart, together)
+
+
+def test_several_models_look_at_each_photo(sources: list[Source], shared_store: ModelStore) -> None:
+    rows = list(classify_all(sources, [MOBILENET, MINI_VGG], shared_store))
+    assert [row.source for row in rows] == sources
+    assert {tuple(result.model for result in row.results) for row in rows} == {
+        (), ("mobilenet_v2", "mini_vgg"),
+    }  # fmt: skip
+    cat = next(row for row in rows if row.source.name.endswith("cat"))
+    assert [result.predictions(1)[0].label for result in cat.results] == ["Egyptian cat", "cat"]
+
+
+def test_what_cannot_be_read_is_a_row(store: ModelStore) -> None:
+    def fail() -> bytes:
+        raise FileUnreadableError("Cannot read it.")
+
+    (row,) = classify_all([Source("gone.jpg", fail)], [MINI_VGG], store)
+    assert (row.failure.error, row.failure.message) == ("FileUnreadableError", "Cannot read it.")
+
+
+def test_nothing_in_nothing_out(store: ModelStore) -> None:
+    assert list(classify_all([], [MINI_VGG], store)) == []
+    with pytest.raises(ValueError, match="no model"):
+        next(classify_all([], [], store))
+
+
+def test_a_model_that_is_not_here_ends_it(photos: dict[str, bytes], store: ModelStore) -> None:
+    with pytest.raises(WeightsMissingError):
+        list(classify_all([source("cat", photos["cat"])], [MOBILENET], store))
+
+
+def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: ModelStore) -> None:
+    """Ten million would not fit; and after closing nothing is read any more."""
+    read: list[int] = []
+
+    def endless() -> Iterator[Source]:
+        number = 0
+        while True:
+            yield Source(str(number), partial(reading, number))
+            number += 1
+
+    def reading(number: int) -> bytes:
+        read.append(number)
+        return photos["cat"]
+
+    rows = classify_all(endless(), [MINI_VGG], store)
+    for _ in range(20):
+        next(rows)
+    rows.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("decode"):
+            thread.join(60)
+    assert max(read) < 20 + 3 * vgg_demo.batch.pipeline.CHUNK
+
+
+def test_little_is_held_of_an_archive(photos: dict[str, bytes], store: ModelStore) -> None:
+    """What is read from beginning to end is in memory; ten megabytes each, so ten at most."""
+    taken: list[int] = []
+
+    def heavy() -> Iterator[Source]:
+        for number in range(60):
+            taken.append(number)
+            yield Source(str(number), lambda: photos["cat"], held_bytes=10_000_000)
+
+    models = [MINI_VGG, replace(MINI_VGG, name="mini_vgg")]
+    rows = classify_all(heavy(), models, store)
+    next(rows)
+    assert len(taken) < 10
+    rows.close()
+
+
+def test_models_of_large_input_take_fewer_photos_at_once() -> None:
+    large = replace(MOBILENET, input_size=2000)
+    assert vgg_demo.batch.pipeline._chunk_size([large]) == 1
+    assert vgg_demo.batch.pipeline._chunk_size([MOBILENET]) == vgg_demo.batch.pipeline.CHUNK
+
+
+def test_flat_rows(photos: dict[str, bytes], store: ModelStore) -> None:
+    sources = [source("cat.jpg", photos["cat"]), source("b\udcff.jpg", b"x")]
+    rows: list[BatchRow] = list(classify_all(sources, [MINI_VGG], store))
+    (good,), (bad,) = (flatten(row, [MINI_VGG], top=2) for row in rows)
+    assert tuple(good) == tuple(bad) == columns(2)
+    assert (good["file"], good["label_1"], good["wnid_1"]) == ("cat.jpg", "cat", "n02121620")
+    assert good["probability_1"] + good["probability_2"] <= 1
+    assert (good["sure"], good["verified"], good["error"]) == (True, True, None)
+    assert (bad["file"], bad["model"], bad["error"]) == (
+        "b\\udcff.jpg",
+        "mini_vgg",
+        "NotAnImageError",
+    )
+    assert bad["label_1"] is bad["sure"] is bad["sha256"] is None
+
+
+def test_a_table_has_columns_for_answers_that_a_model_does_not_have(
+    photos: dict[str, bytes], store: ModelStore
+) -> None:
+    (row,) = classify_all([source("cat.jpg", photos["cat"])], [MINI_VGG], store)
+    (flat,) = flatten(row, [MINI_VGG], top=12)
+    assert flat["label_10"] is not None
+    assert flat["label_11"] is flat["probability_12"] is None

@@ -1,0 +1,132 @@
+"""Where photos are found, and in which order."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.files.test_archives import make_tar, make_zip
+from vgg_demo.errors import ArchiveCorruptError, FileUnreadableError, NoPhotosError
+from vgg_demo.files.sources import Source, count_photos, find_in_upload, find_photos
+from vgg_demo.limits import DEFAULT_LIMITS, ArchiveLimits
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos (that hold their own names), and what is none."""
+    for name in ("b.jpg", "a.PNG", "sub/deep/c.webp", "sub/d.jpeg", ".git/e.jpg", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "more.zip").write_bytes(make_zip({"x/1.jpg": b"1", "2.jpg": b"2"}))
+    (tmp_path / "more.tar").write_bytes(make_tar({"3.jpg": b"3"}))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*paths: str) -> list[str]:
+    return [source.name.replace(os.sep, "/") for source in find_photos(paths)]
+
+
+def fails(source: Source, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        source.read()
+
+
+@pytest.mark.usefixtures("folder")
+def test_order() -> None:
+    assert names("more.zip", "notes.txt", "sub", "b.jpg", "more.tar") == [
+        "more.zip/x/1.jpg", "more.zip/2.jpg", "notes.txt", "sub/d.jpeg", "sub/deep/c.webp",
+        "b.jpg", "more.tar/3.jpg",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_with_those_below_it() -> None:
+    found = list(find_photos(["."]))
+    assert [source.name for source in found] == [
+        f".{os.sep}" + name.replace("/", os.sep)
+        for name in ("a.PNG", "b.jpg", "sub/d.jpeg", "sub/deep/c.webp")
+    ]
+    assert [source.read() for source in found] == [
+        b"a.PNG",
+        b"b.jpg",
+        b"sub/d.jpeg",
+        b"sub/deep/c.webp",
+    ]
+    assert found[0].path == Path("a.PNG")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["b.jpg"]),
+        ("sub/*", ["sub/d.jpeg", "sub/deep/c.webp"]),
+        ("**/*.[jw]*", ["b.jpg", "sub/d.jpeg", "sub/deep/c.webp"]),
+        ("more.*", ["more.tar/3.jpg", "more.zip/x/1.jpg", "more.zip/2.jpg"]),
+    ],
+)
+def test_patterns(pattern: str, expected: list[str]) -> None:
+    assert names(pattern) == expected
+
+
+def test_a_name_that_only_looks_like_a_pattern(folder: Path) -> None:
+    (folder / "[1].jpg").write_bytes(b"x")
+    assert names("[1].jpg") == ["[1].jpg"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_listed_is_a_row_among_others() -> None:
+    Path("bad.zip").write_bytes(b"no archive")
+    empty, none, bad, missing, photo = find_photos(
+        ["empty", "*.gif", "bad.zip", "missing.zip", "b.jpg"]
+    )
+    fails(empty, NoPhotosError, "no photos in 'empty'")
+    fails(none, NoPhotosError, r"no photos in '\*.gif'")
+    fails(bad, ArchiveCorruptError, "'bad.zip' is damaged")
+    fails(missing, FileUnreadableError, "Cannot read 'missing.zip'")
+    assert photo.read() == b"b.jpg"
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_comes_before_the_damage_is_there() -> None:
+    whole = make_tar({"1.jpg": b"1", "2.jpg": bytes(2000)})
+    Path("cut.tar").write_bytes(whole[:2048])
+    first, *_, last = find_photos(["cut.tar"])
+    assert (first.name, first.read()) == ("cut.tar/1.jpg", b"1")
+    fails(last, ArchiveCorruptError, "damaged")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links")
+def test_links_to_folders_are_not_followed(folder: Path) -> None:
+    (folder / "sub" / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "sub" / "link.jpg").symlink_to(folder / "b.jpg")
+    assert names("sub") == ["sub/d.jpeg", "sub/link.jpg", "sub/deep/c.webp"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_counting() -> None:
+    assert count_photos([".", "more.zip", "missing.jpg"]) == 7
+    assert count_photos(["more.tar"]) is None  # it would have to be unpacked
+
+
+def test_members_can_be_read_later_and_again(folder: Path) -> None:
+    for name in ("more.zip", "more.tar"):
+        sources = list(find_photos([name]))
+        for _ in range(2):
+            assert sources[-1].read() == {"more.zip": b"2", "more.tar": b"3"}[name]
+
+
+def test_uploads() -> None:
+    limits = ArchiveLimits(members=2)
+    (photo,) = find_in_upload("a.jpg", io.BytesIO(b"x"), DEFAULT_LIMITS, limits)
+    assert (photo.name, photo.read(), photo.read(), photo.path) == ("a.jpg", b"x", b"x", None)
+    archive = io.BytesIO(make_zip({"1.jpg": b"1", "2.jpg": b"2"}))
+    found = find_in_upload("a.zip", archive, DEFAULT_LIMITS, limits)
+    assert [source.name for source in found] == ["a.zip/1.jpg", "a.zip/2.jpg"]

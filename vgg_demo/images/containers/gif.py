@@ -1,0 +1,39 @@
+"""GIF: GIF89a, sections 15 to 27 (blocks)."""
+
+from __future__ import annotations
+
+import re
+
+from vgg_demo.images.containers.stripped import Unpacked, check_blocks
+
+_GIF_BLOCK = re.compile(rb"[!,;]")  # extension, image, trailer
+
+
+def unpack_gif(data: bytes) -> Unpacked:
+    """Copies what the first picture of a GIF needs; see `containers.unpack`."""
+    header = data[:13]
+    if len(header) == 13 and header[10] & 0x80:
+        header = data[: 13 + (6 << (header[10] & 7))]  # with the colour table
+    control = b""
+    blocks = 0
+    found = _GIF_BLOCK.search(data, len(header))
+    while found:
+        position = found.start()
+        if found[0] == b",":
+            return Unpacked(header + control + data[position:])
+        if found[0] == b";":
+            break
+        if data[position + 1 : position + 3] == b"\xf9\x04" and position + 8 <= len(data):
+            # Only which colour is transparent: disposal, for which Pillow would allocate a
+            # picture, and delay are for the next frame.
+            transparent = bytes([data[position + 3] & 1, 0, 0, data[position + 6]])
+            control = b"!\xf9\x04" + transparent + b"\0"
+        position += 2
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+            blocks += 1
+            check_blocks(blocks)
+        blocks += 1
+        check_blocks(blocks)
+        found = _GIF_BLOCK.search(data, position + 1)
+    return Unpacked(header + b";")

@@ -1,0 +1,246 @@
+"""HEIC and AVIF: ISO/IEC 14496-12 (boxes), 23008-12 (items), AV1, section 5 (OBUs)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
+from vgg_demo.images.containers.stripped import Unpacked
+
+HEIF_PARTS = 10_000
+"""Pieces of items in HEIC and AVIF files, and units of coded data in AVIF. Each costs a step
+of this walk; the grid of a large photo has some hundreds."""
+HEIF_TABLE = 2**17
+"""Bytes of each of the tables in HEIC and AVIF files, which is room for some 5,000 items.
+libavif looks each up in a list of all."""
+HEIF_PIXELS = 100_000_000
+"""All pictures in the file together: one of 50 megapixels, the usual limit, and its
+transparency or gain map. The size that the file declares is no measure of the work: libavif
+decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one;
+libheif composes grids and overlays before it compares sizes, of tiles as large as you like."""
+
+
+def unpack_heif(data: bytes) -> Unpacked:
+    """Copies what the first picture of a HEIC or AVIF file needs; see `containers.unpack`."""
+    # The still picture, not an animation, whose pictures would be elsewhere.
+    if data.startswith(b"ftypavis", 4):
+        data = data[:8] + b"avif" + data[12:]
+    try:
+        top = _once_each(data, 0, len(data))
+        meta = top.get(b"meta")
+        if meta is None:
+            return Unpacked(data)
+        pixels = _heif_pixels(data, _once_each(data, meta.start + 4, meta.stop))
+    except (IndexError, KeyError, struct.error) as error:
+        raise ImageCorruptError(
+            "The file's directory is damaged or cut off. Copy or download it again, then try again."
+        ) from error
+    if pixels > HEIF_PIXELS:
+        raise ImageTooLargeError(
+            f"The file holds pictures of {pixels / 1e6:,.0f} megapixels; the limit here is "
+            f"{HEIF_PIXELS / 1e6:.0f} megapixels for all in a file. "
+            "Save it as a JPEG or PNG, then try again."
+        )
+    # No item is called EXIF, which Pillow would read, and none describes a picture, for
+    # pillow-heif copies each description for each picture. Nothing changes its place.
+    directory = data[meta].replace(b"Exif", b"skip").replace(b"cdsc", b"skip")
+    return Unpacked(data[: meta.start] + directory + data[meta.stop :])
+
+
+def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
+    """Yields the type and the body of each box (ISO/IEC 14496-12, section 4.2)."""
+    while start + 8 <= stop:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if size == 1:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        elif size == 0:
+            size = stop - start
+        if size < head:
+            return
+        yield kind, slice(start + head, min(start + size, stop))
+        start += size
+
+
+def _once_each(data: bytes, start: int, stop: int) -> dict[bytes, slice]:
+    """Finds boxes by type. Two tables of a type would be read differently by each library."""
+    found: dict[bytes, slice] = {}
+    for kind, box in _boxes(data, start, stop):
+        if kind in found and kind in _HEIF_ONCE:
+            raise KeyError(kind)
+        if kind in _HEIF_TABLES and box.stop - box.start > HEIF_TABLE:
+            raise ImageTooLargeError(
+                f"A table of the file's parts has {box.stop - box.start:,} bytes; the limit here "
+                f"is {HEIF_TABLE:,}. Save it as a JPEG or PNG, then try again."
+            )
+        found[kind] = box
+    return found
+
+
+_HEIF_TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
+_HEIF_ONCE = (b"meta", b"iinf", b"iloc", b"iref", b"iprp", b"ipco", b"idat")
+
+
+def _heif_pixels(data: bytes, boxes: dict[bytes, slice]) -> int:
+    """The most of what there is to do: AV1 to decode, pictures to compose, tiles to decode."""
+    coded = composed = tiles = 0
+    for kind, item in _items(data, boxes):
+        if kind == b"av01":
+            coded += max((_sequence_pixels(header) for header in _av1_sequences(item)), default=0)
+        elif kind in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
+            layout = ">II" if item[1] & 1 else ">HH"
+            width, height = struct.unpack_from(layout, item, 4 if kind == b"grid" else 10)
+            composed += width * height
+    declared = _declared_pixels(data, boxes[b"iprp"])
+    if b"iref" in boxes:
+        references = boxes[b"iref"]
+        code = "I" if data[references.start] else "H"
+        for kind, box in _boxes(data, references.start + 4, references.stop):
+            if kind == b"dimg":  # made of (ISO/IEC 14496-12, 8.11.12)
+                reader = struct.Struct(f">{code}H")
+                _, count = reader.unpack_from(data, box.start)
+                made_of = struct.unpack_from(f">{count}{code}", data, box.start + reader.size)
+                tiles += sum(declared.get(item, 0) for item in made_of)
+    return max(coded, composed, tiles)
+
+
+def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
+    """Reads the size that each item declares (ISO/IEC 23008-12, 6.5.3 and 9.3)."""
+    boxes = _once_each(data, properties.start, properties.stop)
+    sizes = []
+    for kind, box in _boxes(data, boxes[b"ipco"].start, boxes[b"ipco"].stop):
+        width, height = (
+            struct.unpack_from(">II", data, box.start + 4) if kind == b"ispe" else (0, 0)
+        )
+        sizes.append(width * height)
+        if len(sizes) > HEIF_PARTS:
+            raise IndexError(len(sizes))
+    declared: dict[int, int] = {}
+    for kind, box in _boxes(data, properties.start, properties.stop):
+        if kind == b"ipma":
+            table = _Reader(data[box])
+            version, flags = table.number(1), table.number(3)
+            index_size, index_bits = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
+            for _ in range(table.number(4)):
+                item = table.number(4 if version else 2)
+                for _ in range(table.number(1)):
+                    index = table.number(index_size) & index_bits  # counts from 1
+                    size = sizes[index - 1] if index else 0
+                    declared[item] = max(declared.get(item, 0), size)
+    return declared
+
+
+def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the type and the bytes of each item (ISO/IEC 14496-12, 8.11.3 and 8.11.6)."""
+    kinds = {}
+    infos = boxes[b"iinf"]
+    first = infos.start + (6 if data[infos.start] == 0 else 8)  # behind version, flags, count
+    for box, info in _boxes(data, first, infos.stop):
+        if box == b"infe":
+            layout = ">HH4s" if data[info.start] == 2 else ">IH4s"
+            item, _, kind = struct.unpack_from(layout, data, info.start + 4)
+            kinds[item] = kind
+
+    places = _Reader(data[boxes[b"iloc"]])
+    version = places.number(1)
+    places.number(3)  # flags
+    sizes = places.number(2)
+    offset_size, length_size, base_size, index_size = (sizes >> s & 15 for s in (12, 8, 4, 0))
+    total = parts = 0
+    for _ in range(places.number(4 if version == 2 else 2)):
+        item = places.number(4 if version == 2 else 2)
+        in_directory = version > 0 and places.number(2) & 15 == 1  # construction method: idat
+        places.number(2)  # data reference
+        base = places.number(base_size) + (boxes[b"idat"].start if in_directory else 0)
+        body = []
+        for _ in range(places.number(2)):
+            places.number(index_size if version > 0 else 0)
+            start = base + places.number(offset_size)
+            body.append(data[start : start + places.number(length_size)])
+            total += len(body[-1])
+            parts += 1
+            if total > 2 * len(data) or parts > HEIF_PARTS:
+                raise ImageTooLargeError(
+                    "The file uses the same bytes many times over or is cut into more than "
+                    f"{HEIF_PARTS:,} pieces, the limit here. "
+                    "Save it as a JPEG or PNG, then try again."
+                )
+        yield kinds.get(item, b""), b"".join(body)
+
+
+class _Reader:
+    """Reads big-endian numbers one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._position = data, 0
+
+    def number(self, size: int) -> int:
+        end = self._position + size
+        if end > len(self._data):
+            raise IndexError(end)
+        value = int.from_bytes(self._data[self._position : end])
+        self._position = end
+        return value
+
+
+def _av1_sequences(item: bytes) -> Iterator[bytes]:
+    """Yields the sequence headers among the open bitstream units (AV1, section 5.3)."""
+    position = units = 0
+    while position < len(item):
+        header = item[position]
+        position += 2 if header & 4 else 1  # with an extension byte
+        size = len(item) - position
+        if header & 2:
+            size = shift = 0
+            while shift < 56:  # leb128 (AV1, section 4.10.5)
+                byte = item[position]
+                size |= (byte & 127) << shift
+                position, shift = position + 1, shift + 7
+                if byte < 128:
+                    break
+        if header >> 3 & 15 == 1:
+            yield item[position : position + size]
+        position += size
+        units += 1
+        if units > HEIF_PARTS:
+            raise ImageTooLargeError(
+                f"The AVIF has more than {HEIF_PARTS:,} units of coded data, the limit here. "
+                "Save it as a JPEG or PNG, then try again."
+            )
+
+
+def _sequence_pixels(header: bytes) -> int:
+    """Reads max_frame_width × max_frame_height (AV1, section 5.5.1)."""
+    bits = "".join(f"{byte:08b}" for byte in header[:512])  # the longest have about 300 bytes
+    position = 0
+
+    def read(count: int) -> int:
+        nonlocal position
+        position += count
+        return int(bits[position - count : position] or "0", 2) if count else 0
+
+    read(4)  # profile, still picture
+    if read(1):  # reduced still picture header
+        read(5)
+    else:
+        delay_bits = 0
+        if read(1):  # timing
+            read(64)
+            if read(1):  # equal intervals, then a number in unary length
+                zeros = (bits.find("1", position) - position) if "1" in bits[position:] else 0
+                read(2 * zeros + 1)
+            if read(1):  # decoder model
+                delay_bits = 1 + read(5)
+                read(42)
+        has_delay = read(1)
+        for _ in range(read(5) + 1):  # operating points
+            read(12)
+            if read(5) > 7:
+                read(1)
+            if delay_bits and read(1):
+                read(2 * delay_bits + 1)
+            if has_delay and read(1):
+                read(4)
+    width_bits, height_bits = read(4) + 1, read(4) + 1
+    return (read(width_bits) + 1) * (read(height_bits) + 1)

@@ -1,0 +1,65 @@
+"""EXIF and XMP orientation: reading it, and turning an image upright."""
+
+from __future__ import annotations
+
+import re
+
+from PIL import Image
+
+from vgg_demo.images.tiff_tags import TYPES, Values, read_entries
+
+ORIENTATION = 0x0112  # EXIF 2.3, table 4
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)([1-8])")
+
+
+def exif_orientation(exif: bytes) -> int | None:
+    """Reads one tag of the first directory of an EXIF record, in whatever type it is stored.
+
+    >>> import struct
+    >>> exif_orientation(b"Exif" + bytes(2) + b"II*" + bytes([0, 8, 0, 0, 0, 1, 0])
+    ...                  + struct.pack("<HHII", 0x0112, 3, 1, 6))
+    6
+    """
+    start = 0
+    while exif.startswith(b"Exif\0\0", start):
+        start += 6
+    return tag_orientation(read_entries(exif[start:], {ORIENTATION}))
+
+
+def xmp_orientation(xmp: bytes) -> int | None:
+    """Reads the same from an XMP record."""
+    found = _XMP_ORIENTATION.search(xmp)
+    return int(found[1]) if found else None
+
+
+def tag_orientation(tags: dict[int, Values]) -> int | None:
+    """Reads the orientation among a directory's tags; None if it is no number from 1 to 8."""
+    if ORIENTATION not in tags:
+        return None
+    kind, _, raw, order = tags[ORIENTATION]
+    if kind == 2 and raw[:1].isdigit():  # ASCII
+        number = int(raw[:1])
+    else:
+        size = TYPES[kind][0]
+        number = int.from_bytes(raw[:size], "little" if order == "<" else "big")
+    return number if 1 <= number <= 8 else None
+
+
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation but 1 (EXIF 2.3, section 4.6.4 A). The value alone is
+used: Pillow's `exif_transpose` would also rewrite the whole EXIF record."""
+
+
+def apply_orientation(image: Image.Image, orientation: int | None) -> Image.Image:
+    """Turns an image upright; orientation 1 returns it as it is."""
+    if orientation not in TRANSPOSITIONS:
+        return image
+    return image.transpose(TRANSPOSITIONS[orientation])

@@ -1,0 +1,44 @@
+"""The layers of a model as a table, read from the model itself.
+
+This module imports TensorFlow; import it inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from vgg_demo.inference.engine import build_unfilled
+from vgg_demo.models.registry import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """One layer.
+
+    Attributes:
+        name: Its name in Keras.
+        kind: Its class in Keras: "Conv2D", "MaxPooling2D" …
+        shape: Output shape of one photo: (height, width, channels) or (units,).
+        parameters: Number of weights.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+def describe_layers(spec: ModelSpec) -> tuple[LayerFacts, ...]:
+    """Returns the layers of a model from input to output; no weights are needed."""
+    return tuple(
+        LayerFacts(
+            name=layer.name,
+            kind=type(layer).__name__,
+            shape=tuple(layer.output.shape[1:]),
+            parameters=layer.count_params(),
+        )
+        for layer in build_unfilled(spec).layers
+        if not isinstance(layer, keras.layers.InputLayer)
+    )

@@ -1,0 +1,32 @@
+"""The one JSON document about photos that the page, the command line and the API give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vgg_demo.analysis.verdict import give_verdict, one_line
+from vgg_demo.inference.results import SCHEMA, Classification, Failure
+
+
+def to_document(
+    results: Sequence[Classification], errors: Sequence[Failure], top: int = 5
+) -> dict[str, Any]:
+    """Returns what came of photos as plain JSON values.
+
+    Args:
+        results: Of those that could be used.
+        errors: Why others could not be.
+        top: How many answers each result has at most.
+    """
+    return {
+        "schema": SCHEMA,
+        "results": [_with_verdict(result, top) for result in results],
+        "errors": [asdict(error) for error in errors],
+    }
+
+
+def _with_verdict(result: Classification, top: int) -> dict[str, Any]:
+    verdict = give_verdict(result)
+    return result.to_dict(top) | {"verdict": one_line(verdict), "sure": verdict.is_sure}

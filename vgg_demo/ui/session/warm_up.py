@@ -1,0 +1,40 @@
+"""What is fetched and loaded before anybody asks for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from vgg_demo.errors import VggDemoError
+from vgg_demo.inference.store import ModelStore
+from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
+from vgg_demo.ui.session import available_models, caches
+
+
+def fetch_default_model() -> None:
+    """Starts the download of the default model where it is missing, once."""
+    spec, downloads = get_spec(DEFAULT_MODEL), caches.get_downloads()
+    if not (available_models.is_here(spec) or caches.get_settings().offline or downloads.get(spec)):
+        downloads.start(spec)
+
+
+def warm_up() -> None:
+    """Fetches and loads in the background what the first visitor will need.
+
+    The default model's weights are downloaded if they are missing. TensorFlow is imported
+    and a model loaded, so that the first answer comes as fast as the second.
+    """
+    default = get_spec(DEFAULT_MODEL)
+    fetch_default_model()
+    spec = default if available_models.is_here(default) else get_spec(EMBEDDED_MODEL)
+    threading.Thread(
+        target=_load, args=(spec, caches.get_store()), name="warm-up", daemon=True
+    ).start()
+
+
+def _load(spec: ModelSpec, store: ModelStore) -> None:
+    try:
+        with store.use(spec):
+            pass
+    except VggDemoError as error:  # the page will say so to whoever asks for this model
+        logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)
