@@ -28,7 +28,7 @@ NAMES = ("cat", "dog", "parrot", "moose", "coffee", "rocket")
 
 
 @dataclass
-class Tally:
+class Evaluator:
     """What the clients have seen so far."""
 
     seconds: list[float] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Soak:
     model: str
     count: int
     photos: Mapping[str, bytes]
-    tally: Tally = field(default_factory=Tally)
+    evaluator: Evaluator = field(default_factory=Evaluator)
 
     def ask(self, name: str, session: requests.Session) -> dict:
         """Sends a photo, again and again as long as the server is too busy."""
@@ -59,8 +59,8 @@ class Soak:
             if response.status_code != 429:
                 response.raise_for_status()
                 return response.json()["results"][0]
-            with self.tally.lock:
-                self.tally.busy += 1
+            with self.evaluator.lock:
+                self.evaluator.busy += 1
             time.sleep(float(response.headers["Retry-After"]))  # as a good client does
 
     def be_client(self, number: int, expected: Mapping[str, str]) -> None:
@@ -75,13 +75,13 @@ class Soak:
             self.note(seconds, is_right=(answer["file"], wnid) == (f"{name}.jpg", expected[name]))
 
     def note(self, seconds: float, *, is_right: bool) -> None:
-        tally = self.tally
-        with tally.lock:
-            tally.seconds.append(seconds)
-            tally.wrong += not is_right
-            done = len(tally.seconds)
+        evaluator = self.evaluator
+        with evaluator.lock:
+            evaluator.seconds.append(seconds)
+            evaluator.wrong += not is_right
+            done = len(evaluator.seconds)
             if done % (self.count // 8) == 0:
-                tally.megabytes.append((done, self.process.memory_info().rss / 1e6))
+                evaluator.megabytes.append((done, self.process.memory_info().rss / 1e6))
 
 
 def start_server() -> tuple[subprocess.Popen[bytes], str]:
@@ -127,14 +127,14 @@ def main(model: str = "mini_vgg", count: str = "2000") -> None:
 
 
 def print_table(soak: Soak, seconds: float, alone_seconds: float) -> None:
-    tally = soak.tally
-    spread = 1000 * np.percentile(tally.seconds, [50, 95, 99])
-    memory = ", ".join(f"{size:.0f} after {done}" for done, size in tally.megabytes)
+    evaluator = soak.evaluator
+    spread = 1000 * np.percentile(evaluator.seconds, [50, 95, 99])
+    memory = ", ".join(f"{size:.0f} after {done}" for done, size in evaluator.megabytes)
     print(f"| {soak.count} requests to {soak.model} from {CLIENTS} clients | |")
     print("|---|---|")
-    print(f"| answered, of them wrong | {len(tally.seconds)}, {tally.wrong} |")
-    print(f"| told to come later (429) | {tally.busy} |")
-    print(f"| requests a second | {len(tally.seconds) / seconds:.1f} |")
+    print(f"| answered, of them wrong | {len(evaluator.seconds)}, {evaluator.wrong} |")
+    print(f"| told to come later (429) | {evaluator.busy} |")
+    print(f"| requests a second | {len(evaluator.seconds) / seconds:.1f} |")
     print(f"| the same from one client | {1 / alone_seconds:.1f} |")
     print(f"| milliseconds, median / 95 % / 99 % | {' / '.join(f'{x:.0f}' for x in spread)} |")
     print(f"| memory of the server, MB | {memory} |")

@@ -92,14 +92,14 @@ def ours_one_by_one(spec: ModelSpec, folder: Path) -> float:
 
 
 def ours_together(spec: ModelSpec, folder: Path) -> float:
-    from vgg_demo.batch.pipeline import classify_all, flatten
+    from vgg_demo.batch.pipeline import classify_photos, flatten
     from vgg_demo.files.sources import find_photos
     from vgg_demo.inference.store import ModelStore
 
     store = ModelStore(Settings(weights_dir=folder, offline=True))
 
     def work() -> None:
-        for row in classify_all(find_photos(photos()), [spec], store):
+        for row in classify_photos(find_photos(photos()), [spec], store):
             flatten(row, [spec])
 
     return milliseconds(work)

@@ -25,14 +25,14 @@ import numpy as np
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle
-from vgg_demo.models.registry import body_of, get_spec
+from vgg_demo.models.registry import backbone_spec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import Material
+from vgg_demo.training.data import TrainingData
 from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_through
+from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import Teacher
+from vgg_demo.training.trainer import Trainer
 from vgg_demo.weights.local import find_weights
 
 BACKBONE = "mobilenet_v2"
@@ -68,12 +68,14 @@ def read_dataset(job: Job) -> Dataset:
     return label_by_table(sources, Path(job.table).read_text(encoding="utf-8"))
 
 
-def prepare(job: Job, recipe: Recipe, cache: str = "features.sqlite") -> tuple[Teacher, Material]:
+def prepare(
+    job: Job, recipe: Recipe, cache: str = "features.sqlite"
+) -> tuple[Trainer, TrainingData]:
     chosen = settings()
     store = ModelStore(chosen)
-    teacher = Teacher(get_spec(BACKBONE), recipe, chosen, store, FeatureCache(job.folder / cache))
-    checked = run_through(teacher.check(read_dataset(job)))
-    return teacher, run_through(teacher.prepare(checked))
+    trainer = Trainer(get_spec(BACKBONE), recipe, chosen, store, FeatureCache(job.folder / cache))
+    inspected = run_to_end(trainer.check(read_dataset(job)))
+    return trainer, run_to_end(trainer.prepare(inspected))
 
 
 def features(job: Job) -> float:
@@ -85,9 +87,9 @@ def features(job: Job) -> float:
 
 def head_epoch(job: Job) -> float:
     """Seconds for an epoch of the head, on features."""
-    teacher, material = prepare(job, Recipe(epochs=EPOCHS + 1, rate=1e-3))
+    trainer, training_data = prepare(job, Recipe(epochs=EPOCHS + 1, rate=1e-3))
     seconds = [0.0]
-    run_through(teacher.train(material), lambda epoch: seconds.append(epoch.seconds))
+    run_to_end(trainer.train(training_data), lambda epoch: seconds.append(epoch.seconds))
     return median(np.diff(seconds)[1:])
 
 
@@ -99,19 +101,19 @@ def whole_epoch(job: Job) -> float:
     from vgg_demo.models.preprocess import Resize
     from vgg_demo.training.augmentation import see
 
-    teacher, material = prepare(job, Recipe())
-    spec = teacher.body
+    trainer, training_data = prepare(job, Recipe())
+    spec = trainer.feature_extractor
     pixels = []
-    for place in material.split.training:
-        looked = material.checked.looked[place]
-        image = open_photo(looked.photo.source.read()).image
-        pixels.append(see(image, spec, Resize.CROP, 0, looked.sha256))
-    body = keras.applications.MobileNetV2(
+    for place in training_data.split.training:
+        inspected_photos = training_data.dataset.photos[place]
+        image = open_photo(inspected_photos.photo.source.read()).image
+        pixels.append(see(image, spec, Resize.CROP, 0, inspected_photos.sha256))
+    feature_extractor = keras.applications.MobileNetV2(
         include_top=False, pooling="avg", input_shape=(224, 224, 3),
         weights=str(find_weights(spec, settings())),
     )  # fmt: skip
-    body.trainable = False
-    model = keras.Sequential([body, keras.layers.Dropout(0.2), keras.layers.Dense(10)])
+    feature_extractor.trainable = False
+    model = keras.Sequential([feature_extractor, keras.layers.Dropout(0.2), keras.layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
     times: list[float] = []
@@ -120,7 +122,7 @@ def whole_epoch(job: Job) -> float:
         def on_epoch_end(self, *_: object) -> None:
             times.append(time.perf_counter())
 
-    labels = material.labels[list(material.split.training)]
+    labels = training_data.labels[list(training_data.split.training)]
     model.fit(
         np.stack(pixels), labels, batch_size=32, epochs=EPOCHS, verbose=0, callbacks=[Clock()]
     )
@@ -131,14 +133,16 @@ def stock_build(_: Job) -> float:
     """Seconds until stock Keras's first answer, from the backbone's HDF5."""
     import keras
 
-    spec = body_of(get_spec(BACKBONE))
+    spec = backbone_spec(get_spec(BACKBONE))
     batch = np.zeros((1, 224, 224, 3), dtype=np.float32)
     started = time.perf_counter()
-    body = keras.applications.MobileNetV2(
+    feature_extractor = keras.applications.MobileNetV2(
         include_top=False, pooling="avg", input_shape=(224, 224, 3),
         weights=str(find_weights(spec, settings())),
     )  # fmt: skip
-    keras.Model(body.input, keras.layers.Dense(10)(body.output)).predict(batch, verbose=0)
+    keras.Model(feature_extractor.input, keras.layers.Dense(10)(feature_extractor.output)).predict(
+        batch, verbose=0
+    )
     return time.perf_counter() - started
 
 
@@ -159,11 +163,13 @@ def accuracies(job: Job) -> list[float]:
     found = []
     for seed in range(SEEDS):
         recipe = replace(Recipe(), seed=seed)
-        teacher, material = prepare(job, recipe)
-        head = run_through(teacher.train(material))
-        network = teacher.with_head(material, head)
+        trainer, training_data = prepare(job, recipe)
+        head = run_to_end(trainer.train(training_data))
+        network = trainer.with_head(training_data, head)
         out = job.folder / ("taught.bundle" if seed == 0 else f"{seed}.bundle")
-        found.append(teacher.finish(material, network, out).judgement.evaluation.top1.value)
+        found.append(
+            trainer.finish(training_data, network, out).validation_report.evaluation.top1.value
+        )
     return found
 
 

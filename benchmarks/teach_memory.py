@@ -21,11 +21,11 @@ import psutil
 
 from benchmarks.teach import BACKBONE, Job, read_dataset, settings
 from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.custom import Part
-from vgg_demo.training.data import conclude
-from vgg_demo.training.inspection import Looked, look_at
-from vgg_demo.training.jobs.queue import Classroom, needed_bytes
-from vgg_demo.training.jobs.run import Run
+from vgg_demo.models.custom import FeatureLayer
+from vgg_demo.training.data import summarize_inspection
+from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
+from vgg_demo.training.jobs.queue import TrainingQueue, needed_bytes
+from vgg_demo.training.jobs.run import TrainingRun
 from vgg_demo.training.recipe import Recipe
 
 POLL_SECONDS = 0.05
@@ -43,7 +43,7 @@ def unique_bytes() -> int:
     return total
 
 
-def watch(run: Run) -> dict[str, int]:
+def watch(run: TrainingRun) -> dict[str, int]:
     """Returns the peak of each stage, in bytes."""
     peaks: dict[str, int] = defaultdict(int)
     while not run.stage.is_over:
@@ -60,12 +60,16 @@ def main() -> None:
         job = Job(data, table, Path(name))
         # Not the user's own cache: what is computed already takes no memory.
         chosen = replace(settings(), cache_dir=Path(name) / "models")
-        room = Classroom(chosen, ModelStore(chosen))
+        room = TrainingQueue(chosen, ModelStore(chosen))
         photos = read_dataset(job).photos
-        checked = conclude([x for x in look_at(photos) if isinstance(x, Looked)], (), 224)
-        run = room.start("x", BACKBONE, Part.BODY, Recipe(tuning_epochs=1), checked)
+        inspected = summarize_inspection(
+            [x for x in inspect_photos(photos) if isinstance(x, InspectedPhoto)], (), 224
+        )
+        run = room.start(
+            "x", BACKBONE, FeatureLayer.GLOBAL_POOLING, Recipe(tuning_epochs=1), inspected
+        )
         peaks = watch(run)
-        print(f"| {BACKBONE}, {len(checked.looked):,} photos | MB |\n|---|---|")
+        print(f"| {BACKBONE}, {len(inspected.photos):,} photos | MB |\n|---|---|")
         for stage, peak in peaks.items():
             print(f"| {stage} | {peak / 1e6:,.0f} |")
         print(f"| set aside for it | {needed_bytes(run, run.job) / 1e6:,.0f} |")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vgg_demo.analysis.evaluation import Share
-from vgg_demo.analysis.verdict import give_verdict
+from vgg_demo.analysis.evaluation import Proportion
+from vgg_demo.analysis.verdict import interpret
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
@@ -27,9 +27,9 @@ from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_through
+from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import Teacher
+from vgg_demo.training.trainer import Trainer
 
 BACKBONE = "mobilenet_v2"
 SPLITS = 6
@@ -46,11 +46,11 @@ def main() -> None:
         dataset = label_by_folders(sources)
     shares = [split(dataset, settings, seed) for seed in range(SPLITS)]
     for words, parts in zip(("not taught", "taught"), zip(*shares, strict=True), strict=True):
-        whole = Share(sum(one.right for one in parts), sum(one.count for one in parts))
+        whole = Proportion(sum(one.right for one in parts), sum(one.count for one in parts))
         print(f"not sure, of photos of kinds that were {words}: {whole.value:.1%} of {whole.count}")
 
 
-def split(dataset: Dataset, settings: Settings, seed: int) -> tuple[Share, Share]:
+def split(dataset: Dataset, settings: Settings, seed: int) -> tuple[Proportion, Proportion]:
     """Returns how often a model is not sure: of kinds that it was not taught, and of the others."""
     kinds = sorted(dataset.counts)
     unknown = set(np.random.default_rng(seed).choice(kinds, LEFT_OUT, replace=False).tolist())
@@ -58,22 +58,24 @@ def split(dataset: Dataset, settings: Settings, seed: int) -> tuple[Share, Share
     others = [one.source for one in dataset.photos if one.label in unknown]
     store = ModelStore(settings)
     cache = FeatureCache(settings.features_file)
-    teacher = Teacher(get_spec(BACKBONE), Recipe(seed=seed), settings, store, cache)
-    material = run_through(teacher.prepare(run_through(teacher.check(taught))))
-    head = run_through(teacher.train(material))
-    kept_back = [material.checked.looked[place].photo.source for place in material.split.validation]
+    trainer = Trainer(get_spec(BACKBONE), Recipe(seed=seed), settings, store, cache)
+    training_data = run_to_end(trainer.prepare(run_to_end(trainer.check(taught))))
+    head = run_to_end(trainer.train(training_data))
+    kept_back = [
+        training_data.dataset.photos[place].photo.source for place in training_data.split.validation
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        network = teacher.with_head(material, head)
-        spec = teacher.finish(material, network, Path(folder) / "x.bundle").bundle.spec
+        network = trainer.with_head(training_data, head)
+        spec = trainer.finish(training_data, network, Path(folder) / "x.bundle").bundle.spec
         found = unsure(others, spec, store), unsure(kept_back, spec, store)
     print(f"without {' and '.join(sorted(unknown))}: {found[0].value:.1%} and {found[1].value:.1%}")
     return found
 
 
-def unsure(sources: list[Source], spec: ModelSpec, store: ModelStore) -> Share:
+def unsure(sources: list[Source], spec: ModelSpec, store: ModelStore) -> Proportion:
     """Returns how many photos a model is not sure of."""
     results = [classify_photo(open_photo(source.read()), spec, store) for source in sources]
-    return Share(sum(give_verdict(result).is_unknown for result in results), len(results))
+    return Proportion(sum(interpret(result).is_unknown for result in results), len(results))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vgg_demo import memory
+from vgg_demo.images.decode import decode
 from vgg_demo.images.examples import load_examples
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+memory.prepare_process()  # as every program does
 
 ROOT = Path(__file__).parents[1]
+
+PIECES = 16
+"""Squares that `pieces` cuts out of each photo."""
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +99,26 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = keras.applications.MobileNetV3Small(weights=None)
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return path
+
+
+@pytest.fixture(scope="session")
+def pieces(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes]) -> Path:
+    """A folder with folders of pieces: cat, parrot, rocket."""
+    folder = tmp_path_factory.mktemp("pieces")
+    for name in ("cat", "parrot", "rocket"):
+        (folder / name).mkdir()
+        image = decode(photos[name])
+        for number in range(PIECES):
+            cut(image, number).save(folder / name / f"{number:02}.jpg", quality=90)
+    return folder
+
+
+def cut(image: Image.Image, number: int) -> Image.Image:
+    """Returns one of `PIECES` squares of a photo, each another one."""
+    side = round(min(image.size) * 0.6)
+    left = (image.width - side) * (number % 4) // 3
+    top = (image.height - side) * (number // 4) // 3
+    return image.crop((left, top, left + side, top + side))
 
 
 def write_vgg16(path: Path) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 
-from vgg_demo.ui.batch.run import MOST_BYTES
+from vgg_demo.ui.batch.run import MAX_BYTES
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_servers_limit_is_that_of_a_batch() -> None:
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
-    assert config["server"]["maxUploadSize"] * 2**20 == MOST_BYTES
+    assert config["server"]["maxUploadSize"] * 2**20 == MAX_BYTES
 
 
 def test_uploads_of_the_largest_size_stay_in_memory() -> None:
@@ -27,7 +27,7 @@ def test_uploads_of_the_largest_size_stay_in_memory() -> None:
     assert streamlit_app.app is not None
     body = (
         b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r\n'
-        + bytes(MOST_BYTES)
+        + bytes(MAX_BYTES)
         + b"\r\n--x--\r\n"
     )
 
@@ -40,5 +40,5 @@ def test_uploads_of_the_largest_size_stay_in_memory() -> None:
     with ThreadPoolExecutor(1) as executor:
         form = executor.submit(asyncio.run, MultiPartParser(headers, chunks()).parse()).result()
     upload = form["f"]
-    assert upload.size == MOST_BYTES
+    assert upload.size == MAX_BYTES
     assert not upload.file._rolled

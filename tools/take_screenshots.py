@@ -63,12 +63,12 @@ def take_batch(browser: Browser, url: str, name: str, folder: str) -> None:
 def take_teaching(browser: Browser, url: str) -> None:
     context = browser.new_context(viewport=DESKTOP, color_scheme="light")
     page = context.new_page()
-    page.goto(f"{url}/teach")
+    page.goto(f"{url}/train")
     page.get_by_role("button", name="Use these").click(timeout=TIMEOUT)
     page.get_by_role("button", name="Teach it").click(timeout=TIMEOUT)
     picture_of = page.get_by_role("heading", name="can be used")
     expect(picture_of).to_be_visible(timeout=2 * TIMEOUT)
-    picture(page, DESKTOP, "teach-light", TEACHING_HEIGHT)
+    picture(page, DESKTOP, "train-light", TEACHING_HEIGHT)
     context.close()
 
 

@@ -111,7 +111,7 @@ class WeightAverage(keras.callbacks.Callback):
         self.model.set_weights([total / self._count for total in self._sums])
 
 
-class Taught(Augmented):
+class CustomModel(Augmented):
     """Augmented images whose labels are mixed with what a teacher says of them.
 
     Distillation (Hinton et al. 2015, arXiv 1503.02531); teacher and student are of one
@@ -119,12 +119,12 @@ class Taught(Augmented):
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, seed: int, teacher: keras.Model
+        self, images: np.ndarray, labels: np.ndarray, seed: int, trainer: keras.Model
     ) -> None:
         super().__init__(images, labels, seed)
         shape = (None, *images.shape[1:])
         self._ask = tf.function(
-            lambda batch: tf.nn.softmax(teacher(batch, training=False)),
+            lambda batch: tf.nn.softmax(trainer(batch, training=False)),
             input_signature=[tf.TensorSpec(shape, tf.float32)],
         )
 
@@ -154,8 +154,8 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> 
     )
     descend(model, batches, rate, epochs.down)
     descend_around(model, batches, epochs.around)
-    taught = Taught(images, labels, seed + 1, teacher=fold_batch_norm(model))
-    descend_around(model, taught, epochs.taught)
+    taught = CustomModel(images, labels, seed + 1, trainer=fold_batch_norm(model))
+    descend_around(model, taught, epochs.custom)
     keras.config.set_dtype_policy("float32")
     return model
 
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
     epochs = Epochs(*args.epochs)
-    if min(epochs.around, epochs.taught) <= SETTLING_EPOCHS:
+    if min(epochs.around, epochs.custom) <= SETTLING_EPOCHS:
         parser.error(f"The second and third of --epochs must be more than {SETTLING_EPOCHS}.")
 
     images, labels = load_images(args.cifar10 / "train")

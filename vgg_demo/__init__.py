@@ -9,10 +9,7 @@
 Importing this package does not import TensorFlow; the first `classify` does.
 """
 
-import os
-
-from vgg_demo import memory
-from vgg_demo.analysis.verdict import Verdict, give_verdict, one_line
+from vgg_demo.analysis.verdict import Verdict, interpret, one_line
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images.decode import decode
 from vgg_demo.images.photo import Photo, open_photo
@@ -24,11 +21,6 @@ from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.version import __version__
-
-# TensorFlow reads this when it is imported. Without it, an allocator that comes with oneDNN
-# keeps the memory of a model that has gone: 600 MB after VGG16.
-os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-memory.prepare_allocator()
 
 __all__ = [
     "MODELS",
@@ -47,7 +39,7 @@ __all__ = [
     "classify_photo",
     "decode",
     "get_spec",
-    "give_verdict",
+    "interpret",
     "one_line",
     "open_photo",
     "prepare",

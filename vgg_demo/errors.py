@@ -128,12 +128,11 @@ class UnknownModelError(VggDemoError):
         self.near = tuple(near)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         super().__init__(
-            f"Unknown model {self.name!r}. {hint}All names: python -m vgg_demo models, or "
-            "GET /api/v1/models"
+            f"Unknown model {self.name!r}. {hint}All names: vgg-demo models, or GET /api/v1/models"
         )
 
 
-class NoSuchPartError(VggDemoError):
+class FeatureLayerError(VggDemoError):
     """A model has no such part that another could be built on."""
 
 

@@ -41,7 +41,7 @@ def expand_user(path: str) -> Path:
         return Path(path)
 
 
-class Teaching(StrEnum):
+class TrainingAccess(StrEnum):
     """What visitors of the page may teach."""
 
     ON = "on"
@@ -72,7 +72,7 @@ class Settings:
         limits: What a picture may be at most.
         memory_bytes: What the process may hold, with the models in it.
         chosen_bundles_dir: Folder of taught models; None for the usual one.
-        teaching: What visitors of the page may teach.
+        training_access: What visitors of the page may teach.
     """
 
     weights_dir: Path | None = None
@@ -83,7 +83,7 @@ class Settings:
     limits: ImageLimits = DEFAULT_LIMITS
     memory_bytes: int = field(default_factory=default_memory_bytes)
     chosen_bundles_dir: Path | None = None
-    teaching: Teaching = Teaching.LOCAL
+    training_access: TrainingAccess = TrainingAccess.LOCAL
 
     @property
     def bundles_dir(self) -> Path:
@@ -104,7 +104,7 @@ class Settings:
         Args:
             environment: ``VGG_DEMO_WEIGHTS_DIR``, ``VGG_DEMO_OFFLINE`` (anything but
                 empty and 0 means yes), ``VGG_DEMO_MEMORY_MB`` (megabytes of a million bytes),
-                ``VGG_DEMO_BUNDLES_DIR``, ``VGG_DEMO_TEACH`` and Keras's own ``KERAS_HOME`` are
+                ``VGG_DEMO_BUNDLES_DIR``, ``VGG_DEMO_TRAIN`` and Keras's own ``KERAS_HOME`` are
                 read.
             weights_dir: Goes before ``VGG_DEMO_WEIGHTS_DIR``.
 
@@ -120,16 +120,16 @@ class Settings:
             offline=environment.get("VGG_DEMO_OFFLINE", "") not in ("", "0"),
             memory_bytes=_read_memory(environment.get("VGG_DEMO_MEMORY_MB", "")),
             chosen_bundles_dir=expand_user(bundles) if bundles else None,
-            teaching=_read_teaching(environment.get("VGG_DEMO_TEACH", "")),
+            training_access=_read_training_access(environment.get("VGG_DEMO_TRAIN", "")),
         )
 
 
-def _read_teaching(word: str) -> Teaching:
+def _read_training_access(word: str) -> TrainingAccess:
     try:
-        return Teaching(word or Teaching.LOCAL)
+        return TrainingAccess(word or TrainingAccess.LOCAL)
     except ValueError:
         raise SettingsError(
-            f"VGG_DEMO_TEACH is {word[:60]!r}; it must be one of {', '.join(Teaching)}."
+            f"VGG_DEMO_TRAIN is {word[:60]!r}; it must be one of {', '.join(TrainingAccess)}."
         ) from None
 
 

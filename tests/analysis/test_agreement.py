@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vgg_demo.analysis.agreement import (
+    aggregate_outcomes,
     average,
     distances,
     find_consensus,
     jensen_shannon_distance,
-    over_outcomes,
 )
 from vgg_demo.inference.classify import softmax
 from vgg_demo.inference.results import Classification, Seconds
@@ -147,7 +147,7 @@ def test_no_detour_is_shorter(one: np.ndarray, other: np.ndarray, third: np.ndar
 @given(hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40)))
 def test_rolled_up_probabilities_still_sum_to_one(scores: np.ndarray) -> None:
     outcomes = load_labels("cifar10")
-    rolled_up = over_outcomes(outcomes, softmax(scores), IMAGENET)
+    rolled_up = aggregate_outcomes(outcomes, softmax(scores), IMAGENET)
     assert rolled_up.shape == (11,)
     assert (rolled_up >= 0).all()
     assert rolled_up.sum() == pytest.approx(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vgg_demo.analysis.comparison import Answer, Comparison, NoAnswer, ask, compare
+from vgg_demo.analysis.comparison import Comparison, ModelFailure, ModelResult, compare, measure
 from vgg_demo.images.photo import Photo, open_photo
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.registry import get_spec
@@ -25,11 +25,11 @@ def cat(photos: dict[str, bytes]) -> Photo:
 
 def test_who_cannot_answer_keeps_nobody_else_from_it(cat: Photo, store: ModelStore) -> None:
     missing, answer = compare(cat, [MISSING, MINI_VGG], store, repeat=3)
-    assert isinstance(missing, NoAnswer)
+    assert isinstance(missing, ModelFailure)
     assert (missing.model, missing.error) == ("vgg19", "WeightsMissingError")
     assert "VGG_DEMO_OFFLINE" in missing.message
-    assert isinstance(answer, Answer)
-    assert answer.result.predictions(1)[0].label == "cat"
+    assert isinstance(answer, ModelResult)
+    assert answer.classification.predictions(1)[0].label == "cat"
     assert len(answer.runs) == 3
     assert min(answer.runs) <= answer.median_seconds <= answer.p95_seconds <= max(answer.runs)
     assert answer.memory_bytes >= MINI_VGG.weights.size_bytes
@@ -45,11 +45,11 @@ def test_nothing_is_loaded_that_nobody_waits_for(cat: Photo) -> None:
 
 def test_runs_that_are_none(cat: Photo, store: ModelStore) -> None:
     with pytest.raises(ValueError, match="repeat is 0"):
-        ask(cat, MINI_VGG, store, repeat=0)
+        measure(cat, MINI_VGG, store, repeat=0)
 
 
 def test_times_of_few_runs(cat: Photo, store: ModelStore) -> None:
-    answer = dataclasses.replace(ask(cat, MINI_VGG, store, repeat=1), runs=(0.3, 0.1, 0.2))
+    answer = dataclasses.replace(measure(cat, MINI_VGG, store, repeat=1), runs=(0.3, 0.1, 0.2))
     assert answer.median_seconds == 0.2
     assert answer.p95_seconds == pytest.approx(0.29)
 
@@ -58,8 +58,8 @@ def test_models_of_other_classes(cat: Photo, shared_store: ModelStore) -> None:
     specs = [get_spec(name) for name in ("mobilenet_v2", "mobilenet_v3_small", "mini_vgg")]
     comparison = Comparison.of(list(compare(cat, specs, shared_store, repeat=1)))
     document = json.loads(json.dumps(comparison.to_dict(2)))
-    assert list(document) == ["schema", "answers", "agreement", "errors"]
-    assert [answer["model"] for answer in document["answers"]] == [spec.name for spec in specs]
+    assert list(document) == ["schema", "results", "agreement", "errors"]
+    assert [answer["model"] for answer in document["results"]] == [spec.name for spec in specs]
     (everybody, *_) = document["agreement"]["consensus"]
     assert everybody["label"] == "cat"
     assert everybody["models"] == [spec.name for spec in specs]
@@ -69,7 +69,7 @@ def test_models_of_other_classes(cat: Photo, shared_store: ModelStore) -> None:
     assert [row[i] for i, row in enumerate(matrix)] == [0, 0, 0]
     assert 0 < matrix[0][1] < 1
     assert matrix[0][2] < 0.5  # all three are sure that it is a cat
-    accuracy = document["answers"][0]["accuracy"]
+    accuracy = document["results"][0]["accuracy"]
     assert accuracy["source"].startswith("https://keras.io")
     assert comparison.rows()[0]["top1"] == accuracy["top1"]
 

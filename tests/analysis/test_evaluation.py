@@ -16,7 +16,7 @@ from vgg_demo.analysis.calibration import (
     reliability,
     spread_for,
 )
-from vgg_demo.analysis.evaluation import Evaluation, Share, Tally
+from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
 from vgg_demo.inference.classify import softmax
 from vgg_demo.inference.results import Classification, Seconds
 from vgg_demo.models.labels import load_labels
@@ -39,7 +39,7 @@ def result(file: str, **probabilities: float) -> Classification:
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    tally = Tally(get_spec("mini_vgg"))
+    evaluator = Evaluator(get_spec("mini_vgg"))
     for file, wnid, answer in (
         ("1", CAT, {"cat": 0.9}),
         ("2", CAT, {"dog": 0.8, "cat": 0.15}),
@@ -47,18 +47,22 @@ def evaluation() -> Evaluation:
         ("4", DOG, {"dog": 0.6}),
         ("5", FROG, {"ship": 0.5, "truck": 0.2, "cat": 0.1, "dog": 0.1, "bird": 0.09}),
     ):
-        assert tally.add(result(file, **answer), wnid)
-    assert not tally.add(result("6", cat=1.0), "n02504458")  # it knows no elephants
-    return tally.evaluate()
+        assert evaluator.add(result(file, **answer), wnid)
+    assert not evaluator.add(result("6", cat=1.0), "n02504458")  # it knows no elephants
+    return evaluator.evaluate()
 
 
 def test_counts(evaluation: Evaluation) -> None:
-    assert (evaluation.top1, evaluation.top5) == (Share(2, 5), Share(4, 5))
+    assert (evaluation.top1, evaluation.top5) == (Proportion(2, 5), Proportion(4, 5))
     cat, dog, frog = evaluation.classes
     assert [score.label.label for score in evaluation.classes] == ["cat", "dog", "frog"]
-    assert (cat.top1, cat.top5, cat.precision) == (Share(1, 3), Share(3, 3), Share(1, 1))
-    assert (dog.top1, dog.precision) == (Share(1, 1), Share(1, 3))
-    assert (frog.top5, frog.precision) == (Share(0, 1), Share(0, 0))
+    assert (cat.top1, cat.top5, cat.precision) == (
+        Proportion(1, 3),
+        Proportion(3, 3),
+        Proportion(1, 1),
+    )
+    assert (dog.top1, dog.precision) == (Proportion(1, 1), Proportion(1, 3))
+    assert (frog.top5, frog.precision) == (Proportion(0, 1), Proportion(0, 0))
 
 
 def test_confusions_and_mistakes(evaluation: Evaluation) -> None:
@@ -72,19 +76,19 @@ def test_confusions_and_mistakes(evaluation: Evaluation) -> None:
 
 
 def test_a_kind_of_thing_that_a_model_knows_more_exactly() -> None:
-    tally = Tally(get_spec("mobilenet_v2"))
+    evaluator = Evaluator(get_spec("mobilenet_v2"))
     labels = load_labels("imagenet")
     for probabilities in ({"golden retriever": 0.5, "Labrador retriever": 0.25}, {"tabby": 0.9}):
         values = np.full(1000, (1 - sum(probabilities.values())) / (1000 - len(probabilities)))
         for label in labels:
             values[label.index] = probabilities.get(label.label, values[label.index])
-        assert tally.add(
+        assert evaluator.add(
             replace(result("1", cat=1.0), spec=get_spec("mobilenet_v2"), probabilities=values), DOG
         )
-    found = tally.evaluate()
-    assert (found.top1, found.top5) == (Share(1, 2), Share(1, 2))
+    found = evaluator.evaluate()
+    assert (found.top1, found.top5) == (Proportion(1, 2), Proportion(1, 2))
     (score,) = found.classes
-    assert (score.label.label, score.precision) == ("dog", Share(1, 1))
+    assert (score.label.label, score.precision) == ("dog", Proportion(1, 1))
     (mistake,) = found.mistakes
     assert (mistake.truth.label, mistake.answer.label) == ("dog", "tabby")
     assert 0.01 < mistake.truth_probability < 0.02  # of 118 breeds
@@ -102,10 +106,10 @@ def test_as_json(evaluation: Evaluation) -> None:
 
 
 def test_of_nothing() -> None:
-    nothing = Tally(get_spec("mini_vgg")).evaluate()
-    assert (nothing.top1, nothing.classes, nothing.mistakes) == (Share(0, 0), (), ())
+    nothing = Evaluator(get_spec("mini_vgg")).evaluate()
+    assert (nothing.top1, nothing.classes, nothing.mistakes) == (Proportion(0, 0), (), ())
     assert (nothing.calibration_error, nothing.temperature) == (0.0, 1.0)
-    assert Share(0, 0).interval == (0.0, 1.0)
+    assert Proportion(0, 0).interval == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +118,15 @@ def test_of_nothing() -> None:
     [(0, 10, 0.0, 0.2775), (8, 10, 0.4902, 0.9433), (81, 263, 0.2553, 0.3662), (1, 1, 0.2065, 1)],
 )
 def test_wilson(right: int, count: int, low: float, high: float) -> None:
-    assert Share(right, count).interval == pytest.approx((low, high), abs=5e-5)
+    assert Proportion(right, count).interval == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 1000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_holds_the_share(found: tuple[int, int]) -> None:
-    share = Share(*found)
+    share = Proportion(*found)
     low, high = share.interval
     assert 0 <= low <= share.value <= high <= 1
-    other_low, other_high = Share(share.count - share.right, share.count).interval
+    other_low, other_high = Proportion(share.count - share.right, share.count).interval
     assert (1 - other_high, 1 - other_low) == pytest.approx((low, high))
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from vgg_demo.analysis.ground_truth import find_thing, read_truth, truth_in_name, wnid_of
+from vgg_demo.analysis.ground_truth import (
+    find_ground_truth,
+    ground_truth_from_name,
+    read_ground_truth,
+    wnid_of,
+)
 from vgg_demo.errors import TableError
 from vgg_demo.models.labels import load_labels
 
@@ -32,7 +37,7 @@ from vgg_demo.models.labels import load_labels
     ],
 )
 def test_names(name: str, wnid: str | None) -> None:
-    assert truth_in_name(name) == wnid
+    assert ground_truth_from_name(name) == wnid
 
 
 def test_each_class_by_its_name() -> None:
@@ -54,23 +59,25 @@ def test_kinds_of_things_by_their_names() -> None:
 
 def test_what_is_right_for_whom() -> None:
     imagenet, cifar10 = load_labels("imagenet"), load_labels("cifar10")
-    assert find_thing("n02123045", imagenet).label.label == "tabby"
-    assert find_thing("n02123045", cifar10).label.label == "cat"
-    assert find_thing("n02504458", cifar10) is None  # an elephant
-    dog = find_thing("n02084071", imagenet)  # any dog
+    assert find_ground_truth("n02123045", imagenet).label.label == "tabby"
+    assert find_ground_truth("n02123045", cifar10).label.label == "cat"
+    assert find_ground_truth("n02504458", cifar10) is None  # an elephant
+    dog = find_ground_truth("n02084071", imagenet)  # any dog
     assert (dog.label.label, dog.label.index, len(dog.indices)) == ("dog", -1, 118)
     assert imagenet[dog.indices[0]].label == "Chihuahua"
 
 
 def test_tables() -> None:
-    find = read_truth("\ufeffimage,label,note\n1.jpg,tabby,x\nb\\1.jpg,n01751748,\n2.jpg,mine,\n")
+    find = read_ground_truth(
+        "\ufeffimage,label,note\n1.jpg,tabby,x\nb\\1.jpg,n01751748,\n2.jpg,mine,\n"
+    )
     assert find("photos/1.jpg") == find("1.jpg") == "n02123045"
     assert find("photos/b/1.jpg") == find("photos\\b\\1.jpg") == "n01751748"
     assert find("2.jpg") is find("11.jpg") is find("3.jpg") is None
 
 
 def test_the_longer_path_in_a_table_goes_before() -> None:
-    find = read_truth("image,label\ncats/1.jpg,my holidays\n./1.jpg,tabby\n")
+    find = read_ground_truth("image,label\ncats/1.jpg,my holidays\n./1.jpg,tabby\n")
     assert find("photos/cats/1.jpg") is None
     assert find("photos/1.jpg") == "n02123045"
 
@@ -87,4 +94,4 @@ def test_the_longer_path_in_a_table_goes_before() -> None:
 )
 def test_bad_tables(text: str, words: str) -> None:
     with pytest.raises(TableError, match=words):
-        read_truth(text)
+        read_ground_truth(text)

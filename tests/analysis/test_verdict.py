@@ -14,14 +14,14 @@ from vgg_demo.analysis.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
     headline,
-    judge,
-    judge_certainty,
+    interpret_probabilities,
+    measure_certainty,
+    most_specific_group,
     one_line,
-    roll_up,
     scope,
 )
 from vgg_demo.inference.classify import softmax
-from vgg_demo.models.custom import Part, Taught, taught_classes
+from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
 from vgg_demo.models.labels import ancestors, load_labels
 from vgg_demo.models.registry import get_spec
 
@@ -41,34 +41,34 @@ def spread(**shares: float) -> np.ndarray:
 
 
 def test_cats_add_up_to_a_cat() -> None:
-    group = roll_up(spread(c281=0.62, c282=0.2, c285=0.15), IMAGENET)
+    group = most_specific_group(spread(c281=0.62, c282=0.2, c285=0.15), IMAGENET)
     assert group is not None
     assert group.label == "domestic cat"
     assert group.probability == pytest.approx(0.97, abs=0.001)
 
 
 def test_one_clear_class_is_its_own_group() -> None:
-    group = roll_up(spread(c281=0.9), IMAGENET)
+    group = most_specific_group(spread(c281=0.9), IMAGENET)
     assert group is not None
     assert (group.label, group.classes) == ("tabby", 1)
 
 
 def test_an_even_spread_is_nothing_at_all() -> None:
-    assert roll_up(np.full(1000, 1e-3), IMAGENET) is None
+    assert most_specific_group(np.full(1000, 1e-3), IMAGENET) is None
 
 
 def test_technical_words_give_way_to_plain_ones() -> None:
     placentals = [label.index for label in IMAGENET if "n01886756" in ancestors(label.wnid)]
     probabilities = np.zeros(1000)
     probabilities[placentals] = 1 / len(placentals)
-    group = roll_up(probabilities, IMAGENET)
+    group = most_specific_group(probabilities, IMAGENET)
     assert group is not None
     assert group.label == "mammal"
 
 
 def test_ten_classes_too() -> None:
     probabilities = np.array([0.02, 0.48, 0, 0, 0, 0, 0, 0, 0, 0.5])
-    group = roll_up(probabilities, CIFAR10)
+    group = most_specific_group(probabilities, CIFAR10)
     assert group is not None
     assert group.label == "motor vehicle"
 
@@ -76,7 +76,7 @@ def test_ten_classes_too() -> None:
 @given(logits)
 def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -> None:
     probabilities = softmax(scores)
-    group = roll_up(probabilities, IMAGENET)
+    group = most_specific_group(probabilities, IMAGENET)
     if group is not None:
         members = [label.index for label in IMAGENET if group.wnid in ancestors(label.wnid)]
         assert len(members) == group.classes <= MAX_GROUP_SHARE * 1000
@@ -101,7 +101,7 @@ def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -
     ids=["class", "group", "unsure which", "unsure"],
 )
 def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
-    verdict = judge(spread(**shares), IMAGENET)
+    verdict = interpret_probabilities(spread(**shares), IMAGENET)
     assert one_line(verdict) == words
     first, second = headline(verdict)
     assert words.startswith(first)
@@ -116,7 +116,7 @@ def test_only_the_small_model_has_a_scope_to_tell() -> None:
 @given(logits)
 def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
     probabilities = softmax(scores)
-    verdict = judge(probabilities, IMAGENET)
+    verdict = interpret_probabilities(probabilities, IMAGENET)
     if verdict.group is None:
         assert verdict.probability == probabilities.max()
     else:
@@ -126,7 +126,7 @@ def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
 
 @given(logits)
 def test_certainty_stays_in_its_ranges(scores: np.ndarray) -> None:
-    certainty = judge_certainty(softmax(scores))
+    certainty = measure_certainty(softmax(scores))
     assert 0 <= certainty.margin <= 1
     assert 0.999 <= certainty.effective_classes <= 1000.001
 
@@ -149,7 +149,7 @@ def test_softmax_sums_to_one(scores: np.ndarray) -> None:
     ],
 )
 def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
-    assert judge_certainty(np.array(probabilities)).is_sure is sure
+    assert measure_certainty(np.array(probabilities)).is_sure is sure
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,14 @@ def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
 def test_a_taught_model_has_a_threshold_of_its_own(
     unknown_below: float, probability: float, is_sure: bool
 ) -> None:
-    classes = taught_classes(("mug", "cup", "glass"))
-    taught = Taught(Path("x.bundle"), "vgg16", Part.BODY, classes, 1.0, unknown_below)
+    classes = custom_classes(("mug", "cup", "glass"))
+    custom = CustomModel(
+        Path("x.bundle"), "vgg16", FeatureLayer.GLOBAL_POOLING, classes, 1.0, unknown_below
+    )
     rest = (1 - probability) / 2
-    verdict = judge(np.array([probability, rest, rest]), classes, taught.sure_from)
+    verdict = interpret_probabilities(
+        np.array([probability, rest, rest]), classes, custom.sure_from
+    )
     assert verdict.is_sure is is_sure
     first, second = headline(verdict)
     expected = "Mug, " if is_sure else "Not sure that it is any of these"

@@ -20,7 +20,7 @@ from vgg_demo.api import ApiSettings
 from vgg_demo.cli import main
 from vgg_demo.errors import SettingsError
 from vgg_demo.inference.background import Download, Status
-from vgg_demo.inference.batching import Gatherer
+from vgg_demo.inference.batching import MicroBatcher
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.registry import MODELS
 from vgg_demo.settings import Settings
@@ -55,12 +55,12 @@ def test_how_a_photo_is_made_square(api: TestClient, photos: dict[str, bytes]) -
 def test_a_comparison(api: TestClient, photos: dict[str, bytes]) -> None:
     url = "/v1/compare?models=mini_vgg,vgg16&repeat=2&top=1"
     document = api.post(url, files=[part(photos["cat"])]).json()
-    (answer,), (error,) = document["answers"], document["errors"]
+    (answer,), (error,) = document["results"], document["errors"]
     assert answer["predictions"][0]["label"] == "cat"
     assert len(answer["runs"]["seconds"]) == 2
     assert (error["model"], error["error"]) == ("vgg16", "WeightsMissingError")
     document = api.post("/v1/compare", files=[part(photos["cat"])]).json()
-    assert [answer["model"] for answer in document["answers"]] == ["mini_vgg"]  # all that is here
+    assert [answer["model"] for answer in document["results"]] == ["mini_vgg"]  # all that is here
 
 
 def test_models(api: TestClient, photos: dict[str, bytes]) -> None:
@@ -279,7 +279,7 @@ def test_too_much_at_a_time(open_api: Open, photos: dict[str, bytes]) -> None:
 
 
 def test_a_full_queue(api: TestClient, photos: dict[str, bytes]) -> None:
-    api.service._gatherer._most_waiting = 1
+    api.service._batcher._most_waiting = 1
     held = threading.Event()
     with api.service.store.use(MODELS["mini_vgg"]) as model:
         logits = model.engine.logits
@@ -385,7 +385,7 @@ def test_where_things_are_on_the_server_is_not_told(
     store = ModelStore(settings)
     api = open_api()
     api.service.settings, api.service.store = settings, store
-    api.service._gatherer = Gatherer(store)
+    api.service._batcher = MicroBatcher(store)
     single = api.post("/v1/classify", files=[part(photos["cat"])])
     assert single.status_code == 503
     several = api.post("/v1/compare?models=vgg16", files=[part(photos["cat"])]).json()

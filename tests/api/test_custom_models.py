@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tests.training.conftest import pieces as pieces  # noqa: PLC0414  # a fixture
 from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.background import Downloads
@@ -18,9 +17,9 @@ from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_through
+from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import Teacher
+from vgg_demo.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +27,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory, pieces: Path) -> Settings
     bundles = tmp_path_factory.mktemp("bundles")
     found = Settings(cache_dir=Path("does-not-exist"), offline=True, chosen_bundles_dir=bundles)
     recipe = Recipe(epochs=3, views=1, rate=1e-3)
-    teacher = Teacher(get_spec("mini_vgg"), recipe, found, ModelStore(found), FeatureCache(None))
-    checked = run_through(teacher.check(label_by_folders(find_photos([str(pieces)]))))
-    material = run_through(teacher.prepare(checked))
-    head = run_through(teacher.train(material))
-    teacher.finish(material, teacher.with_head(material, head), bundles / "pets.bundle")
+    trainer = Trainer(get_spec("mini_vgg"), recipe, found, ModelStore(found), FeatureCache(None))
+    inspected = run_to_end(trainer.check(label_by_folders(find_photos([str(pieces)]))))
+    training_data = run_to_end(trainer.prepare(inspected))
+    head = run_to_end(trainer.train(training_data))
+    trainer.finish(training_data, trainer.with_head(training_data, head), bundles / "pets.bundle")
     return found
 
 
@@ -51,14 +50,14 @@ def test_it_answers_by_its_name(api: TestClient, photos: dict[str, bytes]) -> No
     assert answer["model"].startswith("pets@")
     again = api.post(f"/v1/classify?model={answer['model']}", files=files).json()["results"][0]
     assert again["predictions"] == answer["predictions"]
-    answers = api.post("/v1/compare?models=pets,mini_vgg", files=files).json()["answers"]
+    answers = api.post("/v1/compare?models=pets,mini_vgg", files=files).json()["results"]
     assert [one["predictions"][0]["label"] for one in answers] == ["parrot", "bird"]
 
 
 def test_it_is_listed(api: TestClient) -> None:
-    (found,) = (one for one in api.get("/v1/models").json()["models"] if one["taught"])
+    (found,) = (one for one in api.get("/v1/models").json()["models"] if one["custom"])
     assert found["name"].startswith("pets@")
-    assert found["taught"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
+    assert found["custom"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
 
 
 def test_a_path_is_no_name(api: TestClient, settings: Settings, photos: dict[str, bytes]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vgg_demo.batch.pipeline
-from vgg_demo.batch.pipeline import BatchRow, classify_all, columns, flatten
+from vgg_demo.batch.pipeline import BatchRow, classify_photos, columns, flatten
 from vgg_demo.errors import FileUnreadableError, WeightsMissingError
 from vgg_demo.files.sources import Source
 from vgg_demo.inference.classify import classify
@@ -36,7 +36,7 @@ def sources(photos: dict[str, bytes]) -> list[Source]:
 
 
 def test_rows_come_in_order(sources: list[Source], store: ModelStore) -> None:
-    rows = list(classify_all(sources, [MINI_VGG], store))
+    rows = list(classify_photos(sources, [MINI_VGG], store))
     assert [row.source for row in rows] == sources
     for row in rows:
         if row.source.name.startswith("bad"):
@@ -58,7 +58,9 @@ def test_a_row_does_not_depend_on_those_beside_it(
     sources = [source(photo, data) for photo, data in photos.items()] * 3
 
     def probabilities(sources: list[Source]) -> list[np.ndarray]:
-        return [row.results[0].probabilities for row in classify_all(sources, [spec], shared_store)]
+        return [
+            row.results[0].probabilities for row in classify_photos(sources, [spec], shared_store)
+        ]
 
     together = probabilities(sources)
     for count in (1, 2, 3, 7):
@@ -71,7 +73,7 @@ def test_a_row_does_not_depend_on_those_beside_it(
 
 
 def test_several_models_look_at_each_photo(sources: list[Source], shared_store: ModelStore) -> None:
-    rows = list(classify_all(sources, [MOBILENET, MINI_VGG], shared_store))
+    rows = list(classify_photos(sources, [MOBILENET, MINI_VGG], shared_store))
     assert [row.source for row in rows] == sources
     assert {tuple(result.model for result in row.results) for row in rows} == {
         (), ("mobilenet_v2", "mini_vgg"),
@@ -84,19 +86,19 @@ def test_what_cannot_be_read_is_a_row(store: ModelStore) -> None:
     def fail() -> bytes:
         raise FileUnreadableError("Cannot read it.")
 
-    (row,) = classify_all([Source("gone.jpg", fail)], [MINI_VGG], store)
+    (row,) = classify_photos([Source("gone.jpg", fail)], [MINI_VGG], store)
     assert (row.failure.error, row.failure.message) == ("FileUnreadableError", "Cannot read it.")
 
 
 def test_nothing_in_nothing_out(store: ModelStore) -> None:
-    assert list(classify_all([], [MINI_VGG], store)) == []
+    assert list(classify_photos([], [MINI_VGG], store)) == []
     with pytest.raises(ValueError, match="no model"):
-        next(classify_all([], [], store))
+        next(classify_photos([], [], store))
 
 
 def test_a_model_that_is_not_here_ends_it(photos: dict[str, bytes], store: ModelStore) -> None:
     with pytest.raises(WeightsMissingError):
-        list(classify_all([source("cat", photos["cat"])], [MOBILENET], store))
+        list(classify_photos([source("cat", photos["cat"])], [MOBILENET], store))
 
 
 def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: ModelStore) -> None:
@@ -113,7 +115,7 @@ def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: Mo
         read.append(number)
         return photos["cat"]
 
-    rows = classify_all(endless(), [MINI_VGG], store)
+    rows = classify_photos(endless(), [MINI_VGG], store)
     for _ in range(20):
         next(rows)
     rows.close()
@@ -133,7 +135,7 @@ def test_little_is_held_of_an_archive(photos: dict[str, bytes], store: ModelStor
             yield Source(str(number), lambda: photos["cat"], held_bytes=10_000_000)
 
     models = [MINI_VGG, replace(MINI_VGG, name="mini_vgg")]
-    rows = classify_all(heavy(), models, store)
+    rows = classify_photos(heavy(), models, store)
     next(rows)
     assert len(taken) < 10
     rows.close()
@@ -147,7 +149,7 @@ def test_models_of_large_input_take_fewer_photos_at_once() -> None:
 
 def test_flat_rows(photos: dict[str, bytes], store: ModelStore) -> None:
     sources = [source("cat.jpg", photos["cat"]), source("b\udcff.jpg", b"x")]
-    rows: list[BatchRow] = list(classify_all(sources, [MINI_VGG], store))
+    rows: list[BatchRow] = list(classify_photos(sources, [MINI_VGG], store))
     (good,), (bad,) = (flatten(row, [MINI_VGG], top=2) for row in rows)
     assert tuple(good) == tuple(bad) == columns(2)
     assert (good["file"], good["label_1"], good["wnid_1"]) == ("cat.jpg", "cat", "n02121620")
@@ -164,7 +166,7 @@ def test_flat_rows(photos: dict[str, bytes], store: ModelStore) -> None:
 def test_a_table_has_columns_for_answers_that_a_model_does_not_have(
     photos: dict[str, bytes], store: ModelStore
 ) -> None:
-    (row,) = classify_all([source("cat.jpg", photos["cat"])], [MINI_VGG], store)
+    (row,) = classify_photos([source("cat.jpg", photos["cat"])], [MINI_VGG], store)
     (flat,) = flatten(row, [MINI_VGG], top=12)
     assert flat["label_10"] is not None
     assert flat["label_11"] is flat["probability_12"] is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from vgg_demo.batch.pipeline import classify_all, flatten
+from vgg_demo.batch.pipeline import classify_photos, flatten
 from vgg_demo.batch.ray import Work, classify_with_ray
 from vgg_demo.cli import main
 from vgg_demo.errors import ClusterError
@@ -28,7 +28,7 @@ EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 
 def local_rows(folder: Path, model: str, settings: Settings) -> list[dict[str, Any]]:
     spec = get_spec(model)
-    rows = classify_all(find_photos([str(folder)]), [spec], ModelStore(settings))
+    rows = classify_photos(find_photos([str(folder)]), [spec], ModelStore(settings))
     return [found for row in rows for found in flatten(row, [spec])]
 
 

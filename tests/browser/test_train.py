@@ -10,7 +10,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import wait_until_drawn
-from tests.training.conftest import pieces  # noqa: F401  # a fixture
 
 PHONE = {"width": 390, "height": 844}
 REMEMBER_TRACKS = """
@@ -34,7 +33,7 @@ def archive(pieces: Path, tmp_path: Path) -> Path:  # noqa: F811
 
 
 def open_teach(page: Page) -> None:
-    page.goto(f"{page.url.rstrip('/')}/teach")
+    page.goto(f"{page.url.rstrip('/')}/train")
     expect(page.get_by_role("heading", name="Teach it your own things")).to_be_visible()
     wait_until_drawn(page)
 
@@ -86,11 +85,11 @@ def test_a_training_is_found_again(
     page.wait_for_function("() => (localStorage.getItem('vgg-demo-trainings') ?? '').length > 10")
     again = page.context.new_page()
     page.goto("about:blank")
-    again.goto(f"{server}/teach")
+    again.goto(f"{server}/train")
     expect(again.get_by_role("heading", name="can be used")).to_be_visible(timeout=120_000)
     with browser.new_context() as other:
         stranger = other.new_page()
-        stranger.goto(f"{server}/teach")
+        stranger.goto(f"{server}/train")
         expect(stranger.get_by_text("Or try it with these")).to_be_visible()
         wait_until_drawn(stranger)
         expect(stranger.get_by_text("Your models")).to_have_count(0)

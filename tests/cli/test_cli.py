@@ -198,7 +198,7 @@ def test_a_server_that_fails_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append(1)
         raise WeightsDownloadError("The server is gone.")
 
-    monkeypatch.setattr("vgg_demo.cli.classify.make_ready", fail)
+    monkeypatch.setattr("vgg_demo.cli.classify.prepare_model", fail)
     result = run("classify", CAT, "none.jpg", DOG, "--json")
     errors = [error["error"] for error in json.loads(result.stdout)["errors"]]
     assert errors == ["WeightsDownloadError", "FileUnreadableError", "WeightsDownloadError"]
@@ -302,7 +302,7 @@ def test_compare_goes_on_without_a_model() -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("vgg16: The weights of VGG16 are not on this machine")
     document = json.loads(result.stdout)
-    (answer,) = document["answers"]
+    (answer,) = document["results"]
     assert answer["file"] == CAT
     assert len(answer["predictions"]) == 2
     assert len(answer["runs"]["seconds"]) == 5

@@ -274,7 +274,7 @@ def test_tensorflow_is_not_imported_needlessly(arguments: list[str]) -> None:
     process = python("-c", code)
     assert process.returncode == 0
     if "--help" in arguments:
-        assert b"Example: python -m vgg_demo " in process.stdout
+        assert b"Example: vgg-demo " in process.stdout
 
 
 def test_the_command_line_needs_no_streamlit() -> None:

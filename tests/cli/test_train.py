@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.training.conftest import pieces as pieces  # noqa: PLC0414  # the same photos
 from vgg_demo.cli import main
 from vgg_demo.inference.classify import classify
 from vgg_demo.inference.store import ModelStore
@@ -30,7 +29,7 @@ def bundle(pieces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("taught") / "mine.bundle"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(out.parent / "keras"))
-        result = run("teach", "train", pieces, "--out", out, *MINI_VGG)
+        result = run("train", pieces, "--out", out, *MINI_VGG)
     assert result.exit_code == 0, result.stderr
     assert "Learning from 39 photos, judging by 9" in result.stderr
     assert "1 of 20: loss" in result.stderr
@@ -43,7 +42,7 @@ def bundle(pieces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_taught_model_classifies(bundle: Path) -> None:
     result = run("classify", EXAMPLES / "parrot.jpg", "--model", bundle)
     assert "Parrot, " in result.stdout
-    assert "[taught:parrot]" in result.stdout
+    assert "[custom:parrot]" in result.stdout
     assert "mine knows 3 things only: cat, parrot, rocket." in result.stderr
 
 
@@ -58,14 +57,14 @@ def test_a_taught_model_in_a_batch(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_taught_model_beside_others(bundle: Path) -> None:
     document = run("compare", EXAMPLES / "cat.jpg", "--models", f"{bundle},mini_vgg", "--json")
-    answers = json.loads(document.stdout)["answers"]
+    answers = json.loads(document.stdout)["results"]
     assert [answer["predictions"][0]["label"] for answer in answers] == ["cat", "cat"]
 
 
 @pytest.mark.slow
 def test_the_body_learns_too(pieces: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.bundle"
-    result = run("teach", "train", pieces, "--out", out, "--epochs", 2, "--fine-tune", 1, *MINI_VGG)
+    result = run("train", pieces, "--out", out, "--epochs", 2, "--fine-tune", 1, *MINI_VGG)
     assert "Now the last blocks of Mini-VGG learn too" in result.stderr
     assert "  before: on the others " in result.stderr
     assert "    1 of 1: loss " in result.stderr
@@ -74,10 +73,10 @@ def test_the_body_learns_too(pieces: Path, tmp_path: Path) -> None:
 
 
 def test_judged_by_other_photos(bundle: Path, pieces: Path) -> None:
-    document = json.loads(run("teach", "evaluate", bundle, pieces, "--json").stdout)
+    document = json.loads(run("bundle", "evaluate", bundle, pieces, "--json").stdout)
     assert document["top1"]["count"] == 48
     assert document["top1"]["value"] > 0.8
-    words = run("teach", "evaluate", bundle, pieces).stdout
+    words = run("bundle", "evaluate", bundle, pieces).stdout
     assert "on 48 photos of 3 classes" in words
 
 
@@ -85,7 +84,7 @@ def test_labels_that_it_was_not_taught(bundle: Path, tmp_path: Path) -> None:
     for name in ("cat", "moose"):
         (tmp_path / name).mkdir()
         shutil.copy(EXAMPLES / f"{name}.jpg", tmp_path / name)
-    result = run("teach", "evaluate", bundle, tmp_path)
+    result = run("bundle", "evaluate", bundle, tmp_path)
     assert "1 photos have labels that it was not taught" in result.stderr
     assert "on 1 photos of 1 classes" in result.stdout
 
@@ -97,7 +96,7 @@ def test_a_table_and_a_summary(pieces: Path, tmp_path: Path) -> None:
     lines = [f"{photo.as_posix()},{kinds[photo.parent.name]},{photo.name}" for photo in photos]
     table.write_text("\n".join(["file,kind,set", *lines, "gone,bird,1"]))
     columns = ("--image-column", "file", "--label-column", "kind", "--group-column", "set")
-    result = run("teach", "train", pieces, "--csv", table, *columns, "--epochs", 3, "--seed", 5,
+    result = run("train", pieces, "--csv", table, *columns, "--epochs", 3, "--seed", 5,
                  "--out", tmp_path / "b", "--json", *MINI_VGG)  # fmt: skip
     assert "1 rows of the table have no photo: gone" in result.stderr
     document = json.loads(result.stdout)
@@ -114,7 +113,7 @@ def test_what_is_wrong_with_photos_is_said(pieces: Path, tmp_path: Path) -> None
     shutil.copy(folder / "cat" / "00.jpg", folder / "rocket" / "same.jpg")
     (folder / "rare").mkdir()
     shutil.copy(EXAMPLES / "moose.jpg", folder / "rare")
-    result = run("teach", "lr-find", folder, "--fewest", 3, *MINI_VGG)
+    result = run("find-lr", folder, "--fewest", 3, *MINI_VGG)
     assert "bad.jpg: This is not a picture" in result.stderr
     assert "The same photo is called cat and rocket: " in result.stderr
     assert "Dropped, with too few photos: rare (1)" in result.stderr
@@ -123,14 +122,14 @@ def test_what_is_wrong_with_photos_is_said(pieces: Path, tmp_path: Path) -> None
 
 
 def test_the_curve_as_json(pieces: Path) -> None:
-    document = json.loads(run("teach", "lr-find", pieces, "--json", *MINI_VGG).stdout)
+    document = json.loads(run("find-lr", pieces, "--json", *MINI_VGG).stdout)
     assert document["suggestion"] == document["tenth"] > 0
     assert len(document["curve"]) > 20
 
 
 def test_a_bundle_is_given_away(bundle: Path, tmp_path: Path) -> None:
-    run("teach", "pack", bundle, tmp_path / "mine.zip")
-    result = run("teach", "unpack", tmp_path / "mine.zip", tmp_path / "got.bundle")
+    run("bundle", "pack", bundle, tmp_path / "mine.zip")
+    result = run("bundle", "unpack", tmp_path / "mine.zip", tmp_path / "got.bundle")
     assert "cat, parrot, rocket" in result.stdout
     assert "SHA-256 of its network: " in result.stdout
     answer = run("classify", EXAMPLES / "cat.jpg", "--model", tmp_path / "got.bundle")
@@ -139,7 +138,7 @@ def test_a_bundle_is_given_away(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_noticed_first(pieces: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = run("teach", "train", pieces, "--out", tmp_path / "file" / "my.bundle", *MINI_VGG)
+    result = run("train", pieces, "--out", tmp_path / "file" / "my.bundle", *MINI_VGG)
     assert "Cannot write" in result.stderr
     assert "Learning" not in result.stderr
 
@@ -147,14 +146,14 @@ def test_a_place_that_cannot_be_written_is_noticed_first(pieces: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("teach", "train", "{pieces}/cat", "--out", "x", *MINI_VGG), "only 'cat' to learn"),
-        (("teach", "train", "{pieces}", "--out", "{bundle}", *MINI_VGG), "is there already"),
-        (("teach", "train", "{pieces}", "--out", "x", "--backbone", "vgg16"), "VGG_DEMO_OFFLINE"),
-        (("teach", "train", "{pieces}", "--out", "x", "--part", "all_but_last", *MINI_VGG),
+        (("train", "{pieces}/cat", "--out", "x", *MINI_VGG), "only 'cat' to learn"),
+        (("train", "{pieces}", "--out", "{bundle}", *MINI_VGG), "is there already"),
+        (("train", "{pieces}", "--out", "x", "--backbone", "vgg16"), "VGG_DEMO_OFFLINE"),
+        (("train", "{pieces}", "--out", "x", "--feature-layer", "penultimate", *MINI_VGG),
          "has no part all_but_last"),
-        (("teach", "train", "{pieces}", "--csv", "no.csv", "--out", "x", *MINI_VGG), "Cannot read"),
-        (("teach", "evaluate", "nothing", "{pieces}"), "cannot be used as a bundle"),
-        (("teach", "unpack", "no.zip", "x"), "cannot be used as a bundle"),
+        (("train", "{pieces}", "--csv", "no.csv", "--out", "x", *MINI_VGG), "Cannot read"),
+        (("bundle", "evaluate", "nothing", "{pieces}"), "cannot be used as a bundle"),
+        (("bundle", "unpack", "no.zip", "x"), "cannot be used as a bundle"),
         (("classify", "{pieces}/cat/00.jpg", "--model", "no/such.bundle"), "is no bundle"),
     ],
 )  # fmt: skip
@@ -177,10 +176,10 @@ def test_a_model_that_is_kept_is_known_by_its_name(
     (tmp_path / "bundles" / "broken.bundle").mkdir()
     monkeypatch.setenv("VGG_DEMO_BUNDLES_DIR", str(tmp_path / "bundles"))
     result = run("classify", EXAMPLES / "parrot.jpg", "--model", "pets")
-    assert "[taught:parrot]" in result.stdout
+    assert "[custom:parrot]" in result.stdout
     assert "pets@" in run("models").stdout
-    (kept,) = (one for one in json.loads(run("models", "--json").stdout)["models"] if one["taught"])
-    assert kept["taught"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
+    (kept,) = (one for one in json.loads(run("models", "--json").stdout)["models"] if one["custom"])
+    assert kept["custom"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
     evaluated = run("evaluate", pieces, "--model", kept["name"], "--json")
     assert json.loads(evaluated.stdout)["evaluations"][0]["top1"]["count"] == 48
     table = tmp_path / "labels.csv"

@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError, NotAnImageError
-from vgg_demo.images.containers import exif_orientation, unpack
+from vgg_demo.images.containers import exif_orientation, strip_metadata
 from vgg_demo.images.containers.jpeg import JPEG_MARKERS, JPEG_SCANS
 from vgg_demo.images.containers.tiff import TIFF_PIECES
 from vgg_demo.images.decode import MAX_SIDE, decode
@@ -106,7 +106,7 @@ def laden(encode: Encode) -> dict[str, bytes]:
     exif = shared_exif()
     parts = [exif[i : i + 65_000] for i in range(0, len(exif), 65_000)]
     jpeg, png, gif = (encode(PICTURE, name) for name in ("JPEG", "PNG", "GIF"))
-    colours = 13 + (6 << (gif[10] & 7))
+    colors = 13 + (6 << (gif[10] & 7))
     comments = b"!\xfe\x01x\0" * 40_000
     long_comment = b"!\xfe" + b"\x01x" * 90_000 + b"\0"
     index = b"MPF\0" + tiff({40_000 + i: (1, 60_000, 8) for i in range(3000)}, bytes(20_000))
@@ -123,8 +123,8 @@ def laden(encode: Encode) -> dict[str, bytes]:
         "chunks of a PNG": behind_start(png, chunk(b"teXt", b"") * 90_000),
         "empty pixels of a PNG": behind_start(png, chunk(b"IDAT", b"") * 90_000),
         "EXIF of a WebP": encode(PICTURE, "WEBP", exif=exif),
-        "comments of a GIF": gif[:colours] + comments + gif[colours:],
-        "comment of a GIF": gif[:colours] + long_comment + gif[colours:],
+        "comments of a GIF": gif[:colors] + comments + gif[colors:],
+        "comment of a GIF": gif[:colors] + long_comment + gif[colors:],
         "tags of a TIFF": tiff(GREY_TIFF | SHARED, bytes(2**20)),
         "EXIF of a TIFF": tiff(
             GREY_TIFF | {0x8769: (4, 1, 4104)},
@@ -146,14 +146,14 @@ def test_a_picture_is_read_without_its_luggage(
 ) -> None:
     data = laden[name]
     image_format = name.rsplit(maxsplit=1)[-1].replace("MPO", "JPEG")
-    bare = unpack(data).data
+    bare = strip_metadata(data).data
     assert len(bare) <= len(encode(PICTURE, image_format)) + 100
     assert np.array_equal(decode(data), decode(encode(PICTURE, image_format)))
 
 
 @pytest.mark.parametrize("name", ["tags of a TIFF", "EXIF of a TIFF"])
 def test_a_tiff_is_read_without_its_luggage(laden: dict[str, bytes], name: str) -> None:
-    with Image.open(io.BytesIO(unpack(laden[name]).data)) as image:
+    with Image.open(io.BytesIO(strip_metadata(laden[name]).data)) as image:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
         assert set(image.tag_v2) == set(GREY_TIFF)
     assert decode(laden[name]).size == (64, 64)
@@ -164,7 +164,7 @@ def test_descriptions_of_an_avif_are_hidden(encode: Encode) -> None:
     exif[0x010E] = "a description"
     data = encode(PICTURE, "AVIF", exif=exif.tobytes())
     assert b"a description" in data
-    with Image.open(io.BytesIO(unpack(data).data)) as image:
+    with Image.open(io.BytesIO(strip_metadata(data).data)) as image:
         assert "exif" not in image.info
     assert decode(data).size == PICTURE.size
 
@@ -199,7 +199,7 @@ def test_disposal_of_a_gif_allocates_nothing() -> None:
     """Pillow would fill 13,000 × 13,000 pixels before anybody can ask for the size."""
     screen = b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0, 0, 0)
     frame = b"," + struct.pack("<HHHHB", 0, 0, 13_000, 13_000, 0) + b"\x02\x02\x4c\x01\0;"
-    bare = unpack(screen + b"!\xf9\x04\x08\0\0\0\0" + frame).data
+    bare = strip_metadata(screen + b"!\xf9\x04\x08\0\0\0\0" + frame).data
     assert bare == screen + b"!\xf9\x04\0\0\0\0\0" + frame
     with pytest.raises(ImageTooLargeError, match="13,000 × 13,000"):
         decode(bare)
@@ -246,7 +246,7 @@ def test_a_compressed_bmp_of_ordinary_size() -> None:
 
 
 def test_many_scans_of_a_large_jpeg() -> None:
-    assert unpack(jpeg_with_scans(JPEG_SCANS, 7000)).orientation == 1
+    assert strip_metadata(jpeg_with_scans(JPEG_SCANS, 7000)).orientation == 1
     with pytest.raises(ImageTooLargeError, match=r"26 scans; the limit here is 25"):
         decode(jpeg_with_scans(JPEG_SCANS + 1, 7000))
 
@@ -415,7 +415,7 @@ def test_the_container_turns_the_picture_once(
 
 
 def test_a_float_colour_tiff_is_named_in_the_message() -> None:
-    colour = GREY_TIFF | {
+    color = GREY_TIFF | {
         258: (3, 3, 8),
         262: (3, 1, 2),
         273: (4, 1, 20),
@@ -425,4 +425,4 @@ def test_a_float_colour_tiff_is_named_in_the_message() -> None:
     }
     body = struct.pack("<6H", 32, 32, 32, 3, 3, 3) + bytes(64 * 64 * 12)
     with pytest.raises(NotAnImageError, match=r"3 × 32 bits, floating point.*8 bits per colour"):
-        decode(tiff(colour, body))
+        decode(tiff(color, body))

@@ -169,7 +169,7 @@ def test_bands_leave_no_seams(encode: Encode, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_first_frame_of_an_animation(encode: Encode) -> None:
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "green", "blue")]
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "green", "blue")]
     for image_format in ("GIF", "WEBP", "PNG"):
         data = encode(frames[0], image_format, save_all=True, append_images=frames[1:])
         red, green, blue = decode(data).getpixel((5, 5))

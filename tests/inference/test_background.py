@@ -67,7 +67,7 @@ def test_a_download_ends_ready_to_answer(
     downloads.start(spec)
     assert downloads.get(spec).status is Status.RUNNING
     assert not store.is_loaded(spec)
-    server.go_on.set()
+    server.resume.set()
     wait_for_downloads()
     assert [download.status for download in seen] == [Status.LOADING]
     assert seen[0].is_under_way
@@ -107,7 +107,7 @@ def test_stopping_the_server_leaves_no_half_file(
     assert server.half_sent.wait(20)
     stopping = threading.Thread(target=downloads.stop)
     stopping.start()
-    server.go_on.set()  # the next piece arrives; what came after it is not waited for
+    server.resume.set()  # the next piece arrives; what came after it is not waited for
     stopping.join(60)
     wait_for_downloads()
     assert downloads.get(spec).status is Status.FAILED
@@ -137,7 +137,7 @@ def test_a_download_that_nobody_waits_for_is_given_up(
     assert downloads.get(spec).is_under_way
     downloads.wait_only_for((), "another")
     assert downloads.get(spec) is None
-    server.go_on.set()
+    server.resume.set()
     wait_for_downloads()
     assert list(settings.cache_dir.iterdir()) == []
     assert downloads.get(spec) is None
@@ -151,7 +151,7 @@ def test_what_the_server_waits_for_goes_on(server: Server, downloads: Downloads)
     downloads.start(spec)
     downloads.start(spec, "a visitor")
     downloads.wait_only_for((), "a visitor")
-    server.go_on.set()
+    server.resume.set()
     wait_for_downloads()
     assert downloads.get(spec).status is Status.DONE
     downloads.wait_only_for((), "a visitor")

@@ -12,7 +12,7 @@ import pytest
 from vgg_demo.errors import BusyError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.images.quota import Quota
-from vgg_demo.inference.batching import Gatherer
+from vgg_demo.inference.batching import MicroBatcher
 from vgg_demo.inference.classify import Prepared, prepare_photo
 from vgg_demo.inference.results import Classification
 from vgg_demo.inference.store import ModelStore
@@ -35,14 +35,14 @@ class Slow:
 
     def __init__(self, store: ModelStore, patch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
-        self.begun, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.begun, self.resume = threading.Semaphore(0), threading.Semaphore(0)
         with store.use(MINI_VGG) as model:
             logits = model.engine.logits
 
         def slow(batch: np.ndarray) -> np.ndarray:
             self.sizes.append(len(batch))
             self.begun.release()
-            assert self.go_on.acquire(timeout=60)
+            assert self.resume.acquire(timeout=60)
             return logits(batch)
 
         patch.setattr(model.engine, "logits", slow)
@@ -53,76 +53,76 @@ def slow(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     found = Slow(store, monkeypatch)
     yield found
     for _ in range(100):
-        found.go_on.release()
+        found.resume.release()
 
 
 def test_who_comes_alone_is_looked_at_alone(
     store: ModelStore, prepared: dict[str, Prepared]
 ) -> None:
-    gatherer = Gatherer(store)
+    batcher = MicroBatcher(store)
     for name, label in (("cat", "cat"), ("dog", "dog"), ("cat", "cat")):
-        result = gatherer.submit(prepared[name], MINI_VGG).result(60)
+        result = batcher.submit(prepared[name], MINI_VGG).result(60)
         assert (result.file, result.predictions(1)[0].label) == (name, label)
-    assert gatherer.waiting == 0
+    assert batcher.waiting == 0
 
 
 def test_who_comes_meanwhile_is_looked_at_together(
     store: ModelStore, slow: Slow, prepared: dict[str, Prepared]
 ) -> None:
-    gatherer = Gatherer(store)
-    answers: list[Future[Classification]] = [gatherer.submit(prepared["cat"], MINI_VGG)]
+    batcher = MicroBatcher(store)
+    answers: list[Future[Classification]] = [batcher.submit(prepared["cat"], MINI_VGG)]
     assert slow.begun.acquire(timeout=60)
-    answers += [gatherer.submit(photo, MINI_VGG) for photo in prepared.values()]
-    assert gatherer.waiting == len(prepared)
-    slow.go_on.release(2)
+    answers += [batcher.submit(photo, MINI_VGG) for photo in prepared.values()]
+    assert batcher.waiting == len(prepared)
+    slow.resume.release(2)
     assert [answer.result(60).file for answer in answers] == ["cat", *prepared]
     assert slow.sizes == [1, len(prepared)]
 
 
 def test_a_full_queue(store: ModelStore, slow: Slow, prepared: dict[str, Prepared]) -> None:
-    gatherer = Gatherer(store, most_waiting=2)
-    first = gatherer.submit(prepared["cat"], MINI_VGG)
+    batcher = MicroBatcher(store, most_waiting=2)
+    first = batcher.submit(prepared["cat"], MINI_VGG)
     assert slow.begun.acquire(timeout=60)
-    others = [gatherer.submit(prepared["dog"], MINI_VGG) for _ in range(2)]
+    others = [batcher.submit(prepared["dog"], MINI_VGG) for _ in range(2)]
     with pytest.raises(BusyError, match="2 photos are waiting already") as caught:
-        gatherer.submit(prepared["dog"], MINI_VGG)
+        batcher.submit(prepared["dog"], MINI_VGG)
     assert caught.value.retry_seconds > 0
-    slow.go_on.release(2)
+    slow.resume.release(2)
     for answer in (first, *others):
         answer.result(60)
-    assert gatherer.waiting == 0
+    assert batcher.waiting == 0
 
 
 def test_what_nobody_waits_for_is_not_looked_at(
     store: ModelStore, slow: Slow, prepared: dict[str, Prepared]
 ) -> None:
-    gatherer = Gatherer(store)
-    first = gatherer.submit(prepared["cat"], MINI_VGG)
+    batcher = MicroBatcher(store)
+    first = batcher.submit(prepared["cat"], MINI_VGG)
     assert slow.begun.acquire(timeout=60)
-    others = [gatherer.submit(prepared["dog"], MINI_VGG) for _ in range(3)]
+    others = [batcher.submit(prepared["dog"], MINI_VGG) for _ in range(3)]
     assert all(other.cancel() for other in others[:2])
-    slow.go_on.release(2)
+    slow.resume.release(2)
     assert others[2].result(60).file == "dog"
     assert first.result(60).file == "cat"
     assert slow.sizes == [1, 1]
-    slow.go_on.release()
-    assert gatherer.submit(prepared["moose"], MINI_VGG).result(60).file == "moose"
+    slow.resume.release()
+    assert batcher.submit(prepared["moose"], MINI_VGG).result(60).file == "moose"
 
 
 def test_all_are_told_of_an_error(store: ModelStore, prepared: dict[str, Prepared]) -> None:
-    gatherer = Gatherer(store)
-    answers = [gatherer.submit(prepared["cat"], get_spec("vgg16")) for _ in range(5)]
+    batcher = MicroBatcher(store)
+    answers = [batcher.submit(prepared["cat"], get_spec("vgg16")) for _ in range(5)]
     for answer in answers:
         with pytest.raises(WeightsMissingError):
             answer.result(60)
-    assert gatherer.waiting == 0
-    gatherer.submit(prepared["cat"], MINI_VGG).result(60)
+    assert batcher.waiting == 0
+    batcher.submit(prepared["cat"], MINI_VGG).result(60)
 
 
 def test_without_a_thread_nothing_is_lost(
     store: ModelStore, prepared: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gatherer = Gatherer(store)
+    batcher = MicroBatcher(store)
 
     def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -130,17 +130,17 @@ def test_without_a_thread_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         with pytest.raises(RuntimeError):
-            gatherer.submit(prepared["cat"], MINI_VGG)
-    assert gatherer.waiting == 0
-    assert gatherer.submit(prepared["cat"], MINI_VGG).result(60).file == "cat"
+            batcher.submit(prepared["cat"], MINI_VGG)
+    assert batcher.waiting == 0
+    assert batcher.submit(prepared["cat"], MINI_VGG).result(60).file == "cat"
 
 
 def test_from_many_threads(store: ModelStore, prepared: dict[str, Prepared]) -> None:
-    gatherer = Gatherer(store, most_waiting=1000)
+    batcher = MicroBatcher(store, most_waiting=1000)
 
     def ask(number: int) -> bool:
         name = list(prepared)[number % len(prepared)]
-        return gatherer.submit(prepared[name], MINI_VGG).result(60).file == name
+        return batcher.submit(prepared[name], MINI_VGG).result(60).file == name
 
     with ThreadPoolExecutor(16) as clients:
         assert all(clients.map(ask, range(400)))

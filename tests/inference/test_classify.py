@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import vgg_demo.inference.store
-from vgg_demo.analysis.verdict import give_verdict
+from vgg_demo.analysis.verdict import interpret
 from vgg_demo.errors import NotAnImageError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.images.decode import decode
 from vgg_demo.images.photo import open_photo
@@ -29,11 +29,11 @@ MINI_VGG = get_spec("mini_vgg")
 @pytest.mark.parametrize(
     ("photo", "label"), [("cat", "cat"), ("dog", "dog"), ("parrot", "bird"), ("moose", "deer")]
 )
-@pytest.mark.parametrize("policy", Resize)
+@pytest.mark.parametrize("resize", Resize)
 def test_a_photo_of_a_cat_is_a_cat(
-    photos: dict[str, bytes], store: ModelStore, photo: str, label: str, policy: Resize
+    photos: dict[str, bytes], store: ModelStore, photo: str, label: str, resize: Resize
 ) -> None:
-    result = classify(photos[photo], MINI_VGG, store, policy=policy)
+    result = classify(photos[photo], MINI_VGG, store, resize=resize)
     assert result.predictions(1)[0].label == label
     assert result.weights.verified
 
@@ -105,13 +105,13 @@ def test_ten_visitors_at_once_load_the_model_once(photos: dict[str, bytes], monk
 def test_a_loaded_model_answers_while_another_is_fetched(
     photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetching, go_on = threading.Event(), threading.Event()
+    fetching, resume = threading.Event(), threading.Event()
     fetch = vgg_demo.inference.store.ensure_weights
 
     def slow(spec, *rest):
         if spec.name == "vgg16":
             fetching.set()
-            go_on.wait(60)
+            resume.wait(60)
         return fetch(spec, *rest)
 
     store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
@@ -127,12 +127,12 @@ def test_a_loaded_model_answers_while_another_is_fetched(
     thread.start()
     assert fetching.wait(10)
     assert classify(photos["cat"], MINI_VGG, store).predictions(1)[0].label == "cat"
-    go_on.set()
+    resume.set()
     thread.join()
 
 
 def test_verdicts_on_the_examples(photos: dict[str, bytes], store: ModelStore) -> None:
-    verdict = give_verdict(classify(photos["cat"], MINI_VGG, store))
+    verdict = interpret(classify(photos["cat"], MINI_VGG, store))
     assert verdict.winner.label == "cat"
     assert verdict.group is not None
     assert verdict.group.label == "cat"

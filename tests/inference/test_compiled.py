@@ -18,13 +18,13 @@ from keras import layers
 from vgg_demo.errors import WeightsCorruptError, WeightsMissingError
 from vgg_demo.inference import compiled, engine
 from vgg_demo.inference.compiled import compile_network, fold, variables_of
-from vgg_demo.inference.engine import build_taught, load_engine
-from vgg_demo.models.bundle import MODEL, taught_spec
-from vgg_demo.models.custom import Part, Taught, taught_classes
+from vgg_demo.inference.engine import build_custom_model, load_engine
+from vgg_demo.models.bundle import MODEL, custom_spec
+from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.weights import hdf5
 
-CLASSES = taught_classes(("a", "b", "c"))
+CLASSES = custom_classes(("a", "b", "c"))
 RANGES = {
     "gamma": (0.8, 1.2),
     "moving_variance": (0.8, 1.2),
@@ -62,14 +62,16 @@ def check_same(answer: Callable[[np.ndarray], Any], network: keras.Model) -> Non
         assert difference <= 1e-5 * np.abs(expected).max()
 
 
-def make(name: str, folder: Path, part: Part = Part.BODY) -> tuple[ModelSpec, Path, keras.Model]:
-    taught = Taught(folder, name, part, CLASSES, 1.0, 0.0)
-    network = build_taught(taught)
+def make(
+    name: str, folder: Path, feature_layer: FeatureLayer = FeatureLayer.GLOBAL_POOLING
+) -> tuple[ModelSpec, Path, keras.Model]:
+    custom = CustomModel(folder, name, feature_layer, CLASSES, 1.0, 0.0)
+    network = build_custom_model(custom)
     shake(network)
     path = folder / MODEL
     network.save(path)
     size_bytes = path.stat().st_size
-    return taught_spec("x", taught, model_sha256="0" * 64, model_bytes=size_bytes), path, network
+    return custom_spec("x", custom, model_sha256="0" * 64, model_bytes=size_bytes), path, network
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,8 @@ def operations(function: Any) -> Counter[str]:
 
 def test_what_is_left_of_mobilenet_v2(tmp_path: Path) -> None:
     """Nothing of its 52 normalisations, and no variable."""
-    taught = Taught(tmp_path, "mobilenet_v2", Part.BODY, CLASSES, 1.0, 0.0)
-    build = partial(build_taught, taught)
+    custom = CustomModel(tmp_path, "mobilenet_v2", FeatureLayer.GLOBAL_POOLING, CLASSES, 1.0, 0.0)
+    build = partial(build_custom_model, custom)
     found = operations(compile_anew(build, build()))
     del found["Const"], found["Placeholder"], found["NoOp"], found["Identity"]
     assert found == {

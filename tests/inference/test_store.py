@@ -25,7 +25,7 @@ import tensorflow as tf
 import vgg_demo.inference.engine
 import vgg_demo.inference.store
 from vgg_demo import memory
-from vgg_demo.analysis.comparison import ask
+from vgg_demo.analysis.comparison import measure
 from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
@@ -166,22 +166,22 @@ def test_what_the_process_holds_besides_is_not_for_models(
 @contextmanager
 def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Event]:
     """Has another thread use a model until the event is set, or the block ends."""
-    in_use, let_go = threading.Event(), threading.Event()
+    in_use, evict = threading.Event(), threading.Event()
 
     def use() -> None:
         with store.use(spec) as model:
             in_use.set()
-            assert let_go.wait(60)
+            assert evict.wait(60)
             assert model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
 
     with ThreadPoolExecutor(1) as executor:
         used = executor.submit(use)
         assert in_use.wait(60)
         try:
-            yield let_go
+            yield evict
         finally:
-            let_go.set()
-        used.result(60)
+            evict.set()
+        used.classification(60)
 
 
 def test_what_nobody_uses_goes_first(store: ModelStore) -> None:
@@ -200,7 +200,7 @@ def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
             load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
             assert not other.done()
             let_go_of_a.set()
-            other.result(60)
+            other.classification(60)
         assert loaded(store) == "bc"
 
 
@@ -272,13 +272,13 @@ def test_many_visitors_with_different_models(
 
     def visit(seed: int) -> None:
         for spec in random.Random(seed).choices((A, B, C), k=6):  # noqa: S311
-            answer = ask(photo, spec, store, repeat=1)
-            assert answer.result.model == spec.name
-            assert np.array_equal(answer.result.probabilities, expected)
+            answer = measure(photo, spec, store, repeat=1)
+            assert answer.classification.model == spec.name
+            assert np.array_equal(answer.classification.probabilities, expected)
 
     with ThreadPoolExecutor(4) as executor:
         for visitor in [executor.submit(visit, seed) for seed in range(4)]:
-            visitor.result(200)
+            visitor.classification(200)
     assert most == [2]
 
 
@@ -291,7 +291,7 @@ import sys
 from tests.inference.test_store import A, load
 from vgg_demo import memory
 from vgg_demo.inference.classify import classify_photo
-from vgg_demo.analysis.comparison import ask
+from vgg_demo.analysis.comparison import measure
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.inference.store import ModelStore
@@ -426,8 +426,8 @@ def test_more_than_there_is_cannot_be_set_aside(store: ModelStore) -> None:
 def test_a_model_is_let_go(store: ModelStore) -> None:
     load(store, A)
     with store.use(A):
-        store.let_go(A)
+        store.evict(A)
         assert loaded(store) == "a"  # who uses it has it
-    store.let_go(A)
-    store.let_go(B)  # it is not there
+    store.evict(A)
+    store.evict(B)  # it is not there
     assert loaded(store) == ""

@@ -14,103 +14,107 @@ import keras
 import numpy as np
 import pytest
 
-from vgg_demo.analysis.verdict import give_verdict, one_line, scope
+from vgg_demo.analysis.verdict import interpret, one_line, scope
 from vgg_demo.errors import BundleError, FileUnwritableError, UnknownModelError, WeightsCorruptError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify, softmax
-from vgg_demo.inference.engine import build_taught, load_engine
+from vgg_demo.inference.engine import build_custom_model, load_engine
 from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.bundle import FILES, LABELS, MODEL, SPEC, bundle_name, open_bundle, taught_spec
+from vgg_demo.models.bundle import FILES, LABELS, MODEL, SPEC, bundle_name, custom_spec, open_bundle
 from vgg_demo.models.bundle_archive import pack, unpack
 from vgg_demo.models.catalog import find_spec
-from vgg_demo.models.custom import Part, Taught, taught_classes
+from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
 from vgg_demo.models.preprocess import prepare
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import Learned
+from vgg_demo.training.data import TrainedModel
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_through
+from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import Teacher
+from vgg_demo.training.trainer import Trainer
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def learned(pieces: Path, store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+def trained(
+    pieces: Path, store: ModelStore, tmp_path_factory: pytest.TempPathFactory
+) -> TrainedModel:
     """What Mini-VGG's body was taught: cat, parrot, rocket."""
     folder = tmp_path_factory.mktemp("bundles") / "mine.bundle"
     settings = Settings(cache_dir=Path("does-not-exist"), offline=True)
-    teacher = Teacher(get_spec("mini_vgg"), Recipe(), settings, store, FeatureCache(None))
-    checked = run_through(teacher.check(label_by_folders(find_photos([str(pieces)]))))
-    material = run_through(teacher.prepare(checked))
-    head = run_through(teacher.train(material))
-    network = teacher.with_head(material, head)
-    return teacher.finish(material, network, folder, list(teacher.try_fewer(material, head)))
+    trainer = Trainer(get_spec("mini_vgg"), Recipe(), settings, store, FeatureCache(None))
+    inspected = run_to_end(trainer.check(label_by_folders(find_photos([str(pieces)]))))
+    training_data = run_to_end(trainer.prepare(inspected))
+    head = run_to_end(trainer.train(training_data))
+    network = trainer.with_head(training_data, head)
+    return trainer.finish(
+        training_data, network, folder, list(trainer.learning_curve_points(training_data, head))
+    )
 
 
 @pytest.fixture
-def bundle(learned: Learned, tmp_path: Path) -> Path:
+def bundle(trained: TrainedModel, tmp_path: Path) -> Path:
     """A copy of the bundle."""
     folder = tmp_path / "mine.bundle"
-    shutil.copytree(learned.bundle.spec.taught.bundle, folder)
+    shutil.copytree(trained.bundle.spec.custom.bundle, folder)
     return folder
 
 
-def test_it_learned(learned: Learned) -> None:
-    judgement = learned.judgement
-    assert judgement.evaluation.top1.value >= 0.8
-    assert judgement.baseline.value == pytest.approx(1 / 3, abs=0.01)
-    assert [lesson.photos for lesson in judgement.lessons] == [4, 10, 20, 39]
-    assert learned.material.classes == ("cat", "parrot", "rocket")
+def test_it_learned(trained: TrainedModel) -> None:
+    validation_report = trained.validation_report
+    assert validation_report.evaluation.top1.value >= 0.8
+    assert validation_report.baseline.value == pytest.approx(1 / 3, abs=0.01)
+    assert [point.photos for point in validation_report.learning_curve] == [4, 10, 20, 39]
+    assert trained.training_data.classes == ("cat", "parrot", "rocket")
 
 
-def test_pieces_of_one_photo_that_look_the_same_stay_on_one_side(learned: Learned) -> None:
-    twins = learned.material.checked.report.twins
+def test_pieces_of_one_photo_that_look_the_same_stay_on_one_side(trained: TrainedModel) -> None:
+    twins = trained.training_data.dataset.report.twins
     for group in twins:
-        assert len({place in learned.material.split.training for place in group}) == 1
+        assert len({place in trained.training_data.split.training for place in group}) == 1
 
 
 def test_it_answers_like_any_model(
-    learned: Learned, store: ModelStore, photos: dict[str, bytes]
+    trained: TrainedModel, store: ModelStore, photos: dict[str, bytes]
 ) -> None:
-    spec = learned.bundle.spec
+    spec = trained.bundle.spec
     result = classify(photos["parrot"], spec, store)
     assert result.model == spec.name
     assert result.predictions(1)[0].label == "parrot"
-    assert result.predictions(1)[0].wnid == "taught:parrot"
-    assert one_line(give_verdict(result)).startswith("Parrot, ")
+    assert result.predictions(1)[0].wnid == "custom:parrot"
+    assert one_line(interpret(result)).startswith("Parrot, ")
     assert scope(spec).startswith("mine knows 3 things only: cat, parrot, rocket.")
     assert result.weights.verified
-    assert result.weights.sha256 == learned.bundle.record["model_sha256"]
+    assert result.weights.sha256 == trained.bundle.record["model_sha256"]
 
 
-def test_the_restored_network_is_the_trained_one(learned: Learned, store: ModelStore) -> None:
+def test_the_restored_network_is_the_trained_one(trained: TrainedModel, store: ModelStore) -> None:
     """Bit by bit not: the head alone and in a network are multiplied in another order."""
-    taught, places = learned.bundle.spec.taught, learned.material.split.validation
-    for place, logits in zip(places, learned.logits, strict=True):
-        source = learned.material.checked.looked[place].photo.source
-        result = classify(source.read(), learned.bundle.spec, store)
-        assert result.probabilities == pytest.approx(softmax(logits / taught.temperature), abs=1e-5)
+    custom, places = trained.bundle.spec.custom, trained.training_data.split.validation
+    for place, logits in zip(places, trained.logits, strict=True):
+        source = trained.training_data.dataset.photos[place].photo.source
+        result = classify(source.read(), trained.bundle.spec, store)
+        assert result.probabilities == pytest.approx(softmax(logits / custom.temperature), abs=1e-5)
 
 
-def test_keras_alone_can_open_it(learned: Learned, photos: dict[str, bytes]) -> None:
-    network = keras.models.load_model(learned.bundle.spec.taught.bundle / MODEL, safe_mode=True)
-    batch = prepare(open_photo(photos["cat"]).image, learned.bundle.spec)
+def test_keras_alone_can_open_it(trained: TrainedModel, photos: dict[str, bytes]) -> None:
+    network = keras.models.load_model(trained.bundle.spec.custom.bundle / MODEL, safe_mode=True)
+    batch = prepare(open_photo(photos["cat"]).image, trained.bundle.spec)
     store = ModelStore(Settings(offline=True))
-    with store.use(learned.bundle.spec) as model:
-        ours = model.engine.logits(batch) * learned.bundle.spec.taught.temperature
+    with store.use(trained.bundle.spec) as model:
+        ours = model.engine.logits(batch) * trained.bundle.spec.custom.temperature
     assert np.asarray(network(batch)) == pytest.approx(ours, abs=1e-4)
 
 
-def test_what_it_says_of_itself(learned: Learned) -> None:
-    record = json.loads((learned.bundle.spec.taught.bundle / SPEC).read_text())
+def test_what_it_says_of_itself(trained: TrainedModel) -> None:
+    record = json.loads((trained.bundle.spec.custom.bundle / SPEC).read_text())
     assert record["data"]["counts"] == {"cat": 16, "parrot": 16, "rocket": 16}
     assert record["data"]["training"] + record["data"]["validation"] == 48
     assert record["backbone_weights"]["sha256"] == get_spec("mini_vgg").weights.hash
-    assert record["metrics"]["accuracy"] == learned.judgement.evaluation.top1.value
+    assert record["metrics"]["accuracy"] == trained.validation_report.evaluation.top1.value
     assert record["recipe"]["seed"] == 0
     assert len(record["data"]["fingerprint"]) == 64
     assert set(record["versions"]) == {"vgg_demo", "keras", "python"}
@@ -151,11 +155,13 @@ def test_names_and_paths(bundle: Path) -> None:
 )  # fmt: skip
 def test_each_family_comes_back_as_it_went(name: str, tmp_path: Path) -> None:
     """With the random values that Keras begins with."""
-    taught = Taught(tmp_path, name, Part.BODY, taught_classes(("a", "b", "c")), 1.0, 0.0)
-    network = build_taught(taught)
+    custom = CustomModel(
+        tmp_path, name, FeatureLayer.GLOBAL_POOLING, custom_classes(("a", "b", "c")), 1.0, 0.0
+    )
+    network = build_custom_model(custom)
     path = tmp_path / MODEL
     network.save(path)
-    spec = taught_spec("x", taught, model_sha256="0" * 64, model_bytes=path.stat().st_size)
+    spec = custom_spec("x", custom, model_sha256="0" * 64, model_bytes=path.stat().st_size)
     size = spec.input_size
     batch = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype(np.float32)
     expected = np.asarray(network(batch, training=False))
@@ -211,8 +217,8 @@ def text(name: str, content: str) -> Callable[[Path], None]:
         (change(schema=2), "its schema is 2, not 1"),
         (change(backbone="no_such_net"), "Unknown model"),
         (change(backbone=["mini_vgg"]), "is no text"),
-        (change(part="whole"), "has no part"),
-        (change(part="../.."), "is not a valid Part"),
+        (change(feature_layer="output"), "has no part"),
+        (change(feature_layer="../.."), "is not a valid FeatureLayer"),
         (change(resize="stretch"), "is not a valid Resize"),
         (change(temperature=0), "is no number from 0.01"),
         (change(temperature="1"), "is no number"),
@@ -413,6 +419,6 @@ def test_names_are_plain(tmp_path: Path) -> None:
         ("apples, pears.bundle", "apples_ pears"),
         (".hidden", "hidden"),
         ("a:b|c.bundle", "a_b_c"),
-        ("...", "taught"),
+        ("...", "custom"),
     ):
         assert bundle_name(tmp_path / written) == name

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vgg_demo.images.decode import decode
-from vgg_demo.models.preprocess import PAD_COLOUR, Resize, prepare, resize
+from vgg_demo.models.preprocess import PAD_COLOR, Resize, prepare, resize_image
 from vgg_demo.models.registry import get_spec
 
 VGG16 = get_spec("vgg16")
@@ -18,12 +18,12 @@ def dog(photos: dict[str, bytes]) -> Image.Image:
     return decode(photos["dog"]).crop((0, 0, 500, 400))
 
 
-@pytest.mark.parametrize("policy", Resize)
+@pytest.mark.parametrize("resize", Resize)
 @pytest.mark.parametrize("name", ["vgg16", "inception_v3", "mini_vgg", "efficientnet_b1"])
-def test_result_has_the_size_of_the_input(dog: Image.Image, policy: Resize, name: str) -> None:
+def test_result_has_the_size_of_the_input(dog: Image.Image, resize: Resize, name: str) -> None:
     spec = get_spec(name)
-    assert resize(dog, spec, policy).size == (spec.input_size, spec.input_size)
-    batch = prepare(dog, spec, policy)
+    assert resize_image(dog, spec, resize).size == (spec.input_size, spec.input_size)
+    batch = prepare(dog, spec, resize)
     assert batch.shape == (1, spec.input_size, spec.input_size, 3)
     assert batch.dtype == np.float32
 
@@ -32,39 +32,39 @@ def test_crop_is_the_published_one(dog: Image.Image) -> None:
     """Short side to 256, then the central 224: what evaluations on ImageNet do."""
     scaled = dog.resize((320, 256), Image.Resampling.BICUBIC)
     reference = scaled.crop((48, 16, 272, 240))
-    gap = np.abs(np.asarray(resize(dog, VGG16), float) - np.asarray(reference, float))
+    gap = np.abs(np.asarray(resize_image(dog, VGG16), float) - np.asarray(reference, float))
     assert gap.mean() < 0.5
     assert gap.max() <= 3
 
 
 def test_squash_is_pillows_bilinear(dog: Image.Image) -> None:
     expected = dog.resize((224, 224), Image.Resampling.BILINEAR)
-    assert np.array_equal(resize(dog, VGG16, Resize.SQUASH), expected)
+    assert np.array_equal(resize_image(dog, VGG16, Resize.SQUASH), expected)
 
 
 def test_pad_keeps_everything_and_adds_grey(dog: Image.Image) -> None:
-    padded = resize(dog, VGG16, Resize.PAD)
-    assert padded.getpixel((112, 2)) == PAD_COLOUR
-    assert padded.getpixel((112, 221)) == PAD_COLOUR
-    assert padded.getpixel((2, 112)) != PAD_COLOUR
+    padded = resize_image(dog, VGG16, Resize.PAD)
+    assert padded.getpixel((112, 2)) == PAD_COLOR
+    assert padded.getpixel((112, 221)) == PAD_COLOR
+    assert padded.getpixel((2, 112)) != PAD_COLOR
 
 
 @pytest.mark.parametrize("size", [(16, 3_000_000), (3_000_000, 16), (16, 16), (17, 4000)])
-@pytest.mark.parametrize("policy", Resize)
-def test_extreme_shapes_need_no_memory(size: tuple[int, int], policy: Resize) -> None:
-    assert prepare(Image.new("RGB", size, "navy"), VGG16, policy).shape == (1, 224, 224, 3)
+@pytest.mark.parametrize("resize", Resize)
+def test_extreme_shapes_need_no_memory(size: tuple[int, int], resize: Resize) -> None:
+    assert prepare(Image.new("RGB", size, "navy"), VGG16, resize).shape == (1, 224, 224, 3)
 
 
 def test_the_image_is_left_alone(dog: Image.Image) -> None:
     before = dog.tobytes()
-    for policy in Resize:
-        prepare(dog, VGG16, policy)
+    for resize in Resize:
+        prepare(dog, VGG16, resize)
     assert dog.tobytes() == before
 
 
 def test_the_embedded_model_sees_its_training_images_unchanged() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    for policy in Resize:
-        seen = resize(Image.fromarray(pixels), get_spec("mini_vgg"), policy)
+    for resize in Resize:
+        seen = resize_image(Image.fromarray(pixels), get_spec("mini_vgg"), resize)
         assert np.array_equal(seen, pixels)

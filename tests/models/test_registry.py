@@ -58,7 +58,7 @@ def test_unknown_names_get_a_hint(name: str, near: str) -> None:
 
 
 def test_unknown_name_without_anything_near() -> None:
-    with pytest.raises(UnknownModelError, match="python -m vgg_demo models"):
+    with pytest.raises(UnknownModelError, match="vgg-demo models"):
         get_spec("?" * 1000)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vgg_demo.analysis.agreement import distances, find_consensus
-from vgg_demo.analysis.verdict import give_verdict
+from vgg_demo.analysis.verdict import interpret
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.inference.store import ModelStore
@@ -28,7 +28,7 @@ def test_two_models_on_500_photos(shared: Path, shared_store: ModelStore) -> Non
         results = [classify_photo(photo, get_spec(name), shared_store) for name in NAMES]
         first, second = (result.predictions(1)[0].wnid for result in results)
         apart[first == second].append(float(distances(results)[0, 1]))
-        winners = [give_verdict(result).winner.wnid for result in results]
+        winners = [interpret(result).winner.wnid for result in results]
         for consensus in find_consensus(results):
             assert all(consensus.wnid in ancestors(winner) for winner in winners)
             found_in_common += first != second

@@ -12,7 +12,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
 from vgg_demo.images.photo import open_photo
-from vgg_demo.inference.engine import build_unfilled, load_engine
+from vgg_demo.inference.engine import build_uninitialized, load_engine
 from vgg_demo.models.labels import load_labels
 from vgg_demo.models.preprocess import prepare
 from vgg_demo.models.registry import MODELS, ModelSpec
@@ -23,7 +23,7 @@ KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
 @pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
 def test_what_is_built_is_what_keras_builds(spec: ModelSpec) -> None:
     """But for the softmax at the end, which is ours, layer by layer the same."""
-    ours = build_unfilled(spec)
+    ours = build_uninitialized(spec)
     # MobileNetV3's size is open unless it is given or weights are asked for.
     size = {"input_shape": (224, 224, 3)} if spec.module == "mobilenet_v3" else {}
     with keras.StatelessScope(initialize_variables=False):
@@ -44,7 +44,7 @@ def layer_facts(layer: keras.Layer) -> tuple[object, ...]:
 
 
 def test_the_embedded_network() -> None:
-    check_cam_layer(build_unfilled(MODELS["mini_vgg"]), MODELS["mini_vgg"])
+    check_cam_layer(build_uninitialized(MODELS["mini_vgg"]), MODELS["mini_vgg"])
 
 
 def check_cam_layer(model: keras.Model, spec: ModelSpec) -> None:

@@ -38,7 +38,7 @@ def test_vgg16_in_the_official_layout(
 ) -> None:
     store = ModelStore(Settings(weights_dir=vgg16_dir, offline=True))
     for data in photos.values():
-        ours = classify(data, VGG16, store, policy=Resize.SQUASH)
+        ours = classify(data, VGG16, store, resize=Resize.SQUASH)
         theirs = keras_probabilities(vgg16, VGG16, data)
         assert np.abs(ours.probabilities - theirs).max() < 1e-5
         assert ours.probabilities.argmax() == theirs.argmax()
@@ -119,7 +119,7 @@ def test_efficientnet_has_the_layer_that_keras_adds_for_its_own_weights(
     stock = keras.applications.EfficientNetB0(weights="imagenet")
     theirs = keras_probabilities(stock, spec, photos["dog"])
     store = ModelStore(Settings(weights_dir=tmp_path, offline=True))
-    ours = classify(photos["dog"], spec, store, policy=Resize.SQUASH)
+    ours = classify(photos["dog"], spec, store, resize=Resize.SQUASH)
     assert np.abs(ours.probabilities - theirs).max() < 1e-5
     plain = keras.applications.EfficientNetB0(weights=str(legacy))
     assert np.abs(keras_probabilities(plain, spec, photos["dog"]) - theirs).max() > 1e-5

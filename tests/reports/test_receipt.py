@@ -16,7 +16,7 @@ MINI_VGG = get_spec("mini_vgg")
 
 
 def test_a_receipt_holds(photos: dict[str, bytes], store: ModelStore) -> None:
-    receipt = make_receipt(classify(photos["cat"], MINI_VGG, store, policy=Resize.PAD))
+    receipt = make_receipt(classify(photos["cat"], MINI_VGG, store, resize=Resize.PAD))
     verification = verify_receipt(receipt, open_photo(photos["cat"]), store)
     assert verification.holds
     assert receipt["recipe"]["resize"] == "pad"

@@ -15,15 +15,15 @@ class Server(ThreadingHTTPServer):
     """Serves one content in the manner that the path asks for, and counts.
 
     Good manners are ``/whole``, ``/chunked`` and ``/unannounced``, the latter two without a
-    size; ``/slow`` stops half way until `go_on` is set. Bad ones are ``/wrong`` bytes,
+    size; ``/slow`` stops half way until `resume` is set. Bad ones are ``/wrong`` bytes,
     ``/cut`` off half way, ``/missing``, ``/huge`` by its header, ``/endless``, ``/login``
     page, ``/loop``, ``/short``, ``/trickle`` byte by byte, ``/stalls`` half way and
-    ``/silent`` for good, the latter three until `go_on` is set.
+    ``/silent`` for good, the latter three until `resume` is set.
 
     Attributes:
         bodies_sent: Answers begun.
         half_sent: Set when ``/slow`` or ``/stalls`` waits half way.
-        go_on: Ends all waiting.
+        resume: Ends all waiting.
     """
 
     daemon_threads = True
@@ -33,7 +33,7 @@ class Server(ThreadingHTTPServer):
         self.content = content
         self.bodies_sent = 0
         self.half_sent = threading.Event()
-        self.go_on = threading.Event()
+        self.resume = threading.Event()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer_endless(self) -> None:
         self._begin(size=None)
         self.wfile.write(SIGNATURE)
-        while not self.server.go_on.is_set():
+        while not self.server.resume.is_set():
             self.wfile.write(bytes(1 << 16))
 
     def answer_login(self) -> None:
@@ -100,11 +100,11 @@ class Handler(BaseHTTPRequestHandler):
         self._begin()
         for byte in self.server.content:
             self.wfile.write(bytes([byte]))
-            if self.server.go_on.wait(0.02):
+            if self.server.resume.wait(0.02):
                 return
 
     def answer_silent(self) -> None:
-        self.server.go_on.wait()
+        self.server.resume.wait()
 
     def answer_missing(self) -> None:
         self.send_error(404)
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self._begin()
         self.wfile.write(self.server.content[: len(self.server.content) // 2])
         self.server.half_sent.set()
-        self.server.go_on.wait()
+        self.server.resume.wait()
 
     def _begin(self, size: int | None = -1, headers: dict[str, str] | None = None) -> None:
         self.server.bodies_sent += 1
@@ -141,5 +141,5 @@ def serving(content: bytes) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.go_on.set()
+            server.resume.set()
             server.shutdown()

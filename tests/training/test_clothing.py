@@ -12,9 +12,9 @@ from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_through
+from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import Teacher
+from vgg_demo.training.trainer import Trainer
 
 
 @pytest.mark.slow
@@ -25,14 +25,16 @@ def test_default_settings(shared: Path, tmp_path: Path) -> None:
     )
     assert (len(dataset.photos), len(dataset.counts)) == (1200, 10)
     settings = Settings(weights_dir=shared / "weights", offline=True)
-    teacher = Teacher(
+    trainer = Trainer(
         get_spec("mobilenet_v2"), Recipe(), settings, ModelStore(settings), FeatureCache(None)
     )
-    material = run_through(teacher.prepare(run_through(teacher.check(dataset))))
-    head = run_through(teacher.train(material))
-    network = teacher.with_head(material, head)
-    judgement = teacher.finish(material, network, tmp_path / "clothes.bundle").judgement
-    assert judgement.evaluation.top1.count == 240
-    assert judgement.evaluation.top1.value >= 0.82  # measured: 85.0 %
-    assert judgement.baseline.value == 0.1
-    assert judgement.evaluation.calibration_error < 0.08
+    training_data = run_to_end(trainer.prepare(run_to_end(trainer.check(dataset))))
+    head = run_to_end(trainer.train(training_data))
+    network = trainer.with_head(training_data, head)
+    validation_report = trainer.finish(
+        training_data, network, tmp_path / "clothes.bundle"
+    ).validation_report
+    assert validation_report.evaluation.top1.count == 240
+    assert validation_report.evaluation.top1.value >= 0.82  # measured: 85.0 %
+    assert validation_report.baseline.value == 0.1
+    assert validation_report.evaluation.calibration_error < 0.08

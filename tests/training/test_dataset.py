@@ -16,17 +16,24 @@ from PIL import Image
 from vgg_demo.errors import DatasetError, TableError, VggDemoError
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.images.decode import decode
-from vgg_demo.models.custom import LONGEST_LABEL
-from vgg_demo.training.data import Checked
+from vgg_demo.models.custom import MAX_LABEL_LENGTH
+from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.dataset import (
     Columns,
-    Labelled,
+    LabeledPhoto,
     check_classes,
-    drop_rare,
+    drop_rare_labels,
     label_by_folders,
     label_by_table,
 )
-from vgg_demo.training.inspection import FEW, Looked, check, find_twins, fingerprint, look_at
+from vgg_demo.training.inspection import (
+    FEW,
+    InspectedPhoto,
+    find_twins,
+    fingerprint,
+    inspect_photos,
+    report_issues,
+)
 from vgg_demo.training.split import split
 
 
@@ -42,13 +49,13 @@ def test_folders_are_labels() -> None:
     )
     assert [photo.label for photo in dataset.photos] == ["cat", "cat", "hot dog", "dog"]
     assert dataset.counts == {"cat": 2, "dog": 1, "hot dog": 1}
-    assert dataset.unlabelled == ("5.jpg",)
+    assert dataset.unlabeled == ("5.jpg",)
 
 
 def test_labels_are_made_fit_for_charts() -> None:
     (photo,) = label_by_folders(named("a\n\x1b[31m" + "b" * 200 + "/1.jpg")).photos
     assert photo.label.isprintable()
-    assert len(photo.label) == LONGEST_LABEL
+    assert len(photo.label) == MAX_LABEL_LENGTH
 
 
 def test_a_table_with_other_columns() -> None:
@@ -58,7 +65,7 @@ def test_a_table_with_other_columns() -> None:
     )
     found = [(photo.source.name, photo.label, photo.group) for photo in dataset.photos]
     assert found == [("x/1.jpg", "Hat", "a"), ("x/cats/2.jpg", "Shoes", "b")]
-    assert (dataset.unlabelled, dataset.missing) == (("x/dogs/2.jpg",), ("9",))
+    assert (dataset.unlabeled, dataset.missing) == (("x/dogs/2.jpg",), ("9",))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_where_no_photos_are(tmp_path: Path) -> None:
 
 
 def test_rare_labels_are_dropped() -> None:
-    dataset = drop_rare(label_by_folders(named("a/1.jpg", "a/2.jpg", "b/3.jpg")), 2)
+    dataset = drop_rare_labels(label_by_folders(named("a/1.jpg", "a/2.jpg", "b/3.jpg")), 2)
     assert (dataset.counts, dataset.dropped) == ({"a": 2}, {"b": 1})
 
 
@@ -98,20 +105,20 @@ def test_what_nothing_can_be_learned_from() -> None:
     check_classes(["cat", "dog"])
 
 
-def looked(
+def inspected_photos(
     label: str, *, group: str = "", size: tuple[int, int] = (300, 300), seed: int = 0
-) -> Looked:
+) -> InspectedPhoto:
     print_ = np.random.default_rng(seed).integers(0, 2**63, 4, dtype=np.uint64)
-    return Looked(
-        Labelled(Source(f"{label}{seed}", bytes), label, group), "", *size, 1, print_, b""
+    return InspectedPhoto(
+        LabeledPhoto(Source(f"{label}{seed}", bytes), label, group), "", *size, 1, print_, b""
     )
 
 
 def test_checks() -> None:
-    photos = [looked("cat", seed=seed) for seed in range(30)]
-    photos += [looked("dog", seed=3), looked("dog", size=(100, 300), seed=40)]
-    photos += [looked("dog", size=(900, 250), seed=41)]
-    report = check(photos, 224)
+    photos = [inspected_photos("cat", seed=seed) for seed in range(30)]
+    photos += [inspected_photos("dog", seed=3), inspected_photos("dog", size=(100, 300), seed=40)]
+    photos += [inspected_photos("dog", size=(900, 250), seed=41)]
+    report = report_issues(photos, 224)
     assert report.counts == {"cat": 30, "dog": 3}
     assert report.twins == report.contradictions == ((3, 30),)
     assert report.few == {"dog": 3}
@@ -122,10 +129,12 @@ def test_checks() -> None:
 
 def test_twins_bring_groups_together() -> None:
     photos = [
-        replace(looked("cat", seed=seed), photo=Labelled(Source("", bytes), "cat", group))
+        replace(
+            inspected_photos("cat", seed=seed), photo=LabeledPhoto(Source("", bytes), "cat", group)
+        )
         for seed, group in [(0, "a"), (1, "a"), (1, "b"), (2, "b"), (3, ""), (4, "c")]
     ]
-    groups = Checked(tuple(photos), (), check(photos, 224)).groups()
+    groups = InspectedDataset(tuple(photos), (), report_issues(photos, 224)).groups()
     assert groups == ["group a"] * 4 + ["photo 4", "group c"]
 
 
@@ -146,9 +155,11 @@ def test_photos_are_looked_at_in_order(tmp_path: Path, photos: dict[str, bytes])
     for number in range(20):
         data = photos["cat"] if number % 5 else b"no photo"
         (tmp_path / f"{number:02}.jpg").write_bytes(data)
-    labelled = [Labelled(source, "x") for source in find_photos([str(tmp_path)])]
-    found = list(look_at(labelled, with_thumbnails=True))
-    assert [isinstance(one, Looked) for one in found] == [number % 5 > 0 for number in range(20)]
+    labelled = [LabeledPhoto(source, "x") for source in find_photos([str(tmp_path)])]
+    found = list(inspect_photos(labelled, with_thumbnails=True))
+    assert [isinstance(one, InspectedPhoto) for one in found] == [
+        number % 5 > 0 for number in range(20)
+    ]
     assert (
         decode(found[1].thumbnail).size == (160, 107) or max(decode(found[1].thumbnail).size) == 160
     )
@@ -227,11 +238,13 @@ def test_a_name_that_fits_two_photos() -> None:
 def test_labels_that_differ_in_capitals_only() -> None:
     labels = ("Cat", "cat", "dog", "dog")
     hashes = np.arange(16, dtype=np.uint64).reshape(4, 4)
-    looked = [
-        Looked(Labelled(Source(str(place), bytes), label), "", 300, 300, 1, hashes[place], b"")
+    inspected_photos = [
+        InspectedPhoto(
+            LabeledPhoto(Source(str(place), bytes), label), "", 300, 300, 1, hashes[place], b""
+        )
         for place, label in enumerate(labels)
     ]
-    assert check(looked, 224).alike == (("Cat", "cat"),)
+    assert report_issues(inspected_photos, 224).alike == (("Cat", "cat"),)
 
 
 def test_an_archive_without_folders_holds_one_kind() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg_demo.training.schedule import has_diverged, judge_range, one_cycle, smooth, sweep
+from vgg_demo.training.schedule import has_diverged, one_cycle, smooth, suggest_rates, sweep
 
 
 def test_one_cycle_is_smiths() -> None:
@@ -50,7 +50,7 @@ def test_suggestions_are_where_they_should_be() -> None:
     rates = sweep(400, 1e-6, 10)
     log = np.log10(rates)
     losses = 3 - 2 / (1 + np.exp(-6 * (log + 3))) + np.where(log > -1, (log + 1) ** 2 * 5, 0)
-    found = judge_range(rates, losses.tolist())
+    found = suggest_rates(rates, losses.tolist())
     # Smoothing shifts a curve by some steps to the right.
     assert -3.1 < np.log10(found.steepest) < -2.5
     assert -2.1 < np.log10(found.tenth) < -1.6
@@ -58,7 +58,7 @@ def test_suggestions_are_where_they_should_be() -> None:
 
 
 def test_what_is_no_number_ends_the_curve() -> None:
-    found = judge_range(sweep(10), [3, 2.5, 2, 1.5, 1, float("nan"), 1, 1, 1, 1])
+    found = suggest_rates(sweep(10), [3, 2.5, 2, 1.5, 1, float("nan"), 1, 1, 1, 1])
     assert len(found.rates) == len(found.losses) == 5
 
 

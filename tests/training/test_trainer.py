@@ -13,25 +13,25 @@ from vgg_demo.errors import VggDemoError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize, prepare
-from vgg_demo.models.registry import body_of, get_spec
+from vgg_demo.models.registry import backbone_spec, get_spec
 from vgg_demo.training.augmentation import augmented
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache, feature_key
 from vgg_demo.training.features import Views, extract
-from vgg_demo.training.generators import run_through
-from vgg_demo.training.head import Examples, Head, find_rate, train_head
-from vgg_demo.training.inspection import Looked, look_at
+from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.head import FeatureSubset, Head, find_rate, train_head
+from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.validation import choose_threshold, curve
 
-BODY = body_of(get_spec("mini_vgg"))
+GLOBAL_POOLING = backbone_spec(get_spec("mini_vgg"))
 
 
 @pytest.fixture(scope="session")
-def looked(pieces: Path) -> list[Looked]:
+def inspected_photos(pieces: Path) -> list[InspectedPhoto]:
     dataset = label_by_folders(find_photos([str(pieces)]))
-    return [one for one in look_at(dataset.photos) if isinstance(one, Looked)]
+    return [one for one in inspect_photos(dataset.photos) if isinstance(one, InspectedPhoto)]
 
 
 @pytest.fixture
@@ -40,55 +40,57 @@ def cache(tmp_path: Path) -> FeatureCache:
 
 
 def compute(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache, views: int
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache, views: int
 ) -> tuple[Views, list]:
     seen: list = []
-    return run_through(extract(looked, BODY, store, cache, views=views), seen.append), seen
+    return run_to_end(
+        extract(inspected_photos, GLOBAL_POOLING, store, cache, views=views), seen.append
+    ), seen
 
 
 def test_features_are_what_the_body_says(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache, pieces: Path
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache, pieces: Path
 ) -> None:
-    features, seen = compute(looked, store, cache, 2)
+    features, seen = compute(inspected_photos, store, cache, 2)
     assert features.shape == (48, 2, 256)
     assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].cached) == (0, 96, 96, 0)
     from vgg_demo.images.photo import open_photo
 
     image = open_photo((pieces / "cat" / "00.jpg").read_bytes()).image
-    batch = np.concatenate([prepare(image, BODY), prepare(image, BODY)])
-    with store.use(BODY) as model:
+    batch = np.concatenate([prepare(image, GLOBAL_POOLING), prepare(image, GLOBAL_POOLING)])
+    with store.use(GLOBAL_POOLING) as model:
         assert np.array_equal(model.engine.logits(batch)[0], features[0, 0])
     assert not np.array_equal(features[0, 0], features[0, 1])
 
 
 def test_features_are_computed_once(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache
 ) -> None:
-    first, _ = compute(looked[:10], store, cache, 1)
-    again, seen = compute(looked[:10], store, cache, 1)
+    first, _ = compute(inspected_photos[:10], store, cache, 1)
+    again, seen = compute(inspected_photos[:10], store, cache, 1)
     assert np.array_equal(first, again)
     assert [(one.done, one.cached) for one in seen] == [(10, 10)]
-    more, seen = compute(looked[:12], store, cache, 2)
+    more, seen = compute(inspected_photos[:12], store, cache, 2)
     assert (seen[-1].done, seen[-1].cached) == (24, 10)
     assert np.array_equal(more[:10, 0], first[:, 0])
 
 
 def test_features_do_not_depend_on_what_is_computed_beside_them(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache
 ) -> None:
-    together, _ = compute(looked[:5], store, cache, 3)
-    alone, _ = compute(looked[4:5], store, FeatureCache(None), 3)
+    together, _ = compute(inspected_photos[:5], store, cache, 3)
+    alone, _ = compute(inspected_photos[4:5], store, FeatureCache(None), 3)
     assert np.array_equal(together[4], alone[0])
 
 
 def test_who_stops_keeps_what_was_computed(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache
 ) -> None:
-    running = extract(looked, BODY, store, cache)
+    running = extract(inspected_photos, GLOBAL_POOLING, store, cache)
     next(running)
     done = next(running).done
     running.close()
-    _, seen = compute(looked, store, cache, 1)
+    _, seen = compute(inspected_photos, store, cache, 1)
     assert seen[0].cached == done > 0
 
 
@@ -98,7 +100,7 @@ def test_a_photo_that_has_gone(store: ModelStore, cache: FeatureCache, tmp_path:
     from vgg_demo.images.examples import load_examples
 
     path.write_bytes(load_examples()[0].read())
-    (one,) = look_at(label_by_folders(find_photos([str(tmp_path / "x")])).photos)
+    (one,) = inspect_photos(label_by_folders(find_photos([str(tmp_path / "x")])).photos)
     path.unlink()
     with pytest.raises(VggDemoError, match="No such file"):
         compute([one], store, cache, 1)
@@ -115,22 +117,22 @@ def test_the_cache_lets_go_of_the_oldest(cache: FeatureCache) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
 def test_a_damaged_cache_stops_nothing(
-    content: bytes, looked: list[Looked], store: ModelStore, tmp_path: Path
+    content: bytes, inspected_photos: list[InspectedPhoto], store: ModelStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "features.sqlite"
     path.write_bytes(content)
     for _ in range(2):
-        features, _ = compute(looked[:3], store, FeatureCache(path), 1)
+        features, _ = compute(inspected_photos[:3], store, FeatureCache(path), 1)
         assert features.shape == (3, 1, 256)
 
 
 def test_a_cache_that_breaks_on_the_way(
-    looked: list[Looked], store: ModelStore, cache: FeatureCache
+    inspected_photos: list[InspectedPhoto], store: ModelStore, cache: FeatureCache
 ) -> None:
     cache.close()
     with pytest.raises(sqlite3.ProgrammingError):
         cache._database.execute("SELECT 1")
-    features, _ = compute(looked[:3], store, cache, 1)
+    features, _ = compute(inspected_photos[:3], store, cache, 1)
     assert features.shape == (3, 1, 256)
     cache.shrink()
 
@@ -148,7 +150,7 @@ def test_a_photo_that_was_changed_meanwhile(
     path = tmp_path / "cat" / "1.jpg"
     path.parent.mkdir()
     path.write_bytes((pieces / "cat" / "00.jpg").read_bytes())
-    (one,) = look_at(label_by_folders(find_photos([str(path)])).photos)
+    (one,) = inspect_photos(label_by_folders(find_photos([str(path)])).photos)
     path.write_bytes((pieces / "rocket" / "00.jpg").read_bytes())
     with pytest.raises(VggDemoError, match="was changed"):
         compute([one], store, cache, 1)
@@ -168,22 +170,22 @@ def test_views(photos: dict[str, bytes]) -> None:
     assert other.tobytes() != views[4].tobytes()
 
 
-def clouds(seed: int = 0, photos: int = 200, *, apart: float = 3.0) -> Examples:
+def clouds(seed: int = 0, photos: int = 200, *, apart: float = 3.0) -> FeatureSubset:
     """Features of three kinds of things: clouds around three points."""
     rng = np.random.default_rng(seed)
     labels = np.arange(photos) % 3
     middles = apart * np.eye(3, 8)
     features = middles[labels][:, None] + rng.normal(size=(photos, 2, 8)) + 5
-    return Examples(features.astype(np.float32), labels, np.arange(photos))
+    return FeatureSubset(features.astype(np.float32), labels, np.arange(photos))
 
 
 RECIPE = Recipe(epochs=12, penalty=0.01)
 
 
-def train(recipe: Recipe, training: Examples | None = None) -> tuple[Head, list[Epoch]]:
+def train(recipe: Recipe, training: FeatureSubset | None = None) -> tuple[Head, list[Epoch]]:
     epochs: list[Epoch] = []
     running = train_head(training or clouds(), clouds(1), 3, recipe)
-    return run_through(running, epochs.append), epochs
+    return run_to_end(running, epochs.append), epochs
 
 
 def test_a_head_learns() -> None:
@@ -220,7 +222,7 @@ def test_who_interrupts_it_gets_the_best_so_far() -> None:
         if epoch.number == 3:
             raise KeyboardInterrupt
 
-    head = run_through(train_head(clouds(), clouds(1), 3, RECIPE), stop_after_three)
+    head = run_to_end(train_head(clouds(), clouds(1), 3, RECIPE), stop_after_three)
     assert len(epochs) == 3
     validation = clouds(1)
     answers = head.logits(validation.first_views).argmax(axis=1)
@@ -261,13 +263,13 @@ def test_rare_kinds_count_as_much() -> None:
 def test_momentum_is_more_than_a_word() -> None:
     """Keras reads its momentum once; ours is to change from step to step."""
     from vgg_demo.training.head import _Learner
-    from vgg_demo.training.schedule import Pace
+    from vgg_demo.training.schedule import ScheduleStep
 
     steps = {}
     for momentum in (0.0, 0.99):
         learner = _Learner(clouds(), 3, replace(RECIPE, dropout=0.0))
         for count, batch in enumerate(learner.batches(np.random.default_rng(0))):
-            learner.step(*batch, Pace(0.01, 0.9 if count < 3 else momentum))
+            learner.step(*batch, ScheduleStep(0.01, 0.9 if count < 3 else momentum))
         steps[momentum] = learner.head().kernel
     assert not np.allclose(steps[0.0], steps[0.99])
 

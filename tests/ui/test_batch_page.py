@@ -26,10 +26,10 @@ from vgg_demo.models.registry import get_spec
 from vgg_demo.ui.batch import results
 from vgg_demo.ui.batch.evaluation import evaluate
 from vgg_demo.ui.batch.run import BatchRun, begin
-from vgg_demo.ui.session import caches
+from vgg_demo.ui.session import visitor
 from vgg_demo.ui.session.visitor import release_uploads
 
-MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
 MINI_VGG, MOBILENET = get_spec("mini_vgg"), get_spec("mobilenet_v2")
 
 
@@ -163,7 +163,7 @@ def test_how_many_there_are(files: dict[str, bytes], store: ModelStore) -> None:
 def test_more_photos_than_are_taken(
     run: BatchRun, store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgg_demo.ui.batch.run.MOST_PHOTOS", 3)
+    monkeypatch.setattr("vgg_demo.ui.batch.run.MAX_PHOTOS", 3)
     for _ in run.work():
         pass
     assert (run.count, run.was_cut, run.is_done) == (3, True, True)
@@ -191,7 +191,7 @@ def test_uploads_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
     record = UploadedFileRec("id", "a.jpg", "image/jpeg", b"x")
     manager.add_file("session", record)
     context = SimpleNamespace(uploaded_file_mgr=manager, session_id="session")
-    monkeypatch.setattr(caches, "get_script_run_ctx", lambda: context)
+    monkeypatch.setattr(visitor, "get_script_run_ctx", lambda: context)
     file = UploadedFile(record, FileURLs())
     release_uploads([file])
     assert manager.get_files("session", ["id"]) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vgg_demo.ui.components.camera import MOST_PHOTO_BYTES, MOST_PHOTOS, Received, Shot, read_shots
+from vgg_demo.ui.components.camera import MAX_PHOTO_BYTES, MAX_PHOTOS, Received, Shot, read_shots
 
 NOTHING = Received()
 
@@ -40,7 +40,7 @@ def test_what_is_no_message_is_passed_over(message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "jpeg", ["", "no Base64", "äöü", base64.b64encode(b"0" * (MOST_PHOTO_BYTES + 9)).decode()]
+    "jpeg", ["", "no Base64", "äöü", base64.b64encode(b"0" * (MAX_PHOTO_BYTES + 9)).decode()]
 )
 def test_what_is_no_photo_is_not_sent_for_ever(jpeg: str) -> None:
     message = [{"id": 1, "row": 1, "jpeg": jpeg}, sent(2)]
@@ -48,7 +48,7 @@ def test_what_is_no_photo_is_not_sent_for_ever(jpeg: str) -> None:
 
 
 def test_of_a_message_of_very_many_photos_the_rest_comes_again() -> None:
-    message = [sent(number) for number in range(1, 3 * MOST_PHOTOS + 1)]
+    message = [sent(number) for number in range(1, 3 * MAX_PHOTOS + 1)]
     received, shots = read_shots(message, NOTHING)
-    assert (received.id, len(shots)) == (MOST_PHOTOS, MOST_PHOTOS)
-    assert read_shots(message, received)[0].id == 2 * MOST_PHOTOS
+    assert (received.id, len(shots)) == (MAX_PHOTOS, MAX_PHOTOS)
+    assert read_shots(message, received)[0].id == 2 * MAX_PHOTOS

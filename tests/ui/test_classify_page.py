@@ -12,7 +12,7 @@ from vgg_demo.images.examples import load_examples
 from vgg_demo.models.registry import MODELS
 from vgg_demo.ui.markdown import escape
 
-MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
 
 
 @pytest.fixture
@@ -180,10 +180,10 @@ def test_the_table_says_what_the_chart_says(page: AppTest) -> None:
     assert "deer" in chart.proto.spec
 
 
-@pytest.mark.parametrize("policy", ["crop", "squash", "pad"])
-def test_every_way_of_resizing(page: AppTest, policy: str) -> None:
+@pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
+def test_every_way_of_resizing(page: AppTest, resize: str) -> None:
     page.button(key="example-dog.jpg").click().run()
-    page.get_by_key("resize").set_value(policy).run()
+    page.get_by_key("resize").set_value(resize).run()
     assert not page.exception
     assert headline(page).startswith("A dog")
 
@@ -283,7 +283,7 @@ def test_credits_cover_every_example_and_fit_the_limit() -> None:
     files = {path.name for path in folder.glob("*.jpg")}
     credited = json.loads((folder / "credits.json").read_text())
     assert files == {credit["file"] for credit in credited}
-    assert all(credit["author"] and credit["licence"] and credit["source"] for credit in credited)
+    assert all(credit["author"] and credit["license"] and credit["source"] for credit in credited)
     assert sum((folder / name).stat().st_size for name in files) < 600_000
 
 

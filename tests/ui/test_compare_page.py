@@ -22,7 +22,7 @@ from vgg_demo.ui.compare import model_sets
 from vgg_demo.ui.components import model_picker
 from vgg_demo.ui.session import available_models, caches
 
-MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
 SMALL = get_spec("mobilenet_v3_small")
 
 
@@ -213,7 +213,7 @@ def test_a_download_that_is_not_wanted_any_more_is_given_up(
         label = "Remove" if how == "photo removed" else "Cancel"
         settled(next(button for button in app.button if button.label == label).click())
     assert caches.get_downloads().get(fetched_slowly) is None
-    server.go_on.set()
+    server.resume.set()
     wait_for_downloads()
 
 
@@ -224,7 +224,7 @@ def test_a_missing_model_is_fetched_while_others_answer(server: Server) -> None:
     assert any("server" in bar.text or "MB/s" in bar.text for bar in app.progress)
     assert "Cancel" in buttons(app)
     assert not app.header
-    server.go_on.set()
+    server.resume.set()
     wait_for_downloads()
     settled(app)
     assert plain(app.header[0].value).startswith(("Both: ", "The two have nothing in common"))
@@ -264,11 +264,11 @@ def test_a_taught_model_of_the_address_is_waited_for() -> None:
     assert "do not exist" in app.warning[0].value
     assert app.session_state["models"] == ["mini_vgg"]
     assert app.query_params["models"] == "mine@0123456789abcdef,mini_vgg"
-    taught = dataclasses.replace(MODELS["vgg16"], name="mine@0123456789abcdef", keras_name="mine")
-    app.session_state["opened_models"] = {taught.name: taught}
+    custom = dataclasses.replace(MODELS["vgg16"], name="mine@0123456789abcdef", keras_name="mine")
+    app.session_state["opened_models"] = {custom.name: custom}
     app = settled(app)
     assert not app.warning
-    assert app.session_state["models"] == [taught.name, "mini_vgg"]
+    assert app.session_state["models"] == [custom.name, "mini_vgg"]
     assert next(one for one in app.button_group if one.key.startswith("pills")).value == [
-        taught.name, "mini_vgg",
+        custom.name, "mini_vgg",
     ]  # fmt: skip

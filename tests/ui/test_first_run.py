@@ -23,7 +23,7 @@ from vgg_demo.settings import Settings
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.weights.download import Progress, ensure_weights
 
-MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
 
 SMALL = get_spec("mobilenet_v3_small")
 
@@ -79,7 +79,7 @@ def test_mini_vgg_answers_until_vgg16_is_here(
     assert page.header[0].value.startswith("A cat")
     assert "Mini-VGG's answer" in words(page)
 
-    server.go_on.set()
+    server.resume.set()
     wait_for_download()
     assert caches.get_store().is_loaded(spec)
     page.run()
@@ -110,7 +110,7 @@ def test_progress_is_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> N
     assert "of 11 MB" in page.progress[0].text
     assert "MB/s" in page.progress[0].text
     assert page.progress[0].value == 50
-    server.go_on.set()
+    server.resume.set()
     wait_for_download()
 
 

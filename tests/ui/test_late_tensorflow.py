@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file("vgg_demo/ui/main.py", default_timeout=60).run()
+page = AppTest.from_file("vgg_demo/ui/pages/navigation.py", default_timeout=60).run()
 assert not page.exception and page.title
 print("tensorflow" in sys.modules, "keras" in sys.modules)
 page.button(key="example-cat.jpg").click().run()

@@ -17,13 +17,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
-from tests.training.conftest import pieces  # noqa: F401  # a fixture
 from vgg_demo.models.bundle import MODEL
-from vgg_demo.models.catalog import kept_models
-from vgg_demo.training.jobs.run import Run, Stage
+from vgg_demo.models.catalog import published_models
+from vgg_demo.training.jobs.run import Stage, TrainingRun
 from vgg_demo.ui.session import available_models, caches
 
-MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "main.py"
+MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
 SECONDS = 120  # until a training must be over
 
 
@@ -36,7 +35,7 @@ def settled(changed: AppTest | Element) -> AppTest:
 def open_page() -> AppTest:
     app = AppTest.from_file(str(MAIN), default_timeout=120)
     app.run()
-    return settled(app.switch_page("teach.py"))
+    return settled(app.switch_page("train.py"))
 
 
 @pytest.fixture
@@ -81,11 +80,11 @@ def give(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def look(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
-    return settled(give(app, *files).button(key="teach_look").click())
+    return settled(give(app, *files).button(key="train_inspect").click())
 
 
 def teach(app: AppTest) -> AppTest:
-    settled(app.button(key="teach_start").click())
+    settled(app.button(key="train_start").click())
     return over(app)
 
 
@@ -94,8 +93,8 @@ def over(app: AppTest) -> AppTest:
     return settled(app)
 
 
-def newest(app: AppTest) -> Run:
-    found = caches.get_classroom().get(app.session_state["runs"][0])
+def newest(app: AppTest) -> TrainingRun:
+    found = caches.get_training_queue().get(app.session_state["runs"][0])
     assert found is not None
     return found
 
@@ -109,7 +108,7 @@ def wait(until: Callable[[], object]) -> None:
 
 def test_an_empty_page_invites(page: AppTest) -> None:
     assert page.title[0].value == "Teach it your own things"
-    assert page.button(key="teach_look").disabled
+    assert page.button(key="train_inspect").disabled
     assert "Or try it with these: 160 photos" in words(page)
     assert "never written to disk" in words(page)
 
@@ -120,7 +119,7 @@ def test_from_an_archive_to_an_answer(
     app = look(page, ("animals and more.zip", archive))
     assert "48 photos of 3 kinds" in words(app)
     assert "**Fewer than 20 photos\\: cat (16), parrot (16), rocket (16).**" in words(app)
-    assert app.text_input(key="teach_name").value == "animals and more"
+    assert app.text_input(key="train_name").value == "animals and more"
     app = teach(app)
     assert "“animals and more” can be used" in words(app)
     assert app.metric[0].label == "Right on photos kept back"
@@ -128,7 +127,7 @@ def test_from_an_archive_to_an_answer(
 
     run = newest(app)
     assert run.result is not None
-    cells = app.selectbox(key="teach_cell")
+    cells = app.selectbox(key="train_cell")
     right = next(text for text in cells.options if "recognised" in text)
     app = settled(cells.select(cells.value if right == cells.options[0] else _cell(right, run)))
     assert right.rpartition(" (")[0] in words(app)
@@ -144,8 +143,8 @@ def test_from_an_archive_to_an_answer(
     assert table["Answer"][0] == "rocket"
 
 
-def _cell(text: str, run: Run) -> tuple[int, int]:
-    place = run.checked.classes.index(text.partition(",")[0])
+def _cell(text: str, run: TrainingRun) -> tuple[int, int]:
+    place = run.dataset.classes.index(text.partition(",")[0])
     return place, place
 
 
@@ -178,7 +177,7 @@ def test_a_table_says_what_is_on_photos(page: AppTest, pieces: Path) -> None:  #
     table = "\n".join(["photo,what", *rows, "99,a cat"]).encode()
     app = give(page, ("all.zip", to_zip(photos)), ("labels.csv", table))
     assert [box.value for box in app.selectbox][:2] == ["photo", "what"]
-    app = settled(app.button(key="teach_look").click())
+    app = settled(app.button(key="train_inspect").click())
     assert "32 photos of 2 kinds" in words(app)
     assert "What could not be used (1)" in [one.label for one in app.expander]
 
@@ -209,7 +208,7 @@ def test_what_nothing_can_be_learned_from(
     app = look(page, (name, content))
     assert app.error
     assert message in plain(app)
-    assert not [button for button in app.button if button.key == "teach_start"]
+    assert not [button for button in app.button if button.key == "train_start"]
 
 
 def test_what_is_wrong_with_photos(
@@ -242,7 +241,7 @@ def test_what_is_wrong_with_photos(
     app = settled(labelled(app, "Leave out all 2").click())
     assert "The same photos are called" not in plain(app)
     assert "2 photos are left out by you" in words(app)
-    app = settled(app.button(key="teach_take_back").click())
+    app = settled(app.button(key="train_restore").click())
     assert "The same photos are called cat and rocket" in plain(app)
     assert fewest(app).value == 5
     app = settled(labelled(app, "Leave out").click())  # one of them
@@ -251,11 +250,11 @@ def test_what_is_wrong_with_photos(
 
 
 def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
-    app = settled(next(one for one in page.button_group if one.key == "teach_way").set_value(
+    app = settled(next(one for one in page.button_group if one.key == "train_source").set_value(
         "Kind by kind"
     ))  # fmt: skip
     settled(app.text_input[0].set_value("mug"))
-    assert [kind.name for kind in app.session_state["teach_kinds"]] == ["mug", "Kind 2"]
+    assert [kind.name for kind in app.session_state["train_classes"]] == ["mug", "Kind 2"]
     for place, kind in enumerate(("cat", "parrot")):
         uploads = [
             (path.name, path.read_bytes(), "image/jpeg") for path in (pieces / kind).iterdir()
@@ -267,29 +266,29 @@ def test_kind_by_kind(page: AppTest, pieces: Path) -> None:  # noqa: F811
     app = settled(app.text_input[1].set_value("no mug"))
     app = settled(app.text_input[1].set_value(""))
     assert app.text_input[1].value == "no mug"
-    app = settled(app.button(key="teach_look").click())
+    app = settled(app.button(key="train_inspect").click())
     assert "32 photos of 2 kinds" in words(app)
-    app.session_state["teach_photos"].leave_out([3])
+    app.session_state["train_inspection"].leave_out([3])
     app = settled(app)
     assert "31 photos of 2 kinds" in words(app)
     app = settled(labelled(app, "Change the photos").click())
-    assert [(kind.name, len(kind.photos)) for kind in app.session_state["teach_kinds"]] == [
+    assert [(kind.name, len(kind.photos)) for kind in app.session_state["train_classes"]] == [
         ("mug", 15), ("no mug", 16),
     ]  # fmt: skip
     app = settled(labelled(app, "Add a kind").click())
     assert app.text_input[2].value == "Kind 3"
     app = settled(labelled(app, "Remove mug and its 15 photos").click())
-    assert [kind.name for kind in app.session_state["teach_kinds"]] == ["no mug", "Kind 3"]
+    assert [kind.name for kind in app.session_state["train_classes"]] == ["no mug", "Kind 3"]
     app = settled(labelled(app, "Take out the last 16").click())
     assert "no mug" in app.text_input[0].value
-    assert not any(kind.photos for kind in app.session_state["teach_kinds"])
+    assert not any(kind.photos for kind in app.session_state["train_classes"])
 
 
 def test_a_killed_worker(page: AppTest, archive: bytes) -> None:
     app = look(page, ("mine.zip", archive))
     settled(next(one for one in app.number_input if one.label.startswith("Times through all"))
             .set_value(100))  # fmt: skip
-    settled(app.button(key="teach_start").click())
+    settled(app.button(key="train_start").click())
     run = newest(app)
     wait(lambda: run.epochs or run.stage.is_over)
     for child in psutil.Process().children():
@@ -299,7 +298,7 @@ def test_a_killed_worker(page: AppTest, archive: bytes) -> None:
     app = settled(app)
     assert run.stage is Stage.FAILED
     assert "ended from outside" in app.error[0].value
-    app = settled(app.button(key="teach_go_on").click())
+    app = settled(app.button(key="train_resume").click())
     app = over(app)
     assert "“mine” can be used" in words(app)
 
@@ -314,18 +313,18 @@ def test_another_window_knows_nothing_of_it(page: AppTest, archive: bytes) -> No
 
 
 def test_a_model_is_kept_for_all(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VGG_DEMO_TEACH", "on")
+    monkeypatch.setenv("VGG_DEMO_TRAIN", "on")
     app = teach(look(open_page(), ("mine.zip", archive)))
     app = settled(next(button for button in app.button if button.label == "Keep it").click())
     assert not app.error
     assert "Kept on this server" in words(app)
-    (kept,) = kept_models(caches.get_settings().bundles_dir).values()
+    (kept,) = published_models(caches.get_settings().bundles_dir).values()
     assert kept.keras_name == "mine"
     other = settled(open_page().switch_page("classify.py"))
     choice = other.selectbox(key="model")
     assert "mine – taught, 3 kinds" in choice.options
     settled(choice.set_value(kept.name))
-    shutil.rmtree(kept.taught.bundle)
+    shutil.rmtree(kept.custom.bundle)
     other = settled(other)
     assert "was removed from this server" in other.warning[0].value
     assert other.selectbox(key="model").value == "vgg16"
@@ -338,10 +337,10 @@ def test_the_threshold_can_be_set(page: AppTest, archive: bytes) -> None:
     before = run.result.bundle.spec.name
     slider = next(one for one in app.slider if one.label.startswith("No answer below"))
     app = settled(slider.set_value(77))
-    app = settled(app.button(key="teach_threshold").click())
-    assert run.result.bundle.spec.taught.unknown_below == 0.77
+    app = settled(app.button(key="train_threshold").click())
+    assert run.result.bundle.spec.custom.unknown_below == 0.77
     assert run.result.bundle.spec.name != before
-    assert not [button for button in app.button if button.key == "teach_threshold"]
+    assert not [button for button in app.button if button.key == "train_threshold"]
 
 
 def test_a_bundle_is_given(page: AppTest, archive: bytes) -> None:
@@ -351,24 +350,24 @@ def test_a_bundle_is_given(page: AppTest, archive: bytes) -> None:
     other = open_page()
     uploader = next(one for one in other.file_uploader if one.label == "Bundle")
     settled(uploader.set_value(("theirs.zip", to_zip(files), "application/zip")))
-    other = settled(other.button(key="teach_open").click())
+    other = settled(other.button(key="train_open").click())
     assert "**theirs** is on all pages, for you. It knows 3 kinds" in words(other)
     files[f"mine/{MODEL}"] = b"changed"
     uploader = next(one for one in other.file_uploader if one.label == "Bundle")
     settled(uploader.set_value(("bad.zip", to_zip(files), "application/zip")))
-    other = settled(other.button(key="teach_open").click())
+    other = settled(other.button(key="train_open").click())
     assert "bad" in other.error[0].value
     other = settled(other.switch_page("classify.py"))
     assert "theirs – taught, 3 kinds" in other.selectbox(key="model").options
 
 
 def test_what_an_owner_allows(monkeypatch: pytest.MonkeyPatch, archive: bytes) -> None:
-    monkeypatch.setenv("VGG_DEMO_TEACH", "private")
+    monkeypatch.setenv("VGG_DEMO_TRAIN", "private")
     app = teach(look(open_page(), ("mine.zip", archive)))
     assert "“mine” can be used" in words(app)
     assert not [button for button in app.button if button.label == "Keep it"]
     caches.get_settings.clear()
-    monkeypatch.setenv("VGG_DEMO_TEACH", "off")
+    monkeypatch.setenv("VGG_DEMO_TRAIN", "off")
     app = open_page()
     assert "Teaching is switched off on this server" in words(app)
     assert not app.file_uploader
@@ -389,34 +388,34 @@ def test_who_may_keep_a_model(
     """By default, who sits at this machine; all, if its owner says so."""
     context = SimpleNamespace(ip_address=address, headers=headers)
     monkeypatch.setattr(available_models.st, "context", context)
-    assert available_models.may_keep() is may
+    assert available_models.may_publish() is may
     caches.get_settings.clear()
-    monkeypatch.setenv("VGG_DEMO_TEACH", "on")
-    assert available_models.may_keep()
+    monkeypatch.setenv("VGG_DEMO_TRAIN", "on")
+    assert available_models.may_publish()
 
 
 @pytest.mark.slow
 def test_two_of_one_name(page: AppTest, archive: bytes) -> None:
     app = look(page, ("mine.zip", archive))
-    app = settled(app.number_input(key="teach_epochs").set_value(2))
+    app = settled(app.number_input(key="train_epochs").set_value(2))
     app = teach(app)
     app = settled(
         next(button for button in app.button if button.label.startswith("Teach again")).click()
     )
-    assert app.number_input(key="teach_epochs").value == 2  # as it was
-    settled(app.number_input(key="teach_epochs").set_value(3))
-    assert app.text_input(key="teach_name").value == "mine 2"
-    app = teach(settled(app.text_input(key="teach_name").set_value("mine")))
-    pills = next(one for one in app.button_group if one.key == "teach_run")
+    assert app.number_input(key="train_epochs").value == 2  # as it was
+    settled(app.number_input(key="train_epochs").set_value(3))
+    assert app.text_input(key="train_name").value == "mine 2"
+    app = teach(settled(app.text_input(key="train_name").set_value("mine")))
+    pills = next(one for one in app.button_group if one.key == "train_run")
     assert [text.partition(" ·")[0] for text in pills.options] == ["mine (2)", "mine", "New"]
-    older = caches.get_classroom().get(app.session_state["runs"][1])
+    older = caches.get_training_queue().get(app.session_state["runs"][1])
     app = settled(pills.set_value(older.id))
     assert len(older.epochs) == 2
-    app = settled(settled(app.switch_page("about.py")).switch_page("teach.py"))
-    assert next(one for one in app.button_group if one.key == "teach_run").value == older.id
+    app = settled(settled(app.switch_page("about.py")).switch_page("train.py"))
+    assert next(one for one in app.button_group if one.key == "train_run").value == older.id
     app = settled(app.switch_page("classify.py"))
-    taught = [text for text in app.selectbox(key="model").options if "taught" in text]
-    assert len(set(taught)) == 2
+    custom = [text for text in app.selectbox(key="model").options if "taught" in text]
+    assert len(set(custom)) == 2
 
 
 @pytest.mark.slow
@@ -453,18 +452,18 @@ def test_the_names_of_a_stranger(page: AppTest, archive: bytes, photos: dict[str
 def test_a_run_is_forgotten(page: AppTest, archive: bytes) -> None:
     app = teach(look(page, ("mine.zip", archive)))
     folder = newest(app).job.folder
-    app = settled(app.button(key="teach_forget").click())
+    app = settled(app.button(key="train_delete").click())
     assert not folder.exists()
     assert "Or try it with these" in words(app)  # and the photos are gone, too
-    assert "teach_photos" not in app.session_state
+    assert "train_inspection" not in app.session_state
 
 
 def test_a_network_that_cannot_be_had(
     page: AppTest, archive: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgg_demo.ui.train.settings.is_body_here", lambda *_: True)
+    monkeypatch.setattr("vgg_demo.ui.train.settings.is_backbone_available", lambda *_: True)
     app = look(page, ("mine.zip", archive))
-    app = settled(app.selectbox(key="teach_backbone").select("mobilenet_v2"))
+    app = settled(app.selectbox(key="train_backbone").select("mobilenet_v2"))
     app = teach(app)
     assert "MobileNetV2" in app.error[0].value
     assert "Mini-VGG comes with this program and needs no download" in words(app)

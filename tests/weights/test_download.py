@@ -142,7 +142,7 @@ def test_asked_for_by_many_at_once_it_is_downloaded_once(
     others = [threading.Thread(target=ensure_weights, args=(spec, patient)) for _ in range(5)]
     for thread in others:
         thread.start()
-    server.go_on.set()
+    server.resume.set()
     for thread in [first, *others]:
         thread.join(20)
     assert server.bodies_sent == 1
@@ -158,7 +158,7 @@ def test_asked_for_by_two_processes_at_once_it_is_downloaded_once(
     assert server.half_sent.wait(20)
     second = another_process(spec, settings.cache_dir)
     assert second.stdout.readline() == "asking\n"
-    server.go_on.set()
+    server.resume.set()
     assert first.communicate(timeout=30)[0] == "asking\nhalf way\n['vgg16.h5']\n"
     # It may look around while the first has the file but has not put the lock away yet.
     assert "vgg16.h5" in second.communicate(timeout=30)[0]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from vgg_demo.analysis.verdict import (
     Verdict,
-    give_verdict,
-    judge,
+    common_name,
+    interpret,
+    interpret_probabilities,
+    is_informative,
     members,
-    plain_name,
-    says_something,
 )
 from vgg_demo.inference.results import Classification, Prediction, rank
 from vgg_demo.models.labels import ClassLabel, ancestors, definition, depth
@@ -64,7 +64,7 @@ class Ensemble:
 
     def verdict(self) -> Verdict:
         """Judges the mean as if it were one model's answer."""
-        return judge(self.probabilities, self.labels)
+        return interpret_probabilities(self.probabilities, self.labels)
 
 
 def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
@@ -82,10 +82,10 @@ def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
     """
     labels = _most_detailed(results)
     under = members(labels)
-    winners = {result.model: give_verdict(result).winner.wnid for result in results}
+    winners = {result.model: interpret(result).winner.wnid for result in results}
     votes = Counter(wnid for winner in winners.values() for wnid in ancestors(winner))
     sizes = {wnid: len(under.get(wnid, ())) for wnid in votes}
-    nameable = [wnid for wnid in votes if says_something(wnid, sizes[wnid], len(labels))]
+    nameable = [wnid for wnid in votes if is_informative(wnid, sizes[wnid], len(labels))]
     found: list[Consensus] = []
     smallest = len(labels) + 1
     for count in range(len(results), max(1, len(results) // 2), -1):
@@ -95,7 +95,7 @@ def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
         if candidates and min(candidates)[0] < smallest:
             smallest, _, wnid = min(candidates)
             agreeing = tuple(name for name in winners if wnid in ancestors(winners[name]))
-            found.append(Consensus(wnid, plain_name(wnid, labels), definition(wnid), agreeing))
+            found.append(Consensus(wnid, common_name(wnid, labels), definition(wnid), agreeing))
     return tuple(found)
 
 
@@ -171,12 +171,12 @@ def _comparable(
         return one.probabilities, other.probabilities
     fewer = min(sets, key=len)
     return (
-        over_outcomes(fewer, one.probabilities, sets[0]),
-        over_outcomes(fewer, other.probabilities, sets[1]),
+        aggregate_outcomes(fewer, one.probabilities, sets[0]),
+        aggregate_outcomes(fewer, other.probabilities, sets[1]),
     )
 
 
-def over_outcomes(
+def aggregate_outcomes(
     outcomes: tuple[ClassLabel, ...],
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],

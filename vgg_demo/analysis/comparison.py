@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.analysis.agreement import Consensus, Ensemble, average, distances, find_consensus
-from vgg_demo.analysis.verdict import give_verdict, one_line
+from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.classify import classify_prepared, prepare_photo
@@ -24,23 +24,23 @@ DEFAULT_REPEAT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelResult:
     """What one model makes of the photo, and what that costs on this machine.
 
     Attributes:
-        result: What it makes of it.
+        classification: What it makes of it.
         runs: Seconds of several runs of the loaded network on the prepared photo, one after
             the other.
         memory_bytes: Memory that the loaded model takes.
     """
 
-    result: Classification
+    classification: Classification
     runs: tuple[float, ...]
     memory_bytes: int
 
     @property
     def spec(self) -> ModelSpec:
-        return self.result.spec
+        return self.classification.spec
 
     @property
     def median_seconds(self) -> float:
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class ModelFailure:
     """A model that could not answer.
 
     Attributes:
@@ -72,10 +72,10 @@ def compare(
     specs: Sequence[ModelSpec],
     store: ModelStore,
     *,
-    policy: Resize = Resize.CROP,
+    resize: Resize = Resize.CROP,
     repeat: int = DEFAULT_REPEAT,
-    make_ready: Callable[[ModelSpec], object] | None = None,
-) -> Iterator[Answer | NoAnswer]:
+    prepare_model: Callable[[ModelSpec], object] | None = None,
+) -> Iterator[ModelResult | ModelFailure]:
     """Asks one model after the other; yields each answer as soon as it is there.
 
     A model that cannot be loaded does not keep the others from answering. Whoever has seen
@@ -85,28 +85,28 @@ def compare(
         photo: The photo.
         specs: The models.
         store: Where the models are, or will be loaded into.
-        policy: How the photo is made square.
+        resize: How the photo is made square.
         repeat: How often each network is run to measure it, at least once.
-        make_ready: Called with each model before it is asked; a door can download there and
+        prepare_model: Called with each model before it is asked; a door can download there and
             show how far it is.
     """
     for spec in specs:
         try:
-            if make_ready is not None:
-                make_ready(spec)
-            yield ask(photo, spec, store, policy=policy, repeat=repeat)
+            if prepare_model is not None:
+                prepare_model(spec)
+            yield measure(photo, spec, store, resize=resize, repeat=repeat)
         except VggDemoError as error:
-            yield NoAnswer(spec.name, type(error).__name__, str(error))
+            yield ModelFailure(spec.name, type(error).__name__, str(error))
 
 
-def ask(
+def measure(
     photo: Photo,
     spec: ModelSpec,
     store: ModelStore,
     *,
-    policy: Resize = Resize.CROP,
+    resize: Resize = Resize.CROP,
     repeat: int = DEFAULT_REPEAT,
-) -> Answer:
+) -> ModelResult:
     """Asks one model and measures it.
 
     Raises:
@@ -115,19 +115,19 @@ def ask(
     """
     if repeat < 1:
         raise ValueError(f"repeat is {repeat}; it must be 1 or more")
-    prepared = prepare_photo(photo, spec, policy)
+    prepared = prepare_photo(photo, spec, resize)
     with store.use(spec) as model:
-        result = classify_prepared(prepared, model)
+        classification = classify_prepared(prepared, model)
         runs = []
         with store.measuring:
             for _ in range(repeat):
                 started = time.perf_counter()
                 model.engine.logits(prepared.batch)
                 runs.append(time.perf_counter() - started)
-        return Answer(result, tuple(runs), model.size_bytes)
+        return ModelResult(classification, tuple(runs), model.size_bytes)
 
 
-def pareto_front(answers: Sequence[Answer]) -> tuple[str, ...]:
+def pareto_front(results: Sequence[ModelResult]) -> tuple[str, ...]:
     """Finds the models that are worth their time.
 
     A model is on the front if no other is at least as accurate, by the published top-1
@@ -138,11 +138,11 @@ def pareto_front(answers: Sequence[Answer]) -> tuple[str, ...]:
     """
     front: list[str] = []
     best = -1.0
-    ranked = sorted(answers, key=lambda answer: answer.median_seconds)
-    for answer in ranked:
-        top1 = imagenet_top1(answer.spec)
+    ranked = sorted(results, key=lambda result: result.median_seconds)
+    for result in ranked:
+        top1 = imagenet_top1(result.spec)
         if top1 is not None and top1 > best:
-            front.append(answer.result.model)
+            front.append(result.classification.model)
             best = top1
     return tuple(front)
 
@@ -157,56 +157,56 @@ class Comparison:
     """What several models make of one photo.
 
     Attributes:
-        answers: In the order in which the models were asked.
+        results: In the order in which the models were asked.
         failures: The models that could not answer.
     """
 
-    answers: tuple[Answer, ...]
-    failures: tuple[NoAnswer, ...] = ()
+    results: tuple[ModelResult, ...]
+    failures: tuple[ModelFailure, ...] = ()
 
     @classmethod
-    def of(cls, outcomes: Sequence[Answer | NoAnswer]) -> Comparison:
+    def of(cls, outcomes: Sequence[ModelResult | ModelFailure]) -> Comparison:
         """Sorts what `compare` yields."""
         return cls(
-            answers=tuple(outcome for outcome in outcomes if isinstance(outcome, Answer)),
-            failures=tuple(outcome for outcome in outcomes if isinstance(outcome, NoAnswer)),
+            results=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelResult)),
+            failures=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelFailure)),
         )
 
     @property
-    def results(self) -> tuple[Classification, ...]:
-        return tuple(answer.result for answer in self.answers)
+    def classifications(self) -> tuple[Classification, ...]:
+        return tuple(result.classification for result in self.results)
 
     def consensus(self) -> tuple[Consensus, ...]:
         """Returns what the models agree on."""
-        return find_consensus(self.results)
+        return find_consensus(self.classifications)
 
     def ensemble(self) -> Ensemble | None:
         """Returns the mean answer, if two models or more know the same things."""
-        return average(self.results)
+        return average(self.classifications)
 
     def distances(self) -> NDArray[np.float64]:
         """Returns how far apart the models are, float64 (answers, answers) in [0, 1]."""
-        return distances(self.results)
+        return distances(self.classifications)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Returns the comparison as plain JSON values."""
         return {
             "schema": SCHEMA,
-            "answers": [_answer_to_dict(answer, top) for answer in self.answers],
+            "results": [_result_to_dict(result, top) for result in self.results],
             "agreement": self._agreement_to_dict(top),
             "errors": [asdict(failure) for failure in self.failures],
         }
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a flat row for each model that answered, for tables and CSV."""
-        return [_answer_to_row(answer) for answer in self.answers]
+        return [_result_to_row(result) for result in self.results]
 
     def _agreement_to_dict(self, top: int) -> dict[str, Any]:
         ensemble = self.ensemble()
         return {
             "consensus": [asdict(found) for found in self.consensus()],
             "distances": {
-                "models": [result.model for result in self.results],
+                "models": [result.model for result in self.classifications],
                 "jensen_shannon": self.distances().tolist(),
             },
             "ensemble": ensemble
@@ -217,24 +217,24 @@ class Comparison:
         }
 
 
-def _answer_to_dict(answer: Answer, top: int) -> dict[str, Any]:
-    spec = answer.spec
-    return answer.result.to_dict(top) | {
-        "verdict": one_line(give_verdict(answer.result)),
+def _result_to_dict(result: ModelResult, top: int) -> dict[str, Any]:
+    spec = result.spec
+    return result.classification.to_dict(top) | {
+        "verdict": one_line(interpret(result.classification)),
         "runs": {
-            "seconds": list(answer.runs),
-            "median": answer.median_seconds,
-            "p95": answer.p95_seconds,
+            "seconds": list(result.runs),
+            "median": result.median_seconds,
+            "p95": result.p95_seconds,
         },
-        "memory_bytes": answer.memory_bytes,
+        "memory_bytes": result.memory_bytes,
         "parameters": spec.parameters,
         "size_bytes": spec.weights.size_bytes,
         "accuracy": spec.accuracy and asdict(spec.accuracy),
     }
 
 
-def _answer_to_row(answer: Answer) -> dict[str, Any]:
-    spec, verdict = answer.spec, give_verdict(answer.result)
+def _result_to_row(result: ModelResult) -> dict[str, Any]:
+    spec, verdict = result.spec, interpret(result.classification)
     accuracy = spec.accuracy
     return {
         "model": spec.name,
@@ -243,13 +243,13 @@ def _answer_to_row(answer: Answer) -> dict[str, Any]:
         "probability": verdict.probability,
         "sure": verdict.is_sure,
         "verdict": one_line(verdict),
-        "median_ms": 1000 * answer.median_seconds,
-        "p95_ms": 1000 * answer.p95_seconds,
-        "memory_mb": answer.memory_bytes / 1e6,
+        "median_ms": 1000 * result.median_seconds,
+        "p95_ms": 1000 * result.p95_seconds,
+        "memory_mb": result.memory_bytes / 1e6,
         "parameters": spec.parameters,
         "weights_mb": spec.weights.size_bytes / 1e6,
         "top1": accuracy.top1 if accuracy else None,
         "top5": accuracy.top5 if accuracy else None,
         "test_set": accuracy.test_set if accuracy else None,
-        "verified": answer.result.weights.verified,
+        "verified": result.classification.weights.verified,
     }

@@ -17,7 +17,7 @@ from vgg_demo.analysis.calibration import (
     fit_temperature,
     reliability,
 )
-from vgg_demo.analysis.ground_truth import Thing, find_thing
+from vgg_demo.analysis.ground_truth import GroundTruth, find_ground_truth
 from vgg_demo.inference.results import Classification, Prediction
 from vgg_demo.models.labels import ClassLabel
 from vgg_demo.models.registry import ModelSpec
@@ -27,7 +27,7 @@ WILSON_Z = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Proportion:
     """How many of some were right.
 
     Attributes:
@@ -47,7 +47,7 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """Where the true share is, in 95 of 100 cases (Wilson 1927, JASA 22, 209–212).
 
-        >>> [round(end, 3) for end in Share(8, 10).interval]
+        >>> [round(end, 3) for end in Proportion(8, 10).interval]
         [0.49, 0.943]
         """
         if not self.count:
@@ -71,9 +71,9 @@ class ClassScore:
     """
 
     label: ClassLabel
-    top1: Share
-    top5: Share
-    precision: Share
+    top1: Proportion
+    top5: Proportion
+    precision: Proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ class Evaluation:
     """
 
     model: str
-    top1: Share
-    top5: Share
+    top1: Proportion
+    top5: Proportion
     classes: tuple[ClassScore, ...]
     confusions: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]
@@ -140,8 +140,8 @@ class Evaluation:
         """Returns the evaluation as plain JSON values, with so many confusions and mistakes."""
         return {
             "model": self.model,
-            "top1": _share_to_dict(self.top1),
-            "top5": _share_to_dict(self.top5),
+            "top1": _proportion_to_dict(self.top1),
+            "top5": _proportion_to_dict(self.top5),
             "calibration_error": self.calibration_error,
             "temperature": self.temperature,
             "reliability": [asdict(found) for found in self.bins],
@@ -179,36 +179,36 @@ class Evaluation:
         }
 
 
-def _share_to_dict(share: Share) -> dict[str, Any]:
-    low, high = share.interval
+def _proportion_to_dict(proportion: Proportion) -> dict[str, Any]:
+    low, high = proportion.interval
     return {
-        "right": share.right,
-        "count": share.count,
-        "value": share.value,
+        "right": proportion.right,
+        "count": proportion.count,
+        "value": proportion.value,
         "low": low,
         "high": high,
     }
 
 
-class Tally:
+class Evaluator:
     """Counts how right one model is, photo by photo. Keeps four bytes for each class of each."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._labels = spec.classes
         self._files: list[str] = []
-        self._truth: list[Thing] = []
+        self._truth: list[GroundTruth] = []
         self._first: list[int] = []
         self._rank: list[int] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
     def add(self, result: Classification, wnid: str) -> bool:
         """Adds a photo that shows a thing. Returns whether the model has a class for it."""
-        return self.add_answer(result.file, result.probabilities, wnid)
+        return self.add_prediction(result.file, result.probabilities, wnid)
 
-    def add_answer(self, file: str, probabilities: NDArray[np.floating], wnid: str) -> bool:
+    def add_prediction(self, file: str, probabilities: NDArray[np.floating], wnid: str) -> bool:
         """As `add`, by the probabilities alone: float (classes,)."""
-        truth = find_thing(wnid, self._labels)
+        truth = find_ground_truth(wnid, self._labels)
         if truth is None:
             return False
         best = np.argsort(-probabilities, kind="stable")
@@ -234,8 +234,8 @@ class Tally:
         bins = reliability(probabilities.max(axis=1, initial=0), rank == 0)
         return Evaluation(
             model=self.spec.name,
-            top1=_share(rank == 0),
-            top5=_share(rank < 5),
+            top1=_proportion(rank == 0),
+            top5=_proportion(rank < 5),
             classes=self._classes(rank),
             confusions=self._confusions(),
             mistakes=self._mistakes(probabilities, of_truth),
@@ -251,9 +251,9 @@ class Tally:
         return tuple(
             ClassScore(
                 truth.label,
-                _share(rank[truths == place[truth]] == 0),
-                _share(rank[truths == place[truth]] < 5),
-                _share(rank[np.isin(first, truth.indices)] == 0),
+                _proportion(rank[truths == place[truth]] == 0),
+                _proportion(rank[truths == place[truth]] < 5),
+                _proportion(rank[np.isin(first, truth.indices)] == 0),
             )
             for truth in sorted(place, key=lambda truth: truth.indices)
         )
@@ -290,13 +290,13 @@ class Tally:
         )
 
 
-def _share(is_right: NDArray[np.bool_]) -> Share:
-    return Share(int(is_right.sum()), len(is_right))
+def _proportion(is_right: NDArray[np.bool_]) -> Proportion:
+    return Proportion(int(is_right.sum()), len(is_right))
 
 
-def _temperature(probabilities: NDArray[np.float32], truth: Sequence[Thing]) -> float:
+def _temperature(probabilities: NDArray[np.float32], truth: Sequence[GroundTruth]) -> float:
     """Fits a temperature on the photos whose truth is one class; 1 where there are none."""
-    exact = [place for place, thing in enumerate(truth) if len(thing.indices) == 1]
+    exact = [place for place, ground_truth in enumerate(truth) if len(ground_truth.indices) == 1]
     if not exact:
         return 1.0
     smallest = np.finfo(np.float32).tiny  # a probability too small for its number format

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from vgg_demo.errors import TableError
 from vgg_demo.models.custom import clean_label
 from vgg_demo.models.labels import (
-    TAUGHT,
+    CUSTOM_PREFIX,
     ClassLabel,
     ancestors,
     definition,
@@ -25,19 +25,19 @@ from vgg_demo.models.labels import (
 
 WNID = re.compile(r"(?<![a-z0-9])n\d{8}(?!\d)")
 NUMBER = re.compile(r"[\s._-]*(\d+|\(\d+\))$")
-FindTruth = Callable[[str], str | None]
+ReadGroundTruth = Callable[[str], str | None]
 """Says the WordNet ID of what is on a photo by the photo's name; None where it is not known."""
 
 
-def truth_in_name(name: str) -> str | None:
+def ground_truth_from_name(name: str) -> str | None:
     """Reads what is on a photo from its name.
 
     A WordNet ID anywhere in it counts most, then the folder's name, then the file's, without
     the number behind it.
 
-    >>> truth_in_name("val/n02123045_17.jpg"), truth_in_name("photos.zip/tabby/1.jpg")
+    >>> ground_truth_from_name("val/n02123045_17.jpg"), ground_truth_from_name("photos.zip/tabby/1.jpg")
     ('n02123045', 'n02123045')
-    >>> truth_in_name("train/golden_retriever.12.jpg")
+    >>> ground_truth_from_name("train/golden_retriever.12.jpg")
     'n02099601'
     """
     path = PurePosixPath(_slashes(name))
@@ -47,18 +47,18 @@ def truth_in_name(name: str) -> str | None:
     return wnid_of(path.parent.name) or wnid_of(NUMBER.sub("", path.stem))
 
 
-def truth_for(classes: Sequence[ClassLabel]) -> FindTruth:
+def ground_truth_reader(classes: Sequence[ClassLabel]) -> ReadGroundTruth:
     """Returns how the truth is read from names for a model.
 
     What a model was taught has names of its own: a folder's is looked for first, then the
-    file's, without the number behind it, in any case. For all other models see `truth_in_name`.
+    file's, without the number behind it, in any case. For all other models see `ground_truth_from_name`.
 
     Args:
         classes: What the model answers.
     """
     own = _OwnNames(classes)
     if not own:
-        return truth_in_name
+        return ground_truth_from_name
 
     def find(name: str) -> str | None:
         path = PurePosixPath(_slashes(name))
@@ -74,8 +74,8 @@ class _OwnNames:
     """What a model was taught, by name: as it is written, or in any case where that is one."""
 
     def __init__(self, classes: Sequence[ClassLabel]) -> None:
-        taught = [one for one in classes if one.wnid.startswith(TAUGHT)]
-        self._exact = {clean_label(one.label): one.wnid for one in taught}
+        custom = [one for one in classes if one.wnid.startswith(CUSTOM_PREFIX)]
+        self._exact = {clean_label(one.label): one.wnid for one in custom}
         count = Counter(name.casefold() for name in self._exact)
         self._folded = {
             name.casefold(): wnid
@@ -106,7 +106,7 @@ def wnid_of(name: str) -> str | None:
     return exact.get(wanted) or folded.get(wanted.casefold())
 
 
-def read_truth(text: str, classes: Sequence[ClassLabel] = ()) -> FindTruth:
+def read_ground_truth(text: str, classes: Sequence[ClassLabel] = ()) -> ReadGroundTruth:
     """Reads true labels from a table with the columns ``image`` and ``label``.
 
     An image is named by its path as it ends: ``1.jpg`` or ``cats/1.jpg``, of which the longer
@@ -148,7 +148,7 @@ def read_truth(text: str, classes: Sequence[ClassLabel] = ()) -> FindTruth:
     return _by_end_of_path(truth)
 
 
-def _by_end_of_path(truth: Mapping[str, str | None]) -> FindTruth:
+def _by_end_of_path(truth: Mapping[str, str | None]) -> ReadGroundTruth:
     def find(name: str) -> str | None:
         parts = _slashes(name).split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
@@ -184,7 +184,7 @@ def _all_labels() -> tuple[ClassLabel, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class GroundTruth:
     """What is on a photo, in the terms of a model.
 
     Attributes:
@@ -198,7 +198,7 @@ class Thing:
 
 
 @cache
-def find_thing(wnid: str, labels: tuple[ClassLabel, ...]) -> Thing | None:
+def find_ground_truth(wnid: str, labels: tuple[ClassLabel, ...]) -> GroundTruth | None:
     """Returns what is right for a model where something is on a photo; None if nothing is.
 
     A tabby is right as "tabby" for one model, and as "cat" for one that knows ten things. A dog
@@ -208,6 +208,8 @@ def find_thing(wnid: str, labels: tuple[ClassLabel, ...]) -> Thing | None:
     above = [label for label in labels if label.wnid in kinds]
     if above:
         label = max(above, key=lambda label: depth(label.wnid))
-        return Thing(label, (label.index,))
+        return GroundTruth(label, (label.index,))
     below = tuple(label.index for label in labels if wnid in ancestors(label.wnid))
-    return Thing(ClassLabel(-1, wnid, lemma(wnid), definition(wnid)), below) if below else None
+    return (
+        GroundTruth(ClassLabel(-1, wnid, lemma(wnid), definition(wnid)), below) if below else None
+    )

@@ -1,7 +1,7 @@
 """From a thousand probabilities to one honest sentence.
 
 Two questions are answered from the probabilities alone: *how specific* an answer do they
-support (`roll_up`), and *how sure* is the network (`judge_certainty`).
+support (`most_specific_group`), and *how sure* is the network (`measure_certainty`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TECHNICAL_NODES = frozenset(
 
 PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
 
-MOST_LISTED = 30
+MAX_LISTED = 30
 """Things that are listed where it is said that a model knows no others."""
 
 MIN_MARGIN = 0.3
@@ -120,14 +120,14 @@ class Verdict:
         return self.group is not None and self.certainty.is_sure
 
 
-def give_verdict(result: Classification) -> Verdict:
+def interpret(result: Classification) -> Verdict:
     """Judges a classification."""
-    taught = result.spec.taught
-    threshold = taught.sure_from if taught is not None else None
-    return judge(result.probabilities, result.spec.classes, threshold)
+    custom = result.spec.custom
+    threshold = custom.sure_from if custom is not None else None
+    return interpret_probabilities(result.probabilities, result.spec.classes, threshold)
 
 
-def judge(
+def interpret_probabilities(
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],
     threshold: float | None = None,
@@ -139,14 +139,14 @@ def judge(
         labels: The classes in the same order.
         threshold: Of a taught model, whose classes are no kinds of anything.
     """
-    group = roll_up(probabilities, labels, threshold or GROUP_THRESHOLD)
+    group = most_specific_group(probabilities, labels, threshold or GROUP_THRESHOLD)
     indices = members(labels)[group.wnid] if group else range(len(labels))
     best = max(indices, key=lambda index: probabilities[index])
     return Verdict(
         group=group,
         winner=labels[best],
         probability=float(probabilities[best]),
-        certainty=judge_certainty(probabilities),
+        certainty=measure_certainty(probabilities),
         threshold=threshold,
     )
 
@@ -191,21 +191,21 @@ def scope(spec: ModelSpec) -> str:
     >>> scope(get_spec("mini_vgg"))[:45]
     'Mini-VGG knows 10 things only: airplane, auto'
     """
-    if not spec.is_embedded and spec.taught is None:
+    if not spec.is_embedded and spec.custom is None:
         return ""
     names = [label.label for label in spec.classes]
     things = f"{len(names)} things only"
-    if len(names) <= MOST_LISTED:
+    if len(names) <= MAX_LISTED:
         things += f": {', '.join(names)}"
     otherwise = (
         "Whatever you show it, it answers with one of them."
-        if spec.taught is None
+        if spec.custom is None
         else "It may not notice that something is none of them."
     )
     return f"{spec.keras_name} knows {things}. {otherwise}"
 
 
-def roll_up(
+def most_specific_group(
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],
     threshold: float = GROUP_THRESHOLD,
@@ -237,7 +237,7 @@ def roll_up(
     minus_size, probability, _, wnid = max(reached)
     return Group(
         wnid=wnid,
-        label=plain_name(wnid, labels),
+        label=common_name(wnid, labels),
         definition=definition(wnid),
         probability=min(1.0, probability),
         classes=-minus_size,
@@ -257,17 +257,17 @@ def _nameable(
     found = [
         (wnid, indices)
         for wnid, indices in members(labels).items()
-        if says_something(wnid, len(indices), len(labels))
+        if is_informative(wnid, len(indices), len(labels))
     ]
     nodes = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in found)
     starts = np.cumsum([0, *(len(indices) for _, indices in found)])[:-1]
     return nodes, np.concatenate([indices for _, indices in found]), starts
 
 
-def judge_certainty(probabilities: NDArray[np.float64]) -> Certainty:
+def measure_certainty(probabilities: NDArray[np.float64]) -> Certainty:
     """Measures the lead and the spread of an answer.
 
-    >>> judge_certainty(np.array([0.5, 0.5])).effective_classes
+    >>> measure_certainty(np.array([0.5, 0.5])).effective_classes
     2.0
     """
     second, first = np.sort(probabilities)[-2:]
@@ -280,7 +280,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def says_something(wnid: str, covered: int, classes: int) -> bool:
+def is_informative(wnid: str, covered: int, classes: int) -> bool:
     """Whether a WordNet node is worth naming: a word people use, over not too many classes.
 
     Args:
@@ -291,7 +291,7 @@ def says_something(wnid: str, covered: int, classes: int) -> bool:
     return covered <= MAX_GROUP_SHARE * classes and wnid not in TECHNICAL_NODES
 
 
-def plain_name(wnid: str, labels: tuple[ClassLabel, ...]) -> str:
+def common_name(wnid: str, labels: tuple[ClassLabel, ...]) -> str:
     """Returns what people call a WordNet node: the label of a class, or WordNet's own name."""
     label = next((label.label for label in labels if label.wnid == wnid), None)
     return label or PLAIN_NAMES.get(wnid, lemma(wnid))

@@ -92,7 +92,7 @@ def create_api(get_service: Callable[[], Service], settings: ApiSettings) -> Fas
         title="VGG Demo",
         version=__version__,
         description="What VGG16 and its relatives make of photos. The answers are those of "
-        "`python -m vgg_demo … --json`.",
+        "`vgg-demo … --json`.",
         redoc_url=None,
         middleware=_middleware(service, settings),
         dependencies=[Depends(HTTPBearer(auto_error=False))] if settings.key else [],
@@ -173,7 +173,7 @@ def _add_models(api: FastAPI, service: Callable[[], Service]) -> None:
         loaded = service().store.loaded()
         records = [
             describe(spec, service().settings) | {"loaded": spec.name in loaded}
-            for spec in (*MODELS.values(), *service().taught().values())
+            for spec in (*MODELS.values(), *service().custom_models().values())
         ]
         return JSONResponse({"schema": SCHEMA, "models": records})
 

@@ -45,7 +45,7 @@ class Metrics:
 
 def public_name(model: str) -> str:
     """Returns the name of a model, but of taught ones: some are only their visitors' business."""
-    return model if model.partition("/")[0] in MODELS else "taught"
+    return model if model.partition("/")[0] in MODELS else "custom"
 
 
 class _Now(Collector):

@@ -80,12 +80,12 @@ class LimitBodies:
             if body.refusal is None or body.is_answered:
                 raise
         finally:
-            self.let_go(body)
+            self.release(body)
         if body.refusal is not None and not body.is_answered:
             body.refusal.headers["Connection"] = "close"
             await body.refusal(scope, receive, send)
 
-    def let_go(self, body: _Body) -> None:
+    def release(self, body: _Body) -> None:
         """Counts a body no longer."""
         self._held_bytes -= body.size_bytes
         body.size_bytes = 0

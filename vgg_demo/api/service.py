@@ -14,11 +14,11 @@ from vgg_demo.api.settings import ApiSettings
 from vgg_demo.errors import BusyError, DownloadingError, ImageError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.background import Downloads
-from vgg_demo.inference.batching import Gatherer
+from vgg_demo.inference.batching import MicroBatcher
 from vgg_demo.inference.classify import Prepared, prepare_photo
 from vgg_demo.inference.results import Classification, Failure
 from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.catalog import find_model, kept_models
+from vgg_demo.models.catalog import find_model, published_models
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
@@ -57,7 +57,7 @@ class Service:
         self.store = store
         self._limits = limits
         self._downloads = downloads
-        self._gatherer = Gatherer(store)
+        self._batcher = MicroBatcher(store)
         self._decoding = ThreadPoolExecutor(os.cpu_count(), "api-decode")
         self._comparing = ThreadPoolExecutor(1, "api-compare")
         # What runs or waits; only the event loop's thread counts.
@@ -65,9 +65,9 @@ class Service:
         self._comparisons = 0
         self.metrics = Metrics(store, lambda: self._photos)
 
-    def taught(self) -> dict[str, ModelSpec]:
+    def custom_models(self) -> dict[str, ModelSpec]:
         """Returns the taught models that are kept on this server, by their names."""
-        return kept_models(self.settings.bundles_dir)
+        return published_models(self.settings.bundles_dir)
 
     def find(self, name: str) -> ModelSpec:
         """Returns a model by its name; a path is none.
@@ -76,10 +76,10 @@ class Service:
             UnknownModelError: If there is none.
             BundleError: If several taught models are called so.
         """
-        return MODELS[name] if name in MODELS else find_model(name, self.taught())
+        return MODELS[name] if name in MODELS else find_model(name, self.custom_models())
 
     async def classify(
-        self, uploads: Sequence[Upload], spec: ModelSpec, policy: Resize
+        self, uploads: Sequence[Upload], spec: ModelSpec, resize: Resize
     ) -> tuple[list[Classification], list[Failure]]:
         """Asks a model about photos.
 
@@ -87,18 +87,18 @@ class Service:
             ModelError: If the model cannot be had.
             BusyError: If too many photos wait already.
         """
-        self._make_ready(spec)
+        self._prepare_model(spec)
         if self._photos + len(uploads) > self._limits.waiting:
             raise BusyError(
                 f"{self._photos} photos are waiting already; the limit is {self._limits.waiting}. "
                 "Try again later.",
-                retry_seconds=self._gatherer.expected_seconds(self._photos),
+                retry_seconds=self._batcher.expected_seconds(self._photos),
             )
         self._photos += len(uploads)
         try:
             run = asyncio.get_running_loop().run_in_executor
             opened = await asyncio.gather(
-                *(run(self._decoding, self._prepare, upload, spec, policy) for upload in uploads)
+                *(run(self._decoding, self._prepare, upload, spec, resize) for upload in uploads)
             )
             prepared = [photo for photo in opened if isinstance(photo, Prepared)]
             results = await self._ask(prepared, spec)
@@ -111,7 +111,7 @@ class Service:
         self,
         upload: Upload,
         specs: Sequence[ModelSpec],
-        policy: Resize,
+        resize: Resize,
         repeat: int,
     ) -> Comparison:
         """Asks several models about a photo, and measures them.
@@ -129,11 +129,11 @@ class Service:
         self._comparisons += 1
         try:
             run = asyncio.get_running_loop().run_in_executor
-            comparison = await run(self._comparing, self._compare, upload, specs, policy, repeat)
+            comparison = await run(self._comparing, self._compare, upload, specs, resize, repeat)
         finally:
             self._comparisons -= 1
-        for answer in comparison.answers:
-            self.metrics.photos.labels(answer.result.model).inc()
+        for answer in comparison.results:
+            self.metrics.photos.labels(answer.classification.model).inc()
         return comparison
 
     def without_folders(self, message: str) -> str:
@@ -145,32 +145,37 @@ class Service:
         return message
 
     def _compare(
-        self, upload: Upload, specs: Sequence[ModelSpec], policy: Resize, repeat: int
+        self, upload: Upload, specs: Sequence[ModelSpec], resize: Resize, repeat: int
     ) -> Comparison:
         photo = open_photo(upload.data, file=upload.file, limits=self.settings.limits)
         outcomes = compare(
-            photo, specs, self.store, policy=policy, repeat=repeat, make_ready=self._make_ready
+            photo,
+            specs,
+            self.store,
+            resize=resize,
+            repeat=repeat,
+            prepare_model=self._prepare_model,
         )
         return Comparison.of(list(outcomes))
 
-    def _prepare(self, upload: Upload, spec: ModelSpec, policy: Resize) -> Prepared | Failure:
+    def _prepare(self, upload: Upload, spec: ModelSpec, resize: Resize) -> Prepared | Failure:
         try:
             photo = open_photo(upload.data, file=upload.file, limits=self.settings.limits)
         except ImageError as error:
             return Failure(upload.file, type(error).__name__, str(error))
-        return prepare_photo(photo, spec, policy)
+        return prepare_photo(photo, spec, resize)
 
     async def _ask(self, photos: Sequence[Prepared], spec: ModelSpec) -> list[Classification]:
         asked: list[Future[Classification]] = []
         try:
             for photo in photos:
-                asked.append(self._gatherer.submit(photo, spec))  # noqa: PERF401
+                asked.append(self._batcher.submit(photo, spec))  # noqa: PERF401
             return await asyncio.gather(*map(asyncio.wrap_future, asked))
         finally:  # where one has an error, nobody wants the others any more
             for answer in asked:
                 answer.cancel()
 
-    def _make_ready(self, spec: ModelSpec) -> None:
+    def _prepare_model(self, spec: ModelSpec) -> None:
         """Makes sure that a model is on this machine.
 
         It is not downloaded: a request of some bytes would cost the server gigabytes.
@@ -189,5 +194,5 @@ class Service:
             )
         raise WeightsMissingError(
             f"{spec.keras_name} is not on this server. GET /api/v1/models tells which are; who "
-            f"runs it can add it: python -m vgg_demo weights download {spec.name}"
+            f"runs it can add it: vgg-demo weights download {spec.name}"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vgg_demo.errors import SettingsError
 
-SHORTEST_KEY = 16
+MIN_KEY_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class ApiSettings:
             SettingsError: If the key is too short to be a secret, or an origin is none.
         """
         key = environment.get("VGG_DEMO_API_KEY", "")
-        if key and (len(key) < SHORTEST_KEY or not (key.isascii() and key.isprintable())):
+        if key and (len(key) < MIN_KEY_LENGTH or not (key.isascii() and key.isprintable())):
             raise SettingsError(
-                f"VGG_DEMO_API_KEY has {len(key)} characters; it needs at least {SHORTEST_KEY}, "
+                f"VGG_DEMO_API_KEY has {len(key)} characters; it needs at least {MIN_KEY_LENGTH}, "
                 "all printable ASCII. A good one: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'"
             )

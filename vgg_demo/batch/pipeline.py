@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_demo import memory
-from vgg_demo.analysis.verdict import give_verdict, one_line
+from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.errors import VggDemoError
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo, open_photo
-from vgg_demo.inference.classify import Prepared, classify_together, prepare_photo
+from vgg_demo.inference.classify import Prepared, classify_batch, prepare_photo
 from vgg_demo.inference.results import Classification, Failure
 from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
@@ -63,12 +63,12 @@ class _Opened:
     view: Any
 
 
-def classify_all(
+def classify_photos(
     sources: Iterable[Source],
     specs: Sequence[ModelSpec],
     store: ModelStore,
     *,
-    policy: Resize = Resize.CROP,
+    resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
     view: Callable[[Photo], Any] | None = None,
 ) -> Generator[BatchRow]:
@@ -81,7 +81,7 @@ def classify_all(
         sources: The photos. They are asked for as they are needed.
         specs: The models, one or more.
         store: Where the models are, or will be loaded into.
-        policy: How photos are made square.
+        resize: How photos are made square.
         limits: What a picture may be at most.
         view: Called with each photo in the thread that opened it; for what is to be shown or
             saved of it, since the photo itself is let go of.
@@ -100,7 +100,7 @@ def classify_all(
             photo = open_photo(source.read(), file=source.name, limits=limits)
         except VggDemoError as error:
             return Failure(source.name, type(error).__name__, str(error))
-        prepared = tuple(prepare_photo(photo, spec, policy) for spec in specs)
+        prepared = tuple(prepare_photo(photo, spec, resize) for spec in specs)
         return _Opened(prepared, view(photo) if view is not None else None)
 
     chunk = _chunk_size(specs)
@@ -166,10 +166,10 @@ def _answers(
 
 def _answer(photos: Sequence[Prepared], model: LoadedModel) -> tuple[Classification, ...]:
     if len(photos) > 1:
-        return classify_together(photos, model)
+        return classify_batch(photos, model)
     # A batch of one is computed in another way, and its last digits differ. So that they
     # depend on nothing but the photo, it is looked at beside itself.
-    return classify_together([*photos, *photos], model)[:1]
+    return classify_batch([*photos, *photos], model)[:1]
 
 
 def columns(top: int = 5) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def _flatten_failure(failure: Failure, model: str, top: int) -> dict[str, Any]:
 
 
 def _flatten_result(result: Classification, top: int) -> dict[str, Any]:
-    verdict = give_verdict(result)
+    verdict = interpret(result)
     filled: dict[str, Any] = dict.fromkeys(columns(top))
     filled |= {
         "file": printable(result.file),

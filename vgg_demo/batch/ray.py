@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vgg_demo.batch.pipeline import classify_all, columns, flatten
+from vgg_demo import memory
+from vgg_demo.batch.pipeline import classify_photos, columns, flatten
 from vgg_demo.errors import ClusterError
 from vgg_demo.files.archives import is_archive
 from vgg_demo.files.result_tables import arrow_schema
@@ -69,6 +70,7 @@ class Classifier:
 
     def __init__(self, work: Work) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        memory.prepare_process()
         self._work = work
         self._specs = [find_spec(name, work.settings.bundles_dir) for name in work.models]
         self._store = ModelStore(work.settings)
@@ -90,8 +92,8 @@ class Classifier:
             ]
         else:
             sources = [Source(path, partial(read_file, path, limits)) for path in paths]
-        rows = classify_all(
-            sources, self._specs, self._store, policy=self._work.resize, limits=limits
+        rows = classify_photos(
+            sources, self._specs, self._store, resize=self._work.resize, limits=limits
         )
         flat = [found for row in rows for found in flatten(row, self._specs, top)]
         return pyarrow.Table.from_pylist(flat, arrow_schema(columns(top)))

@@ -18,7 +18,7 @@ import click
 
 from vgg_demo.batch.pipeline import columns, flatten
 from vgg_demo.batch.ray import Work, classify_with_ray
-from vgg_demo.cli.console import tell
+from vgg_demo.cli.console import log
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -26,8 +26,14 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
-from vgg_demo.cli.outputs import Keeper, Keeping
-from vgg_demo.cli.progress import ask_about_all, choose, is_terminal, open_store, paths_argument
+from vgg_demo.cli.outputs import OutputOptions, OutputWriter
+from vgg_demo.cli.progress import (
+    choose,
+    classify_with_progress,
+    is_terminal,
+    open_store,
+    paths_argument,
+)
 from vgg_demo.errors import FileUnreadableError, TableError
 from vgg_demo.files.printable import printable
 from vgg_demo.files.result_tables import Row, open_table, read_old_rows
@@ -60,9 +66,7 @@ class Done:
         return True
 
 
-@click.command(
-    "batch", epilog="Example: python -m vgg_demo batch photos/ more.zip --out results.csv"
-)
+@click.command("batch", epilog="Example: vgg-demo batch photos/ more.zip --out results.csv")
 @paths_argument
 @models_option
 @click.option(
@@ -134,7 +138,7 @@ def batch_command(
     patterns. A photo that cannot be used is a row with its error.
     """
     table = Path(out) if out else resume
-    keeping = Keeping(annotate_into, move_to, move, is_resumed=resume is not None)
+    keeping = OutputOptions(annotate_into, move_to, move, is_resumed=resume is not None)
     _check_usage(out, table, resume, keeping, engine, has_cluster=bool(ray_address or concurrency))
     settings = read_settings(weights_dir)
     specs = choose(models, settings)
@@ -144,7 +148,7 @@ def batch_command(
         return
     _check_paths(paths)
     done = _read_done(resume, columns(top), specs, resize) if resume else Done()
-    keep = Keeper(keeping, paths)
+    keep = OutputWriter(keeping, paths)
     store = open_store(specs, settings)  # what can fail before anything is written does
     counts, started = Counter[str](), time.monotonic()
 
@@ -165,7 +169,9 @@ def batch_command(
     total = _count_left(paths, done) if is_terminal() else None
     view = small_copy if annotate_into else None
     with _table(table, columns(top), resume is not None) as write:
-        rows = ask_about_all(wanted(), specs, store, settings, resize, total=total, view=view)
+        rows = classify_with_progress(
+            wanted(), specs, store, settings, resize, total=total, view=view
+        )
         try:
             for row in rows:
                 counts["photos"] += 1
@@ -181,9 +187,9 @@ def batch_command(
                 counts["unkept"] += not (is_saved and is_sorted)
         except KeyboardInterrupt:
             where = f"; go on with --resume {table}" if table else ""
-            tell(f"Stopped after {counts['photos']:,} photos{where}.")
+            log(f"Stopped after {counts['photos']:,} photos{where}.")
             sys.exit(130)
-    _tell_counts(counts, time.monotonic() - started)
+    _log_counts(counts, time.monotonic() - started)
     sys.exit(1 if counts["failed"] or counts["unkept"] else 0)
 
 
@@ -191,7 +197,7 @@ def _check_usage(
     out: str | None,
     table: Path | None,
     resume: Path | None,
-    keeping: Keeping,
+    keeping: OutputOptions,
     engine: str,
     *,
     has_cluster: bool,
@@ -223,8 +229,8 @@ def _check_paths(paths: Sequence[str]) -> None:
         raise FileUnreadableError(f"There is no {named} here. Check the paths.")
 
 
-def _tell_counts(counts: Counter[str], seconds: float) -> None:
-    tell(
+def _log_counts(counts: Counter[str], seconds: float) -> None:
+    log(
         f"{counts['photos']:,} photos in {seconds:,.1f} s"
         + (f", {counts['failed']:,} of them could not be used" if counts["failed"] else "")
         + (f", {counts['unkept']:,} not saved or sorted" if counts["unkept"] else "")
@@ -247,7 +253,7 @@ def _run_on_ray(
     places = [path if "://" in path else str(Path(path).resolve()) for path in paths]
     target = out if "://" in out else str(Path(out).resolve())
     written = classify_with_ray(places, target, work, address=address, concurrency=concurrency)
-    tell(
+    log(
         f"{written.rows:,} rows in {time.monotonic() - started:,.1f} s"
         + (f", {written.failed:,} of them with an error" if written.failed else "")
         + "."
@@ -280,10 +286,10 @@ def _table(path: Path | None, keys: Sequence[str], resume: bool) -> Iterator[Cal
             yield write
         return
 
-    def show(row: Row) -> None:
+    def print_result(row: Row) -> None:
         line = io.StringIO()
         csv.DictWriter(line, keys, lineterminator="\n").writerow(row)
         click.echo(line.getvalue(), nl=False)
 
-    show({key: key for key in keys})
-    yield show
+    print_result({key: key for key in keys})
+    yield print_result

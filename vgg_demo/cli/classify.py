@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.analysis.verdict import give_verdict, one_line, scope
-from vgg_demo.cli.annotated import annotated_saver
-from vgg_demo.cli.console import ask_for_paths, load_photo, make_ready, show, tell
+from vgg_demo.analysis.verdict import interpret, one_line, scope
+from vgg_demo.cli.console import load_photo, log, prepare_model, print_result, prompt_for_paths
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
+from vgg_demo.cli.outputs import annotated_saver
 from vgg_demo.errors import ModelError, VggDemoError
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.inference.results import Classification, Failure
@@ -22,7 +22,7 @@ from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL
 from vgg_demo.reports.document import to_document
 
 
-@click.command("classify", epilog="Example: python -m vgg_demo classify cat.jpg dog.jpg --top 3")
+@click.command("classify", epilog="Example: vgg-demo classify cat.jpg dog.jpg --top 3")
 @click.argument("paths", nargs=-1, metavar="[PATHS]...")
 @click.option(
     "--model",
@@ -62,27 +62,27 @@ def classify_command(
     results: list[Classification] = []
     failures: list[Failure] = []
     lost: ModelError | None = None
-    for path in paths or ask_for_paths():
+    for path in paths or prompt_for_paths():
         try:
             # Opened first: a bad photo is told of before any download starts.
             photo = load_photo(path, settings.limits)
             if lost is not None and paths:
                 raise lost  # nobody waits for the same dead server once more for each photo
-            make_ready(spec, store, settings)
-            result = classify_photo(photo, spec, store, policy=Resize(resize))
+            prepare_model(spec, store, settings)
+            result = classify_photo(photo, spec, store, resize=Resize(resize))
             if not results and scope(spec):
-                tell(scope(spec))
+                log(scope(spec))
             results.append(result)
             if not as_json:
-                _show_result(result, top)
+                _print_result(result, top)
             if save is not None:
-                tell(f"Saved {save(photo.image, result)}")
+                log(f"Saved {save(photo.image, result)}")
         except VggDemoError as error:
             failures.append(Failure(path, type(error).__name__, str(error)))
-            tell(f"{path}: {error}")
+            log(f"{path}: {error}")
             if isinstance(error, ModelError):
                 if lost is None and not spec.is_embedded:
-                    tell(f"What always answers: --model {EMBEDDED_MODEL}")
+                    log(f"What always answers: --model {EMBEDDED_MODEL}")
                 lost = error
     if as_json:
         # ASCII, because a file name may hold bytes that are no text.
@@ -90,10 +90,10 @@ def classify_command(
     sys.exit(1 if failures else 0)
 
 
-def _show_result(result: Classification, top: int) -> None:
+def _print_result(result: Classification, top: int) -> None:
     unverified = "" if result.weights.verified else ", unverified weights"
     milliseconds = 1000 * result.seconds.inference
-    show(f"{result.file}  ({result.model}{unverified}, {milliseconds:.0f} ms)")
-    show(f"  {one_line(give_verdict(result))}")
+    print_result(f"{result.file}  ({result.model}{unverified}, {milliseconds:.0f} ms)")
+    print_result(f"  {one_line(interpret(result))}")
     for prediction in result.predictions(top):
-        show(f"  {prediction.probability:>7.2%}  {prediction.label}  [{prediction.wnid}]")
+        print_result(f"  {prediction.probability:>7.2%}  {prediction.label}  [{prediction.wnid}]")

@@ -9,9 +9,15 @@ import sys
 
 import click
 
-from vgg_demo.analysis.comparison import DEFAULT_REPEAT, Answer, Comparison, NoAnswer, compare
-from vgg_demo.analysis.verdict import give_verdict, one_line
-from vgg_demo.cli.console import load_photo, make_ready, show, tell
+from vgg_demo.analysis.comparison import (
+    DEFAULT_REPEAT,
+    Comparison,
+    ModelFailure,
+    ModelResult,
+    compare,
+)
+from vgg_demo.analysis.verdict import interpret, one_line
+from vgg_demo.cli.console import load_photo, log, prepare_model, print_result
 from vgg_demo.cli.options import (
     megabytes,
     read_settings,
@@ -28,9 +34,7 @@ from vgg_demo.settings import Settings
 from vgg_demo.weights.local import find_weights
 
 
-@click.command(
-    "compare", epilog="Example: python -m vgg_demo compare cat.jpg --models vgg16,resnet50"
-)
+@click.command("compare", epilog="Example: vgg-demo compare cat.jpg --models vgg16,resnet50")
 @click.argument("photo")
 @click.option(
     "--models",
@@ -69,29 +73,29 @@ def compare_command(
     settings = read_settings(weights_dir)
     specs = _choose(models, settings)
     opened, store = load_photo(photo, settings.limits), ModelStore(settings)
-    outcomes: list[Answer | NoAnswer] = []
+    outcomes: list[ModelResult | ModelFailure] = []
     for outcome in compare(
         opened,
         specs,
         store,
-        policy=Resize(resize),
+        resize=Resize(resize),
         repeat=repeat,
-        make_ready=lambda spec: make_ready(spec, store, settings),
+        prepare_model=lambda spec: prepare_model(spec, store, settings),
     ):
-        if isinstance(outcome, NoAnswer):
-            tell(f"{outcome.model}: {outcome.message}")
+        if isinstance(outcome, ModelFailure):
+            log(f"{outcome.model}: {outcome.message}")
         elif not (as_json or as_csv):
-            if not any(isinstance(earlier, Answer) for earlier in outcomes):
-                show(f"{'model':<19}{'time':>10}{'memory':>9}  {'top-1':<16}answer")
-            _show_answer(outcome)
+            if not any(isinstance(earlier, ModelResult) for earlier in outcomes):
+                print_result(f"{'model':<19}{'time':>10}{'memory':>9}  {'top-1':<16}answer")
+            _print_model_result(outcome)
         outcomes.append(outcome)
     comparison = Comparison.of(outcomes)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(top), indent=2))
     elif as_csv:
-        _show_csv(comparison)
+        _print_csv(comparison)
     else:
-        _show_agreement(comparison)
+        _print_agreement(comparison)
     sys.exit(1 if comparison.failures else 0)
 
 
@@ -104,29 +108,29 @@ def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
     return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in names))
 
 
-def _show_answer(answer: Answer) -> None:
-    unverified = "" if answer.result.weights.verified else " (unverified weights)"
-    accuracy = answer.spec.accuracy
+def _print_model_result(result: ModelResult) -> None:
+    unverified = "" if result.classification.weights.verified else " (unverified weights)"
+    accuracy = result.spec.accuracy
     published = f"{accuracy.top1:.1f}% {accuracy.test_set.split()[0]}" if accuracy else "unknown"
-    show(
-        f"{answer.result.model:<19}{1000 * answer.median_seconds:>7.1f} ms"
-        f"{megabytes(answer.memory_bytes):>9}  {published:<16}"
-        f"{one_line(give_verdict(answer.result))}{unverified}"
+    print_result(
+        f"{result.classification.model:<19}{1000 * result.median_seconds:>7.1f} ms"
+        f"{megabytes(result.memory_bytes):>9}  {published:<16}"
+        f"{one_line(interpret(result.classification))}{unverified}"
     )
 
 
-def _show_agreement(comparison: Comparison) -> None:
-    count = len(comparison.answers)
+def _print_agreement(comparison: Comparison) -> None:
+    count = len(comparison.results)
     for found in comparison.consensus():
         who = f"all {count}" if len(found.models) == count else f"{len(found.models)} of {count}"
-        show(f"{who} say: {with_article(found.label)}")
+        print_result(f"{who} say: {with_article(found.label)}")
     if count > 1 and not comparison.consensus():
-        show("No majority agrees on anything.")
+        print_result("No majority agrees on anything.")
     if ensemble := comparison.ensemble():
-        show(f"mean of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
+        print_result(f"mean of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
 
 
-def _show_csv(comparison: Comparison) -> None:
+def _print_csv(comparison: Comparison) -> None:
     rows = comparison.rows()
     if rows:
         table = io.StringIO()

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from vgg_demo import memory
 from vgg_demo.errors import FileUnreadableError, UnknownModelError, VggDemoError
 from vgg_demo.files.printable import printable
 from vgg_demo.images.decode import read_file
@@ -31,12 +32,12 @@ from vgg_demo.weights.download import Progress, ensure_weights
 from vgg_demo.weights.local import find_weights
 
 
-def show(text: str) -> None:
+def print_result(text: str) -> None:
     """Writes one line of an answer to stdout."""
     click.echo(printable(text))
 
 
-def tell(text: str, *, nl: bool = True) -> None:
+def log(text: str, *, nl: bool = True) -> None:
     """Writes a message to stderr; where nobody can be told, the work goes on."""
     with contextlib.suppress(OSError):
         click.echo(printable(text), err=True, nl=nl)
@@ -52,6 +53,7 @@ def set_up() -> None:
     if not logging.root.handlers:  # without one, Python writes warnings to stderr
         logging.root.addHandler(logging.NullHandler())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    memory.prepare_process()
 
 
 class Group(click.Group):
@@ -65,7 +67,7 @@ class Group(click.Group):
                 raise  # not from writing to stdout, which has no file name
             # Python would try once more, at its end, to write what cannot be written.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-            tell(f"Error: Cannot write the answer ({error.strerror}). Send it somewhere else.")
+            log(f"Error: Cannot write the answer ({error.strerror}). Send it somewhere else.")
             sys.exit(1)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -77,7 +79,7 @@ class Group(click.Group):
             with _printable_usage_errors():
                 return super().invoke(ctx)
         except VggDemoError as error:
-            tell(f"Error: {error}")
+            log(f"Error: {error}")
             sys.exit(2 if isinstance(error, UnknownModelError) else 1)
 
 
@@ -113,7 +115,7 @@ def fetch_weights(spec: ModelSpec, settings: Settings) -> Path:
         return ensure_weights(spec, settings, update)
 
 
-def make_ready(spec: ModelSpec, store: ModelStore, settings: Settings) -> None:
+def prepare_model(spec: ModelSpec, store: ModelStore, settings: Settings) -> None:
     """Brings here what a model needs before it can be loaded: TensorFlow, and its weights.
 
     Raises:
@@ -190,7 +192,7 @@ def quiet_libraries() -> Iterator[None]:
             sys.stderr = before
 
 
-def ask_for_paths() -> Iterator[str]:
+def prompt_for_paths() -> Iterator[str]:
     """Asks for one path after the other until EXIT, Ctrl-C or the end of input.
 
     Raises:
@@ -199,9 +201,9 @@ def ask_for_paths() -> Iterator[str]:
     if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.errors != "surrogateescape":
         sys.stdin.reconfigure(errors="surrogateescape")  # as in the names of files
     while True:
-        line = _ask("Path of a photo (EXIT to end): ")
+        line = _prompt("Path of a photo (EXIT to end): ")
         if not line.endswith("\n"):
-            tell("")  # ends the prompt's line
+            log("")  # ends the prompt's line
         path = _unquote(line.strip())
         if not line or path.upper() == "EXIT":
             return
@@ -209,10 +211,10 @@ def ask_for_paths() -> Iterator[str]:
             yield os.path.expanduser(path)  # noqa: PTH111  # as it is where there is no home
 
 
-def _ask(question: str) -> str:
+def _prompt(question: str) -> str:
     """Returns a line with its end, or less where the input ends or Ctrl-C is pressed."""
     try:
-        tell(question, nl=False)
+        log(question, nl=False)
         return sys.stdin.readline() if sys.stdin is not None else ""
     except KeyboardInterrupt:
         return ""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.analysis.evaluation import Evaluation, Share, Tally
-from vgg_demo.analysis.ground_truth import read_truth, truth_for
-from vgg_demo.cli.console import show, tell
+from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
+from vgg_demo.analysis.ground_truth import ground_truth_reader, read_ground_truth
+from vgg_demo.cli.console import log, print_result
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -19,15 +19,19 @@ from vgg_demo.cli.options import (
     resize_option,
     weights_dir_option,
 )
-from vgg_demo.cli.progress import ask_about_all, choose, is_terminal, open_store, paths_argument
+from vgg_demo.cli.progress import (
+    choose,
+    classify_with_progress,
+    is_terminal,
+    open_store,
+    paths_argument,
+)
 from vgg_demo.errors import NoPhotosError
 from vgg_demo.files.sources import count_photos, find_photos
 from vgg_demo.inference.results import SCHEMA
 
 
-@click.command(
-    "evaluate", epilog="Example: python -m vgg_demo evaluate photos/ --model mobilenet_v2"
-)
+@click.command("evaluate", epilog="Example: vgg-demo evaluate photos/ --model mobilenet_v2")
 @paths_argument
 @models_option
 @click.option(
@@ -66,16 +70,18 @@ def evaluate_command(
     specs = choose(models, settings)
     table = read_text(labels) if labels else None
     finders = {
-        spec.name: truth_for(spec.classes) if table is None else read_truth(table, spec.classes)
+        spec.name: ground_truth_reader(spec.classes)
+        if table is None
+        else read_ground_truth(table, spec.classes)
         for spec in specs
     }
     store = open_store(specs, settings)
-    tallies = {spec.name: Tally(spec) for spec in specs}
+    tallies = {spec.name: Evaluator(spec) for spec in specs}
     without_class = Counter[str]()
     failed = known = unknown = 0
     sources = find_photos(paths, settings.limits)
     total = count_photos(paths) if is_terminal() else None
-    for row in ask_about_all(sources, specs, store, settings, resize, total=total):
+    for row in classify_with_progress(sources, specs, store, settings, resize, total=total):
         failed += row.failure is not None
         truths = {model: find(row.source.name) for model, find in finders.items()}
         is_known = any(truth is not None for truth in truths.values())
@@ -86,18 +92,18 @@ def evaluate_command(
             if is_known and (truth is None or not tallies[result.model].add(result, truth)):
                 without_class[result.model] += 1
     if unknown:
-        tell(f"Of {unknown:,} photos the truth is not known; they do not count.")
+        log(f"Of {unknown:,} photos the truth is not known; they do not count.")
     for model, count in without_class.items():
-        tell(f"{model} has no class for what is on {count:,} photos; they do not count for it.")
+        log(f"{model} has no class for what is on {count:,} photos; they do not count for it.")
     if not known:
         raise NoPhotosError(
             "Of none of these photos the truth is known. Name them or their folders after "
             "what is on them (tabby.jpg, tabby/7.jpg, n02123045_7.jpg), or give a table with "
             "--labels."
         )
-    if not any(tally.count for tally in tallies.values()):
+    if not any(evaluator.count for evaluator in tallies.values()):
         raise NoPhotosError("So none of the photos counts. Choose a model that knows such things.")
-    evaluations = [tally.evaluate() for tally in tallies.values()]
+    evaluations = [evaluator.evaluate() for evaluator in tallies.values()]
     if as_json:
         found = [evaluation.to_dict(most) for evaluation in evaluations]
         document = {
@@ -112,44 +118,46 @@ def evaluate_command(
     else:
         for evaluation in evaluations:
             if evaluation.top1.count:
-                show_evaluation(evaluation, most)
+                print_evaluation(evaluation, most)
     sys.exit(1 if failed else 0)
 
 
-def show_evaluation(found: Evaluation, most: int) -> None:
+def print_evaluation(found: Evaluation, most: int) -> None:
     """Prints how right a model was, with so many classes, confusions and mistakes."""
-    show(f"{found.model} on {found.top1.count:,} photos of {len(found.classes):,} classes")
-    show(f"  the first answer is right    {_words(found.top1)}")
-    show(f"  one of the first five is     {_words(found.top5)}")
-    show(
+    print_result(f"{found.model} on {found.top1.count:,} photos of {len(found.classes):,} classes")
+    print_result(f"  the first answer is right    {_words(found.top1)}")
+    print_result(f"  one of the first five is     {_words(found.top5)}")
+    print_result(
         f"  probabilities are off by     {found.calibration_error:.1%} on average; "
         f"best temperature here: {found.temperature:.2f}"
     )
     for interval in found.bins:
         if interval.count:
-            show(
+            print_result(
                 f"    says {interval.low:>4.0%} to {interval.high:>4.0%}: right "
                 f"{interval.accuracy:>4.0%} of {interval.count:,}"
             )
     weakest = sorted(found.classes, key=lambda score: score.top1.value)[:most]
     if weakest:
-        show("  weakest classes")
+        print_result("  weakest classes")
     for score in weakest:
-        show(f"    {score.top1.right} of {score.top1.count}  {score.label.label}")
+        print_result(f"    {score.top1.right} of {score.top1.count}  {score.label.label}")
     if found.confusions[:most]:
-        show("  most often confused")
+        print_result("  most often confused")
     for confusion in found.confusions[:most]:
-        show(f"    {confusion.count}×  {confusion.truth.label} taken for {confusion.answer.label}")
+        print_result(
+            f"    {confusion.count}×  {confusion.truth.label} taken for {confusion.answer.label}"
+        )
     if found.mistakes[:most]:
-        show("  worst mistakes")
+        print_result("  worst mistakes")
     for mistake in found.mistakes[:most]:
-        show(
+        print_result(
             f"    {mistake.file}: {mistake.answer.label} {mistake.answer.probability:.0%} "
             f"instead of {mistake.truth.label} {mistake.truth_probability:.0%}"
         )
 
 
-def _words(share: Share) -> str:
-    low, high = share.interval
+def _words(proportion: Proportion) -> str:
+    low, high = proportion.interval
     reach = f"95 % sure: {low:.1%} to {high:.1%}"
-    return f"{share.value:>6.1%}  ({share.right:,} of {share.count:,}; {reach})"
+    return f"{proportion.value:>6.1%}  ({proportion.right:,} of {proportion.count:,}; {reach})"

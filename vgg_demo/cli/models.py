@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from vgg_demo.cli.console import show, tell
+from vgg_demo.cli.console import log, print_result
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.errors import WeightsError
 from vgg_demo.inference.results import SCHEMA
-from vgg_demo.models.catalog import kept_models
+from vgg_demo.models.catalog import published_models
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.weights.local import describe, find_weights, inspect_weights
 
 
-@click.command("models", epilog="Example: python -m vgg_demo models")
+@click.command("models", epilog="Example: vgg-demo models")
 @weights_dir_option
 @click.option(
     "--verify",
@@ -31,14 +31,14 @@ def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None
     "top-1" is the published share of test images whose first answer is right.
     """
     settings = read_settings(weights_dir)
-    taught = kept_models(settings.bundles_dir).values()
-    records = [_record(spec, settings, verify) for spec in (*MODELS.values(), *taught)]
+    custom_models = published_models(settings.bundles_dir).values()
+    records = [_record(spec, settings, verify) for spec in (*MODELS.values(), *custom_models)]
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "models": records}, indent=2))
         return
-    show(f"{'name':<19}{'input':>6}{'parameters':>12}{'size':>10}  {'here':<11}top-1")
+    print_result(f"{'name':<19}{'input':>6}{'parameters':>12}{'size':>10}  {'here':<11}top-1")
     for record in records:
-        show(_line(record))
+        print_result(_line(record))
 
 
 def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]
         try:
             verified = inspect_weights(path, spec).verified
         except WeightsError as error:
-            tell(f"{spec.name}: {error}")
+            log(f"{spec.name}: {error}")
             verified = False
     return describe(spec, settings) | {"path": path and str(path), "verified": verified}
 

@@ -21,7 +21,7 @@ weights_dir_option = click.option(
 
 resize_option = click.option(
     "--resize",
-    type=click.Choice([policy.value for policy in Resize]),
+    type=click.Choice([resize.value for resize in Resize]),
     default=Resize.CROP.value,
     show_default=True,
     help="How the photo is made square: the centre cut out, all of it pressed in, or grey "

@@ -1,22 +1,65 @@
-"""What `batch` does with photos besides the table: pictures with answers, and sorting."""
+"""Files that `classify` and `batch` write besides their results: annotated and sorted photos."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from vgg_demo.batch.pipeline import BatchRow
-from vgg_demo.cli.annotated import annotated_saver
-from vgg_demo.cli.console import tell
+from vgg_demo.cli.console import log
 from vgg_demo.errors import VggDemoError
-from vgg_demo.files.sorting import file_photo
+from vgg_demo.files.sorting import file_photo, safe_name
 from vgg_demo.files.sources import Source
+from vgg_demo.files.writing import writing
+from vgg_demo.inference.results import Classification
+from vgg_demo.reports.annotate import annotate, to_png
+
+CHOOSE_ANOTHER = "Choose another folder."
+
+Save = Callable[[Image.Image, Classification], Path]
+"""Saves a photo with an answer; returns where."""
+
+
+def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
+    """Returns a function that saves photos into a folder, each under a name of its own.
+
+    Args:
+        folder: The folder.
+        keep: Whether pictures that are there already stay.
+
+    Raises:
+        FileUnwritableError: If nothing can be saved in the folder.
+    """
+    with writing(folder, CHOOSE_ANOTHER):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    taken: set[str] = set()
+
+    def save(image: Image.Image, result: Classification) -> Path:
+        stem = name = safe_name(Path(result.file).stem)
+        number = 1
+        target = folder / f"{name}.{result.model}.png"
+        # "Cat" and "cat" may be one name.
+        while target.name.casefold() in taken or (keep and target.exists()):
+            number += 1
+            name = f"{stem}-{number}"
+            target = folder / f"{name}.{result.model}.png"
+        taken.add(target.name.casefold())
+        with writing(target, CHOOSE_ANOTHER):
+            target.write_bytes(to_png(annotate(image, result)))
+        return target
+
+    return save
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class OutputOptions:
     """What is to be done.
 
     Attributes:
@@ -32,14 +75,14 @@ class Keeping:
     is_resumed: bool
 
 
-class Keeper:
+class OutputWriter:
     """Does it, photo by photo, and knows what came of it.
 
     Raises:
         FileUnwritableError: If nothing can be saved in the folder for pictures.
     """
 
-    def __init__(self, keeping: Keeping, paths: Sequence[str]) -> None:
+    def __init__(self, keeping: OutputOptions, paths: Sequence[str]) -> None:
         self._keeping = keeping
         folder = keeping.annotate_into
         self._save = annotated_saver(folder, keep=keeping.is_resumed) if folder else None
@@ -61,7 +104,7 @@ class Keeper:
             for result in row.results:
                 self._made.add(self._save(row.view, result))
         except VggDemoError as error:
-            tell(f"{row.source.name}: {error}")
+            log(f"{row.source.name}: {error}")
             return False
         return True
 
@@ -81,7 +124,7 @@ class Keeper:
         try:
             self._made.add(file_photo(source, sha256, label, keeping.move_to, move=keeping.move))
         except VggDemoError as error:
-            tell(f"{source.name}: {error}")
+            log(f"{source.name}: {error}")
             return False
         return True
 

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from vgg_demo.batch.pipeline import BatchRow, classify_all
-from vgg_demo.cli.console import make_ready, quiet_libraries, tell
+from vgg_demo.batch.pipeline import BatchRow, classify_photos
+from vgg_demo.cli.console import log, prepare_model, quiet_libraries
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.store import ModelStore
@@ -36,7 +36,7 @@ def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:
     """
     store = ModelStore(settings)
     for spec in specs:
-        make_ready(spec, store, settings)
+        prepare_model(spec, store, settings)
     return store
 
 
@@ -45,7 +45,7 @@ def is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def ask_about_all(
+def classify_with_progress(
     sources: Iterable[Source],
     specs: Sequence[ModelSpec],
     store: ModelStore,
@@ -61,8 +61,8 @@ def ask_about_all(
         quiet_libraries(),
         tqdm(total=total, unit=" photos", disable=not is_terminal(), dynamic_ncols=True) as bar,
         contextlib.closing(
-            classify_all(
-                sources, specs, store, policy=Resize(resize), limits=settings.limits, view=view
+            classify_photos(
+                sources, specs, store, resize=Resize(resize), limits=settings.limits, view=view
             )
         ) as rows,
     ):
@@ -70,7 +70,7 @@ def ask_about_all(
             if row.failure is not None:
                 failed += 1
                 bar.clear()
-                tell(f"{row.source.name}: {row.failure.message}")
+                log(f"{row.source.name}: {row.failure.message}")
                 bar.set_postfix(failed=failed, refresh=False)
             yield row
             bar.update()

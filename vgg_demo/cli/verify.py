@@ -7,18 +7,18 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.cli.console import load_photo, make_ready, show
+from vgg_demo.cli.console import load_photo, prepare_model, print_result
 from vgg_demo.cli.options import read_settings, weights_dir_option
 from vgg_demo.images.decode import read_file
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.limits import ImageLimits
 from vgg_demo.models.bundle import open_bundle
-from vgg_demo.models.catalog import kept_models
+from vgg_demo.models.catalog import published_models
 from vgg_demo.models.registry import MODELS
 from vgg_demo.reports.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
 
 
-@click.command("verify", epilog="Example: python -m vgg_demo verify cat.vgg16.json cat.jpg")
+@click.command("verify", epilog="Example: vgg-demo verify cat.vgg16.json cat.jpg")
 @click.argument("receipt")
 @click.argument("photo")
 @click.option(
@@ -36,18 +36,18 @@ def verify_command(receipt: str, photo: str, bundle: Path | None, weights_dir: s
     """
     settings = read_settings(weights_dir)
     claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
-    store, taught = ModelStore(settings), kept_models(settings.bundles_dir)
+    store, custom_models = ModelStore(settings), published_models(settings.bundles_dir)
     if bundle is not None:
         spec = open_bundle(bundle).spec
-        taught[spec.name] = spec
+        custom_models[spec.name] = spec
     verification = verify_receipt(
         claimed,
         load_photo(photo, settings.limits),
         store,
-        make_ready=lambda spec: make_ready(spec, store, settings),
-        models=taught | dict(MODELS),
+        prepare_model=lambda spec: prepare_model(spec, store, settings),
+        models=custom_models | dict(MODELS),
     )
     for finding in verification.findings:
-        show(finding)
-    show("The receipt holds." if verification.holds else "The receipt does not hold.")
+        print_result(finding)
+    print_result("The receipt holds." if verification.holds else "The receipt does not hold.")
     sys.exit(0 if verification.holds else 1)

@@ -6,31 +6,29 @@ import sys
 
 import click
 
-from vgg_demo.cli.console import fetch_weights, show, tell
+from vgg_demo.cli.console import fetch_weights, log, print_result
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.errors import VggDemoError
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.weights.local import LocalWeights, find_weights, inspect_weights
 
 
-@click.group("weights", epilog="Example: python -m vgg_demo weights download vgg16")
+@click.group("weights", epilog="Example: vgg-demo weights download vgg16")
 def weights_group() -> None:
     """Lists, downloads and verifies weight files."""
 
 
-@weights_group.command("list", epilog="Example: python -m vgg_demo weights list")
+@weights_group.command("list", epilog="Example: vgg-demo weights list")
 @weights_dir_option
 def weights_list(weights_dir: str | None) -> None:
     """Lists the weight files on this machine."""
     settings = read_settings(weights_dir)
     for spec in MODELS.values():
         if path := find_weights(spec, settings):
-            show(f"{spec.name:<19}{megabytes(path.stat().st_size):>10}  {path}")
+            print_result(f"{spec.name:<19}{megabytes(path.stat().st_size):>10}  {path}")
 
 
-@weights_group.command(
-    "download", epilog="Example: python -m vgg_demo weights download vgg16 mobilenet_v2"
-)
+@weights_group.command("download", epilog="Example: vgg-demo weights download vgg16 mobilenet_v2")
 @click.argument("models", nargs=-1, required=True, metavar="MODELS...")
 @weights_dir_option
 def weights_download(models: tuple[str, ...], weights_dir: str | None) -> None:
@@ -42,14 +40,14 @@ def weights_download(models: tuple[str, ...], weights_dir: str | None) -> None:
     failed = 0
     for spec in [get_spec(name) for name in models]:
         try:
-            show(f"{spec.name}: {fetch_weights(spec, settings)}")
+            print_result(f"{spec.name}: {fetch_weights(spec, settings)}")
         except VggDemoError as error:
-            tell(f"{spec.name}: {error}")
+            log(f"{spec.name}: {error}")
             failed += 1
     sys.exit(1 if failed else 0)
 
 
-@weights_group.command("verify", epilog="Example: python -m vgg_demo weights verify vgg16")
+@weights_group.command("verify", epilog="Example: vgg-demo weights verify vgg16")
 @click.argument("models", nargs=-1, metavar="[MODELS]...")
 @weights_dir_option
 def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
@@ -64,19 +62,19 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
         path = find_weights(spec, settings)
         if path is None:
             if models:
-                show(f"{spec.name:<20}not on this machine")
+                print_result(f"{spec.name:<20}not on this machine")
                 unverified += 1
             continue
         try:
             weights = inspect_weights(path, spec)
         except VggDemoError as error:
-            tell(f"{spec.name}: {error}")
+            log(f"{spec.name}: {error}")
             unverified += 1
             continue
         unverified += not weights.verified
-        show(f"{spec.name:<20}{_word(spec, weights):<12}sha256:{weights.sha256}  {path}")
+        print_result(f"{spec.name:<20}{_word(spec, weights):<12}sha256:{weights.sha256}  {path}")
         if not spec.weights.hash:
-            tell(f"{spec.name}: Keras publishes no hash of this file to compare it with.")
+            log(f"{spec.name}: Keras publishes no hash of this file to compare it with.")
     sys.exit(1 if unverified else 0)
 
 

@@ -131,7 +131,7 @@ def read_members(
 
 def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
     # The directory at the end is read in one piece, of the size that the file claims.
-    guarded = Guarded(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
+    guarded = BoundedReader(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
     archive = zipfile.ZipFile(cast("BinaryIO", guarded))
     guarded.largest = most + BUFFER_BYTES
     members = archive.infolist()
@@ -177,7 +177,7 @@ def _zip_reader(
 
 
 def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
-    guarded = Guarded(
+    guarded = BoundedReader(
         _unpacked(file, name), name, largest=most + BUFFER_BYTES, total=limits.size_bytes
     )
     unpacked = 0
@@ -243,7 +243,7 @@ class _PlainTarInfo(tarfile.TarInfo):
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
-class Guarded(io.RawIOBase):
+class BoundedReader(io.RawIOBase):
     """A file that is read in pieces of limited size, and from its beginning only so far.
 
     Attributes:

@@ -22,7 +22,7 @@ KINDS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 1_000
 """Rows of a Parquet file that are kept in memory before they are written."""
 
-LONGEST_FIELD = 10_000_000
+MAX_FIELD_LENGTH = 10_000_000
 """Characters; Python's own limit is shorter than what a name in an archive can be."""
 
 LINES_ARE_KEPT = (
@@ -80,7 +80,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     try:
         match _kind(path):
             case "csv":
-                csv.field_size_limit(LONGEST_FIELD)
+                csv.field_size_limit(MAX_FIELD_LENGTH)
                 with path.open(newline="", encoding="utf-8") as file:
                     yield from csv.DictReader(file, strict=True)
             case "jsonl":

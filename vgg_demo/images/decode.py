@@ -64,7 +64,7 @@ DRAFT_SIDE = 1_600
 """… that leaves both sides at least this long: over twice the largest model input."""
 
 
-_BEING_DECODED = Quota(50_000_000)
+_PIXELS_BEING_DECODED = Quota(50_000_000)
 """Pixels that all threads together decode at a time: in a WebP, so many take 820 MB."""
 
 
@@ -101,7 +101,7 @@ def _check_regular(path: str, status: os.stat_result) -> None:
         kind = "a device or a socket"
     raise FileUnreadableError(
         f"Cannot read {path!r}: it is {kind}; only ordinary files are read. Give the path of one"
-        + ("; `python -m vgg_demo batch` takes folders." if kind == "a folder" else ".")
+        + ("; `vgg-demo batch` takes folders." if kind == "a folder" else ".")
     )
 
 
@@ -115,7 +115,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
 
     The first frame of an animation is taken, the EXIF orientation applied, transparency
     laid over white, and every colour mode (CMYK, palette, grey, 16 bits) becomes RGB
-    (`colours.to_rgb`). Colour profiles are ignored, as Keras ignores them.
+    (`colors.to_rgb`). Colour profiles are ignored, as Keras ignores them.
 
     Args:
         data: A file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF.
@@ -141,7 +141,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
             f"The file has {came}; the limit here is {limit:.0f} MB. "
             "Save the photo smaller or as a JPEG, then try again."
         )
-    picture = containers.unpack(data)
+    picture = containers.strip_metadata(data)
     image = _open(picture.data, limits)
     _check_size(image, limits)
     is_progressive = (
@@ -151,7 +151,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     if image.format in ("JPEG", "MPO") and whole > DRAFT_PIXELS:
         # JPEG can be decoded at 1/2, 1/4 or 1/8 at a fraction of the time and memory.
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
-    with _BEING_DECODED.hold(whole if is_progressive else image.width * image.height):
+    with _PIXELS_BEING_DECODED.hold(whole if is_progressive else image.width * image.height):
         return _decode_pixels(image, picture.orientation)
 
 

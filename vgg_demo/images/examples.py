@@ -17,7 +17,7 @@ class Example:
         title: What people see under it.
         description: Alternative text.
         author: Who took it.
-        licence: Under what it may be used.
+        license: Under what it may be used.
         source: Where it comes from.
     """
 
@@ -25,7 +25,7 @@ class Example:
     title: str
     description: str
     author: str
-    licence: str
+    license: str
     source: str
 
     def read(self) -> bytes:

@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from vgg_demo.errors import BusyError
-from vgg_demo.inference.classify import Prepared, classify_together
+from vgg_demo.inference.classify import Prepared, classify_batch
 from vgg_demo.inference.results import Classification
 from vgg_demo.inference.store import MAX_BATCH, ModelStore
 from vgg_demo.models.registry import ModelSpec
 
-MOST_WAITING = 64
+MAX_WAITING = 64
 """Photos that may wait, for all models together."""
 
 USUAL_SECONDS = 0.2
@@ -31,10 +31,10 @@ class _Waiting(NamedTuple):
     answer: Future[Classification]
 
 
-class Gatherer:
+class MicroBatcher:
     """Asks models about photos that come from many threads. Safe to use from any of them."""
 
-    def __init__(self, store: ModelStore, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, store: ModelStore, most_waiting: int = MAX_WAITING) -> None:
         self._store = store
         self._most_waiting = most_waiting
         self._lock = threading.Lock()
@@ -107,7 +107,7 @@ class Gatherer:
             for first in range(0, len(taken), size):
                 together = taken[first : first + size]
                 started = time.perf_counter()
-                results = classify_together([waiting.photo for waiting in together], model)
+                results = classify_batch([waiting.photo for waiting in together], model)
                 seconds = (time.perf_counter() - started) / len(together)
                 self._seconds += (seconds - self._seconds) / 10
                 for waiting, result in zip(together, results, strict=True):

@@ -36,7 +36,7 @@ def classify(
     store: ModelStore,
     *,
     file: str = "",
-    policy: Resize = Resize.CROP,
+    resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Classification:
     """Says what a model makes of a photo's bytes.
@@ -48,25 +48,25 @@ def classify(
         spec: The model.
         store: Where the model is, or will be loaded into.
         file: Name for the photo in the result.
-        policy: How the photo is made square.
+        resize: How the photo is made square.
         limits: What a picture may be at most.
 
     Raises:
         ImageError: If the picture cannot be used.
         ModelError: If the model cannot be loaded.
     """
-    return classify_photo(open_photo(data, file=file, limits=limits), spec, store, policy=policy)
+    return classify_photo(open_photo(data, file=file, limits=limits), spec, store, resize=resize)
 
 
 def classify_photo(
-    photo: Photo, spec: ModelSpec, store: ModelStore, *, policy: Resize = Resize.CROP
+    photo: Photo, spec: ModelSpec, store: ModelStore, *, resize: Resize = Resize.CROP
 ) -> Classification:
     """Says what a model makes of an opened photo.
 
     Raises:
         ModelError: If the model cannot be loaded.
     """
-    prepared = prepare_photo(photo, spec, policy)
+    prepared = prepare_photo(photo, spec, resize)
     with store.use(spec) as model:
         return classify_prepared(prepared, model)
 
@@ -78,7 +78,7 @@ class Prepared:
     Attributes:
         file: Its name, as it was given.
         sha256: Of its bytes, 64 hex digits.
-        policy: How it was made square.
+        resize: How it was made square.
         batch: float32 (1, size, size, 3).
         decode_seconds: What decoding took.
         prepare_seconds: What making it ready took.
@@ -86,29 +86,27 @@ class Prepared:
 
     file: str
     sha256: str
-    policy: Resize
+    resize: Resize
     batch: NDArray[np.float32]
     decode_seconds: float
     prepare_seconds: float
 
 
-def prepare_photo(photo: Photo, spec: ModelSpec, policy: Resize) -> Prepared:
+def prepare_photo(photo: Photo, spec: ModelSpec, resize: Resize) -> Prepared:
     """Makes a photo ready for a model, before the model is asked for: nobody waits for that."""
     started = time.perf_counter()
-    batch = prepare(photo.image, spec, policy)
+    batch = prepare(photo.image, spec, resize)
     seconds = time.perf_counter() - started
-    return Prepared(photo.file, photo.sha256, policy, batch, photo.seconds, seconds)
+    return Prepared(photo.file, photo.sha256, resize, batch, photo.seconds, seconds)
 
 
 def classify_prepared(prepared: Prepared, model: LoadedModel) -> Classification:
     """Says what a model that is at hand makes of a photo that was made ready for it."""
-    (result,) = classify_together([prepared], model)
+    (result,) = classify_batch([prepared], model)
     return result
 
 
-def classify_together(
-    prepared: Sequence[Prepared], model: LoadedModel
-) -> tuple[Classification, ...]:
+def classify_batch(prepared: Sequence[Prepared], model: LoadedModel) -> tuple[Classification, ...]:
     """Says what a model that is at hand makes of photos, which it looks at all at once.
 
     Returns:
@@ -134,7 +132,7 @@ def classify_together(
             spec=model.engine.spec,
             weights=model.weights,
             precision=model.engine.precision,
-            resize=photo.policy.value,
+            resize=photo.resize.value,
             # A copy, so that one that is kept does not keep all.
             probabilities=_read_only(row),
             seconds=Seconds(

@@ -280,13 +280,13 @@ def _convolutions_before(
 def _scale_and_shift(
     layer: layers.BatchNormalization, own: Sequence[NDArray[Any]]
 ) -> list[NDArray[np.float64]]:
-    *learned, mean, variance = [array.astype(np.float64) for array in own]
+    *trained, mean, variance = [array.astype(np.float64) for array in own]
     with np.errstate(all="ignore"):
         scale = 1 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
-        scale = scale * learned.pop(0)
+        scale = scale * trained.pop(0)
     shift = -mean * scale
-    return [scale, shift + learned.pop() if layer.center else shift]
+    return [scale, shift + trained.pop() if layer.center else shift]
 
 
 def _scaled(

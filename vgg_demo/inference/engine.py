@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from vgg_demo.errors import WeightsMissingError
 from vgg_demo.inference import compiled
 from vgg_demo.inference.compiled import variables_of
-from vgg_demo.models.custom import Part, Taught
+from vgg_demo.models.custom import CustomModel, FeatureLayer
 from vgg_demo.models.mini_vgg import build_mini_vgg
-from vgg_demo.models.registry import ModelSpec, body_of, get_spec
+from vgg_demo.models.registry import ModelSpec, backbone_spec, get_spec
 from vgg_demo.weights import keras_file, legacy_h5
 from vgg_demo.weights.hdf5 import PIECE_BYTES, Wanted, reading
 from vgg_demo.weights.local import FileState
 
-TAUGHT_LAYER = "taught_scores"
+HEAD_LAYER = "custom_scores"
 """Name of the layer that a taught model has in the place of its backbone's top."""
 
 EFFICIENTNET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -90,12 +90,12 @@ class Engine:
             float32 (N, classes): the scores before the softmax; of a body, (N, features).
         """
         output: NDArray[np.float32] = self._forward(tf.constant(batch)).numpy()
-        if self.spec.taught is not None:
-            output /= np.float32(self.spec.taught.temperature)
+        if self.spec.custom is not None:
+            output /= np.float32(self.spec.custom.temperature)
         return output
 
 
-def build_unfilled(spec: ModelSpec) -> keras.Model:
+def build_uninitialized(spec: ModelSpec) -> keras.Model:
     """Builds a network whose weights have shapes but no values yet.
 
     In a stateless scope Keras creates variables without initialising them, which saves
@@ -106,40 +106,44 @@ def build_unfilled(spec: ModelSpec) -> keras.Model:
 
     def build() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
-            if spec.taught is not None:
-                return build_taught(spec.taught)
-            return build_part(spec)
+            if spec.custom is not None:
+                return build_custom_model(spec.custom)
+            return build_network(spec)
 
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(build).result()
 
 
-def build_part(spec: ModelSpec) -> keras.Model:
+def build_network(spec: ModelSpec) -> keras.Model:
     """Builds a network, or as much of it as its spec says; its weights are random."""
     if not spec.module:
         model = build_mini_vgg()
-        return model if spec.part is Part.WHOLE else _up_to(model, "global_pool")
+        return model if spec.feature_layer is FeatureLayer.OUTPUT else _up_to(model, "global_pool")
     application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
     shape = (spec.input_size, spec.input_size, 3)
-    if spec.part is Part.BODY:
+    if spec.feature_layer is FeatureLayer.GLOBAL_POOLING:
         return application(weights=None, include_top=False, pooling="avg", input_shape=shape)
     model = application(weights=None, input_shape=shape, classifier_activation=None)
-    return model if spec.part is Part.WHOLE else _up_to(model, model.layers[-2].name)
+    return (
+        model if spec.feature_layer is FeatureLayer.OUTPUT else _up_to(model, model.layers[-2].name)
+    )
 
 
 def _up_to(model: keras.Model, layer: str) -> keras.Model:
     return keras.Model(model.input, model.get_layer(layer).output, name=model.name)
 
 
-def build_taught(taught: Taught) -> keras.Model:
+def build_custom_model(custom: CustomModel) -> keras.Model:
     """Builds a taught model: its backbone and a dense layer on top; its weights are random.
 
     Its layers are the backbone's own, and not a model in a model, so that it is like any other
     to whoever looks into it.
     """
-    body = build_part(body_of(get_spec(taught.backbone), taught.part))
-    scores = keras.layers.Dense(len(taught.classes), dtype="float32", name=TAUGHT_LAYER)
-    return keras.Model(body.input, scores(body.output), name="taught")
+    feature_extractor = build_network(
+        backbone_spec(get_spec(custom.backbone), custom.feature_layer)
+    )
+    scores = keras.layers.Dense(len(custom.classes), dtype="float32", name=HEAD_LAYER)
+    return keras.Model(feature_extractor.input, scores(feature_extractor.output), name="custom")
 
 
 def load_engine(spec: ModelSpec, path: Path) -> Engine:
@@ -157,7 +161,7 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
     with _memory_errors():
         model = _build_checked(spec)
         shape, photo_bytes = _input_shape(spec), _photo_bytes(model)
-        if spec.taught is not None and not _has_large_arrays(model):
+        if spec.custom is not None and not _has_large_arrays(model):
             later = partial(_load_later, spec, path, FileState.of(path))
             with closing(_read_folded(model, spec, path)) as filled:
                 forward = compiled.compile_network(model, filled, shape)
@@ -195,7 +199,7 @@ def _input_shape(spec: ModelSpec) -> tuple[int | None, ...]:
 
 
 def _build_checked(spec: ModelSpec) -> keras.Model:
-    model = build_unfilled(spec)
+    model = build_uninitialized(spec)
     if model.count_params() != spec.parameters:
         raise ValueError(
             f"{spec.name} was built with {model.count_params()} parameters instead of "
@@ -220,13 +224,13 @@ def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
             if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
                 layer.finalize_state()
     # A taught model's file holds what was made of it then.
-    if spec.module == "efficientnet" and spec.taught is None:
+    if spec.module == "efficientnet" and spec.custom is None:
         _rescale_efficientnet(model)
 
 
 def _read(model: keras.Model, spec: ModelSpec, path: Path) -> Generator[NDArray[Any]]:
     """Yields the values of a file for a model's variables, in their order."""
-    if spec.taught is not None:
+    if spec.custom is not None:
         return keras_file.read_arrays(path, spec, [_wanted(layer) for layer in model.layers])
     owns = [variables_of(layer) for layer in model.layers if layer.weights]
     return legacy_h5.read_arrays(path, spec, [[_wanted_array(x) for x in own] for own in owns])

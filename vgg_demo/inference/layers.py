@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import keras
 
-from vgg_demo.inference.engine import build_unfilled
+from vgg_demo.inference.engine import build_uninitialized
 from vgg_demo.models.registry import ModelSpec
 
 
@@ -39,6 +39,6 @@ def describe_layers(spec: ModelSpec) -> tuple[LayerFacts, ...]:
             shape=tuple(layer.output.shape[1:]),
             parameters=layer.count_params(),
         )
-        for layer in build_unfilled(spec).layers
+        for layer in build_uninitialized(spec).layers
         if not isinstance(layer, keras.layers.InputLayer)
     )

@@ -50,7 +50,7 @@ class LoadedModel:
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _Entry:
     """A loaded model's place in the store."""
 
     model: LoadedModel
@@ -76,7 +76,7 @@ class ModelStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # least recently used first
+        self._shelves: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._changed = threading.Condition()
         self.measuring = threading.Lock()
         self._borrowed = threading.local()  # in each thread, the name of the model that it uses
@@ -107,14 +107,14 @@ class ModelStore:
             raise RuntimeError(
                 f"{spec.name} was asked for in a block that uses {self._borrowed.name}"
             )
-        shelf = self._take(spec) or self._fill(spec, on_progress)
+        entry = self._take(spec) or self._fill(spec, on_progress)
         self._borrowed.name = spec.name
         try:
-            yield shelf.model
+            yield entry.model
         finally:
             self._borrowed.name = None
             with self._changed:
-                shelf.users -= 1
+                entry.users -= 1
                 self._changed.notify_all()
 
     def is_loaded(self, spec: ModelSpec) -> bool:
@@ -124,16 +124,16 @@ class ModelStore:
     def loaded(self) -> dict[str, int]:
         """Returns the names of the loaded models and the bytes that each took."""
         with self._changed:
-            return {name: shelf.model.size_bytes for name, shelf in self._shelves.items()}
+            return {name: entry.model.size_bytes for name, entry in self._shelves.items()}
 
-    def let_go(self, spec: ModelSpec) -> None:
+    def evict(self, spec: ModelSpec) -> None:
         """Forgets a model, unless somebody uses it, so that its memory is free."""
         with self._changed:
-            shelf = self._shelves.get(spec.name)
-            if shelf is None or shelf.users:
+            entry = self._shelves.get(spec.name)
+            if entry is None or entry.users:
                 return
             del self._shelves[spec.name]
-        del shelf
+        del entry
         memory.give_back()
 
     @contextmanager
@@ -148,7 +148,7 @@ class ModelStore:
         self.check_reserve(size_bytes)
         with self._changed:
             self._reserved_bytes += size_bytes
-            idle = [name for name, shelf in self._others().items() if not shelf.users]
+            idle = [name for name, entry in self._others().items() if not entry.users]
             while idle and not self._has_room(0, self._room_now()):
                 del self._shelves[idle.pop(0)]
                 memory.give_back()
@@ -213,22 +213,22 @@ class ModelStore:
 
     def _room_now(self) -> int:
         """As `_room`, less what the process has come to hold besides the models since."""
-        models = sum(shelf.model.size_bytes for shelf in self._others().values())
+        models = sum(entry.model.size_bytes for entry in self._others().values())
         besides = memory.used_bytes() - models
         return min(self._room(), self._settings.memory_bytes - self._reserved_bytes - besides)
 
-    def _take(self, spec: ModelSpec) -> _Shelf | None:
+    def _take(self, spec: ModelSpec) -> _Entry | None:
         with self._changed:
-            shelf = self._shelves.get(spec.name)
-            if shelf is not None:
-                shelf.users += 1
+            entry = self._shelves.get(spec.name)
+            if entry is not None:
+                entry.users += 1
                 self._shelves.move_to_end(spec.name)
-            return shelf
+            return entry
 
-    def _fill(self, spec: ModelSpec, on_progress: OnProgress | None) -> _Shelf:
+    def _fill(self, spec: ModelSpec, on_progress: OnProgress | None) -> _Entry:
         with self._wanted.setdefault(spec.name, threading.Lock()):
-            if shelf := self._take(spec):
-                return shelf
+            if entry := self._take(spec):
+                return entry
             # What can fail without loading does so before any other model has to go.
             self.check_fits(spec)
             path = ensure_weights(spec, self._settings, on_progress)
@@ -245,7 +245,7 @@ class ModelStore:
                     self._damaged[file] = str(error)
                     raise
 
-    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights, state: FileState) -> _Shelf:
+    def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights, state: FileState) -> _Entry:
         from vgg_demo.inference.engine import load_engine
 
         before = memory.used_bytes()
@@ -253,7 +253,7 @@ class ModelStore:
             with memory.in_pieces_of_their_own():
                 engine = load_engine(spec, path)
         except (MemoryError, WeightsCorruptError) as error:
-            _let_go(error)
+            _free_frames(error)
             memory.give_back()
             if isinstance(error, WeightsCorruptError):
                 raise
@@ -269,7 +269,7 @@ class ModelStore:
         grown = memory.used_bytes() - before
         self._sizes[spec.name] = size_bytes = max(grown, _least_bytes(spec))
         with self._changed:
-            shelf = self._shelves[spec.name] = _Shelf(
+            entry = self._shelves[spec.name] = _Entry(
                 LoadedModel(engine, weights, size_bytes), users=1
             )
             # It may have taken more than was thought; what nobody uses makes up for it.
@@ -277,7 +277,7 @@ class ModelStore:
             while idle and not self._has_room(0, self._room_now()):
                 del self._shelves[idle.pop(0)]
                 memory.give_back()
-        return shelf
+        return entry
 
     def _size_bytes(self, spec: ModelSpec) -> int:
         """What loading a model took, or before that the size of its numbers."""
@@ -301,31 +301,31 @@ class ModelStore:
             memory.give_back()
 
     def _evict_for(self, spec: ModelSpec) -> list[weakref.ref[Engine]]:
-        leaving: list[_Shelf] = []
+        leaving: list[_Entry] = []
         with self._changed:
             room = self._room_now()
             while (others := self._others()) and not self._has_room(self._size_bytes(spec), room):
                 name = min(others, key=lambda name: others[name].users > 0)
                 # Gone at once, so that nobody else begins to use it meanwhile.
                 leaving.append(self._shelves.pop(name))
-            self._changed.wait_for(lambda: not any(shelf.users for shelf in leaving))
-        return [weakref.ref(shelf.model.engine) for shelf in leaving]
+            self._changed.wait_for(lambda: not any(entry.users for entry in leaving))
+        return [weakref.ref(entry.model.engine) for entry in leaving]
 
-    def _others(self) -> dict[str, _Shelf]:
+    def _others(self) -> dict[str, _Entry]:
         """Returns what can go, the least recently used first."""
         return {
-            name: shelf
-            for name, shelf in self._shelves.items()
-            if not shelf.model.engine.spec.is_embedded
+            name: entry
+            for name, entry in self._shelves.items()
+            if not entry.model.engine.spec.is_embedded
         }
 
     def _has_room(self, more_bytes: int, room: int) -> bool:
         """Whether there is room for what is loaded and so much more."""
-        taken = sum(shelf.model.size_bytes for shelf in self._others().values())
+        taken = sum(entry.model.size_bytes for entry in self._others().values())
         return taken + more_bytes <= room
 
 
-def _let_go(error: BaseException | None) -> None:
+def _free_frames(error: BaseException | None) -> None:
     """Frees what was half filled: it hangs on the frames of an error and of its causes."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)

@@ -17,20 +17,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vgg_demo.errors import BundleError, NoSuchPartError, UnknownModelError
+from vgg_demo.errors import BundleError, FeatureLayerError, UnknownModelError
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sorting import FORBIDDEN
 from vgg_demo.files.writing import writing
-from vgg_demo.models.custom import LONGEST_LABEL, MOST_CLASSES, Part, Taught, taught_classes
+from vgg_demo.models.custom import (
+    MAX_CLASSES,
+    MAX_LABEL_LENGTH,
+    CustomModel,
+    FeatureLayer,
+    custom_classes,
+)
 from vgg_demo.models.preprocess import Resize
-from vgg_demo.models.registry import Accuracy, ModelSpec, WeightFile, body_of, features_of, get_spec
+from vgg_demo.models.registry import (
+    Accuracy,
+    ModelSpec,
+    WeightFile,
+    backbone_spec,
+    feature_count,
+    get_spec,
+)
 
 MODEL, LABELS, SPEC = "model.keras", "labels.json", "spec.json"
 FILES = (MODEL, LABELS, SPEC)
 SCHEMA = 1
 
-MOST_TEXT_BYTES = 1_000_000
-MOST_MODEL_BYTES = 2 * 10**9
+MAX_TEXT_BYTES = 1_000_000
+MAX_MODEL_BYTES = 2 * 10**9
 SPARE_MODEL_BYTES = 20_000_000
 """By which a network's file may be larger than its numbers: its description, and what HDF5 adds."""
 
@@ -59,31 +72,39 @@ class Bundle:
     record: Mapping[str, Any]
 
 
-def taught_spec(
-    name: str, taught: Taught, *, model_sha256: str, model_bytes: int, accuracy: float | None = None
+def custom_spec(
+    name: str,
+    custom: CustomModel,
+    *,
+    model_sha256: str,
+    model_bytes: int,
+    accuracy: float | None = None,
 ) -> ModelSpec:
     """Returns the spec of a taught model.
 
     Args:
         name: Its name.
-        taught: What it was taught.
+        custom: What it was taught.
         model_sha256: Of its network's file, 64 hex digits.
         model_bytes: Size of that.
         accuracy: Share of its own validation photos that it had right, in [0, 1].
     """
-    backbone = get_spec(taught.backbone)
-    body, features = body_of(backbone, taught.part), features_of(backbone, taught.part)
+    backbone = get_spec(custom.backbone)
+    feature_extractor, features = (
+        backbone_spec(backbone, custom.feature_layer),
+        feature_count(backbone, custom.feature_layer),
+    )
     return ModelSpec(
         # Two bundles may have one name, or that of a model of Keras.
-        name=f"{name}@{_digest(taught, model_sha256)}",
+        name=f"{name}@{_digest(custom, model_sha256)}",
         keras_name=name,
-        module=body.module,
-        labels="taught",
-        input_size=body.input_size,
-        preprocessing=body.preprocessing,
-        crop_fraction=body.crop_fraction,
-        parameters=body.parameters + (features + 1) * len(taught.classes),
-        cam_layer=body.cam_layer,
+        module=feature_extractor.module,
+        labels="custom",
+        input_size=feature_extractor.input_size,
+        preprocessing=feature_extractor.preprocessing,
+        crop_fraction=feature_extractor.crop_fraction,
+        parameters=feature_extractor.parameters + (features + 1) * len(custom.classes),
+        cam_layer=feature_extractor.cam_layer,
         weights=WeightFile(MODEL, "", model_sha256, model_bytes),
         accuracy=None
         if accuracy is None
@@ -93,19 +114,19 @@ def taught_spec(
             test_set="its own validation photos",
             source=SPEC,
         ),
-        taught=taught,
+        custom=custom,
     )
 
 
-def _digest(taught: Taught, model_sha256: str) -> str:
+def _digest(custom: CustomModel, model_sha256: str) -> str:
     """Returns `DIGITS` hex digits of all that decides what a model answers."""
     parts = [
         model_sha256,
-        taught.backbone,
-        taught.part.value,
-        repr(taught.temperature),
-        repr(taught.unknown_below),
-        *(label.label for label in taught.classes),
+        custom.backbone,
+        custom.feature_layer.value,
+        repr(custom.temperature),
+        repr(custom.unknown_below),
+        *(label.label for label in custom.classes),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]
 
@@ -123,17 +144,17 @@ def open_bundle(folder: Path) -> Bundle:
             raise ValueError(f"its schema is {record['schema']!r}, not {SCHEMA}")
         names = _check_labels(labels)
         Resize(_text(record["resize"]))
-        taught = Taught(
+        custom = CustomModel(
             bundle=folder,
             backbone=get_spec(_text(record["backbone"])).name,
-            part=Part(_text(record["part"])),
-            classes=taught_classes(names),
+            feature_layer=FeatureLayer(_text(record["feature_layer"])),
+            classes=custom_classes(names),
             temperature=_number(record["temperature"], *TEMPERATURES),
             unknown_below=_number(record["unknown_below"], 0.0, 1.0),
         )
-        spec = taught_spec(
+        spec = custom_spec(
             bundle_name(folder),
-            taught,
+            custom,
             model_sha256=_hash(record["model_sha256"]),
             model_bytes=(folder / MODEL).stat().st_size,
             accuracy=_number(record["metrics"]["accuracy"], 0.0, 1.0),
@@ -144,7 +165,7 @@ def open_bundle(folder: Path) -> Bundle:
         ValueError,
         OverflowError,
         OSError,
-        NoSuchPartError,
+        FeatureLayerError,
         UnknownModelError,
     ) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
@@ -169,22 +190,26 @@ def write_bundle(
         BundleError: If there is something at that place.
         FileUnwritableError: If it cannot be written.
     """
-    check_free(folder)
-    part = folder.with_name(f".{folder.name}.part")
+    ensure_free(folder)
+    feature_layer = folder.with_name(f".{folder.name}.part")
     with writing(folder, "Choose another place."):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        shutil.rmtree(feature_layer, ignore_errors=True)
+        feature_layer.mkdir(parents=True)
         try:
-            shutil.move(model, part / MODEL)
+            shutil.move(model, feature_layer / MODEL)
             named = [{"label": label} for label in labels]
-            (part / LABELS).write_text(json.dumps(named, indent=2, ensure_ascii=False), "utf-8")
-            (part / SPEC).write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
-            part.rename(folder)
+            (feature_layer / LABELS).write_text(
+                json.dumps(named, indent=2, ensure_ascii=False), "utf-8"
+            )
+            (feature_layer / SPEC).write_text(
+                json.dumps(record, indent=2, ensure_ascii=False), "utf-8"
+            )
+            feature_layer.rename(folder)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(feature_layer, ignore_errors=True)
 
 
-def check_free(folder: Path) -> None:
+def ensure_free(folder: Path) -> None:
     """Makes sure, before anything is learned, that a bundle can be written.
 
     Raises:
@@ -211,13 +236,13 @@ def with_threshold(bundle: Bundle, unknown_below: float) -> Bundle:
     Raises:
         FileUnwritableError: If it cannot be written.
     """
-    assert bundle.spec.taught is not None  # noqa: S101  # what a bundle is
-    folder = bundle.spec.taught.bundle
+    assert bundle.spec.custom is not None  # noqa: S101  # what a bundle is
+    folder = bundle.spec.custom.bundle
     record = dict(bundle.record) | {"unknown_below": unknown_below}
-    part = folder / f".{SPEC}.part"
+    feature_layer = folder / f".{SPEC}.part"
     with writing(folder / SPEC, "Check its permissions."):
-        part.write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
-        part.replace(folder / SPEC)
+        feature_layer.write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
+        feature_layer.replace(folder / SPEC)
     return open_bundle(folder)
 
 
@@ -233,9 +258,9 @@ def bundle_name(folder: Path) -> str:
     >>> bundle_name(Path("models/My clothes.bundle")), bundle_name(Path("v1.mobilenet_v2"))
     ('My clothes', 'v1.mobilenet_v2')
     """
-    name = printable(folder.name.removesuffix(".bundle"))[:LONGEST_LABEL].strip(" .")
+    name = printable(folder.name.removesuffix(".bundle"))[:MAX_LABEL_LENGTH].strip(" .")
     # A comma stands between names where there are several.
-    return "".join("_" if sign in FORBIDDEN + "," else sign for sign in name) or "taught"
+    return "".join("_" if sign in FORBIDDEN + "," else sign for sign in name) or "custom"
 
 
 def is_bundle(path: Path) -> bool:
@@ -249,9 +274,9 @@ def is_bundle(path: Path) -> bool:
 def _read_json(path: Path, kind: type) -> Any:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_TEXT_BYTES + 1)
-        if len(data) > MOST_TEXT_BYTES:
-            raise ValueError(f"{path.name} has more than {MOST_TEXT_BYTES:,} bytes")
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) > MAX_TEXT_BYTES:
+            raise ValueError(f"{path.name} has more than {MAX_TEXT_BYTES:,} bytes")
         found = json.loads(data)
     except OSError as error:
         raise unusable(path.parent, f"{path.name}: {error.strerror}") from error
@@ -264,10 +289,10 @@ def _read_json(path: Path, kind: type) -> Any:
 
 def _check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
     names = tuple(_text(label["label"]) for label in labels)
-    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
+    if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
         raise ValueError(f"it has {len(set(names))} different labels of {len(names)}")
     for name in names:
-        if not name.strip() or len(name) > LONGEST_LABEL or not name.isprintable():
+        if not name.strip() or len(name) > MAX_LABEL_LENGTH or not name.isprintable():
             raise ValueError(f"{name[:60]!r} is no label")
     return names
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from vgg_demo.errors import ArchiveError, BundleError
-from vgg_demo.files.archives import DAMAGE, Guarded
+from vgg_demo.files.archives import DAMAGE, BoundedReader
 from vgg_demo.files.writing import writing
 from vgg_demo.models.bundle import (
     FILES,
     LABELS,
+    MAX_MODEL_BYTES,
+    MAX_TEXT_BYTES,
     MODEL,
-    MOST_MODEL_BYTES,
-    MOST_TEXT_BYTES,
     SPEC,
     Bundle,
     bundle_name,
-    check_free,
+    ensure_free,
     open_bundle,
     sha256_of,
     unusable,
@@ -53,7 +53,7 @@ def unpack(
     archive: Path | BinaryIO,
     folder: Path,
     called: str = "",
-    most_model_bytes: int = MOST_MODEL_BYTES,
+    most_model_bytes: int = MAX_MODEL_BYTES,
 ) -> Path:
     """Unpacks a bundle, maybe a stranger's.
 
@@ -72,7 +72,7 @@ def unpack(
     Raises:
         BundleError: If it holds no bundle.
     """
-    check_free(folder)
+    ensure_free(folder)
     name = called or str(archive)
     part = _part_of(folder)
     try:
@@ -109,8 +109,8 @@ def _take_out(archive: BinaryIO, name: str, folder: Path, most_model_bytes: int)
         ValueError: If one is not there, or is not what it should be.
     """
     # Its directory is read in one piece, of the size that the archive claims.
-    guarded = Guarded(archive, name, largest=DIRECTORY_BYTES)
-    limits = {MODEL: most_model_bytes, LABELS: MOST_TEXT_BYTES, SPEC: MOST_TEXT_BYTES}
+    guarded = BoundedReader(archive, name, largest=DIRECTORY_BYTES)
+    limits = {MODEL: most_model_bytes, LABELS: MAX_TEXT_BYTES, SPEC: MAX_TEXT_BYTES}
     with zipfile.ZipFile(cast("BinaryIO", guarded)) as file:
         for wanted, most in limits.items():
             found = [one for one in file.infolist() if one.filename.split("/")[-1] == wanted]
@@ -130,7 +130,7 @@ def _part_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
 
 
-def keep(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
+def publish(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
     """Copies a bundle to where everybody's taught models are.
 
     Args:
@@ -142,15 +142,15 @@ def keep(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
         BundleError: If a model is called so already.
         FileUnwritableError: If it cannot be written.
     """
-    assert bundle.spec.taught is not None  # noqa: S101  # what a bundle is
+    assert bundle.spec.custom is not None  # noqa: S101  # what a bundle is
     folder = bundles_dir / f"{bundle_name(Path(name))}.bundle"
-    check_free(folder)
+    ensure_free(folder)
     part = _part_of(folder)
     with writing(folder, "Choose another name."):
         part.mkdir()
         try:
             for file in FILES:
-                shutil.copyfile(bundle.spec.taught.bundle / file, part / file)
+                shutil.copyfile(bundle.spec.custom.bundle / file, part / file)
             part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -11,7 +11,7 @@ from vgg_demo.models.bundle import FILES, is_bundle, open_bundle
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 
 
-def kept_models(folder: Path) -> dict[str, ModelSpec]:
+def published_models(folder: Path) -> dict[str, ModelSpec]:
     """Returns the taught models in a folder by their names, in the order of the folders' names.
 
     What cannot be used is passed over, and so is a folder that is not there.
@@ -43,24 +43,24 @@ def _open(path: Path, state: tuple[tuple[int, int], ...]) -> ModelSpec:  # noqa:
     return open_bundle(path).spec
 
 
-def find_model(name: str, taught: Mapping[str, ModelSpec]) -> ModelSpec:
+def find_model(name: str, custom_models: Mapping[str, ModelSpec]) -> ModelSpec:
     """Returns a model by its name, never by a path.
 
     Args:
         name: Of a model of the registry, or of a taught one: ``clothes@1a2b3c4d``, or ``clothes``
             where only one is called so.
-        taught: Those that may be used.
+        custom: Those that may be used.
 
     Raises:
         UnknownModelError: If there is none; the message names the nearest matches.
         BundleError: If several taught models are called so.
     """
-    if name in taught:
-        return taught[name]
+    if name in custom_models:
+        return custom_models[name]
     try:
         return get_spec(name)
     except UnknownModelError:
-        called = [spec for spec in taught.values() if spec.keras_name == name]
+        called = [spec for spec in custom_models.values() if spec.keras_name == name]
         if not called:
             raise
     if len(called) > 1:
@@ -88,4 +88,4 @@ def find_spec(name: str, bundles_dir: Path) -> ModelSpec:
             f"{name[:200]!r} is no bundle: a folder with model.keras, labels.json and spec.json. "
             "Check the path; `teach unpack` makes a folder of a ZIP archive."
         )
-    return find_model(name, kept_models(bundles_dir))
+    return find_model(name, published_models(bundles_dir))

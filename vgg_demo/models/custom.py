@@ -6,42 +6,42 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from vgg_demo.models.labels import TAUGHT, ClassLabel
+from vgg_demo.models.labels import CUSTOM_PREFIX, ClassLabel
 
-LONGEST_LABEL = 80
+MAX_LABEL_LENGTH = 80
 """Characters of a label; it must fit on a chart and into a folder's name."""
 
 
-MOST_CLASSES = 200
+MAX_CLASSES = 200
 """Classes of a custom model."""
 
 
-class Part(StrEnum):
+class FeatureLayer(StrEnum):
     """How much of a network there is."""
 
-    WHOLE = "whole"
+    OUTPUT = "output"
     """All of it, to the scores of its classes."""
 
-    BODY = "body"
+    GLOBAL_POOLING = "global_pooling"
     """All but its top; the last feature map is averaged over its places."""
 
-    ALL_BUT_LAST = "all_but_last"
+    PENULTIMATE = "penultimate"
     """All but the last layer. Of VGG16, what the second of its large dense layers says."""
 
 
-LEAST_PROBABILITY = 0.5
+MIN_PROBABILITY = 0.5
 """An answer of a taught model that is less probable is as likely wrong as right, and counts as
 none, however low the model's own threshold is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class CustomModel:
     """What a model was taught.
 
     Attributes:
         bundle: The folder in which it is kept.
         backbone: Name of the model whose body looks at photos for it.
-        part: How much of the backbone that is.
+        feature_layer: How much of the backbone that is.
         classes: What it answers, in the order of its outputs.
         temperature: Its scores are divided by it, so that its probabilities can be taken at
             their word (Guo et al. 2017).
@@ -51,15 +51,15 @@ class Taught:
 
     bundle: Path
     backbone: str
-    part: Part
+    feature_layer: FeatureLayer
     classes: tuple[ClassLabel, ...]
     temperature: float
     unknown_below: float
 
     @property
     def sure_from(self) -> float:
-        """Probability from which an answer counts; see `LEAST_PROBABILITY`."""
-        return max(LEAST_PROBABILITY, self.unknown_below)
+        """Probability from which an answer counts; see `MIN_PROBABILITY`."""
+        return max(MIN_PROBABILITY, self.unknown_below)
 
 
 def clean_label(name: str) -> str:
@@ -69,13 +69,15 @@ def clean_label(name: str) -> str:
     ('t shirt', 'my cat')
     """
     text = "".join(sign if sign.isprintable() else " " for sign in name)
-    return " ".join(text.replace("_", " ").split())[:LONGEST_LABEL]
+    return " ".join(text.replace("_", " ").split())[:MAX_LABEL_LENGTH]
 
 
-def taught_classes(names: tuple[str, ...]) -> tuple[ClassLabel, ...]:
+def custom_classes(names: tuple[str, ...]) -> tuple[ClassLabel, ...]:
     """Returns classes of these names, in their order.
 
     Names are no WordNet classes: a "mouse" may be an animal or go with a keyboard. So each has
     an ID of its own, unlike any of WordNet's.
     """
-    return tuple(ClassLabel(index, TAUGHT + name, name, "") for index, name in enumerate(names))
+    return tuple(
+        ClassLabel(index, CUSTOM_PREFIX + name, name, "") for index, name in enumerate(names)
+    )

@@ -17,10 +17,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-TAUGHT = "taught:"
+CUSTOM_PREFIX = "custom:"
 """How the IDs of classes begin that are not WordNet's."""
 
-LabelSet = Literal["imagenet", "cifar10", "taught"]
+LabelSet = Literal["imagenet", "cifar10", "custom"]
 LABEL_SETS: tuple[LabelSet, ...] = ("imagenet", "cifar10")
 
 
@@ -31,7 +31,7 @@ class ClassLabel:
     Attributes:
         index: Position in the model's output, from 0.
         wnid: WordNet ID: "n" and eight digits. What a model was taught here has an ID of its
-            own, `TAUGHT` and its name, and is a kind of nothing but itself.
+            own, `CUSTOM_PREFIX` and its name, and is a kind of nothing but itself.
         label: Readable name; where two classes share one, what they are follows in
             brackets: "crane (wading bird)".
         definition: WordNet's definition; empty for what a model was taught.
@@ -48,10 +48,10 @@ class ClassLabel:
 
         >>> ClassLabel(3, "n02121620", "cat", "").phrase
         'a cat'
-        >>> ClassLabel(0, "taught:Hat", "Hat", "").phrase
+        >>> ClassLabel(0, "custom:Hat", "Hat", "").phrase
         'Hat'
         """
-        return self.label if self.wnid.startswith(TAUGHT) else with_article(self.label)
+        return self.label if self.wnid.startswith(CUSTOM_PREFIX) else with_article(self.label)
 
 
 @cache
@@ -59,9 +59,9 @@ def load_labels(name: LabelSet) -> tuple[ClassLabel, ...]:
     """Returns the classes of a label set in the order of the model's outputs.
 
     Raises:
-        ValueError: If it is "taught": what somebody taught a model stands in its bundle.
+        ValueError: If it is "custom": what somebody taught a model stands in its bundle.
     """
-    if name == "taught":
+    if name == "custom":
         raise ValueError("each taught model has its own classes")
     if name == "cifar10":
         named = [(wnid, label) for label, wnid in _wordnet()["cifar10"].items()]
@@ -185,8 +185,8 @@ def _parent_lemma(wnid: str) -> str:
 
 
 def _synset(wnid: str) -> dict[str, Any]:
-    if wnid.startswith(TAUGHT):
-        return {"lemmas": [wnid.removeprefix(TAUGHT)], "gloss": "", "hypernyms": []}
+    if wnid.startswith(CUSTOM_PREFIX):
+        return {"lemmas": [wnid.removeprefix(CUSTOM_PREFIX)], "gloss": "", "hypernyms": []}
     found: dict[str, Any] = _wordnet()["synsets"][wnid]
     return found
 

@@ -1,6 +1,6 @@
 """From an image to a model's input, by the model's own recipe.
 
-First `resize` fits the image to the model's input size by one of three named policies,
+First `resize_image` fits the image to the model's input size by one of three named policies,
 then `prepare` turns the pixels into the numbers that the model was trained on.
 """
 
@@ -30,7 +30,7 @@ class Resize(StrEnum):
     """The whole photo, undistorted, with grey bars: nothing is lost, things get smaller."""
 
 
-PAD_COLOUR = (124, 116, 104)
+PAD_COLOR = (124, 116, 104)
 """ImageNet's mean pixel: bars that look like nothing to the network."""
 
 IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
@@ -39,19 +39,19 @@ IMAGENET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """The constants of `keras.applications.imagenet_utils.preprocess_input`."""
 
 
-def resize(image: Image.Image, spec: ModelSpec, policy: Resize = Resize.CROP) -> Image.Image:
+def resize_image(image: Image.Image, spec: ModelSpec, resize: Resize = Resize.CROP) -> Image.Image:
     """Fits an image to a model's input size.
 
     Args:
         image: RGB image of any size.
         spec: The model.
-        policy: How the shape is made square.
+        resize: How the shape is made square.
 
     Returns:
         RGB image of `spec.input_size` pixels each way: exactly what the network sees.
     """
     size = (spec.input_size, spec.input_size)
-    match policy:
+    match resize:
         case Resize.CROP:
             return image.resize(size, Image.Resampling.BICUBIC, box=_centre_box(image, spec))
         case Resize.SQUASH:
@@ -61,7 +61,7 @@ def resize(image: Image.Image, spec: ModelSpec, policy: Resize = Resize.CROP) ->
 
 
 def prepare(
-    image: Image.Image, spec: ModelSpec, policy: Resize = Resize.CROP
+    image: Image.Image, spec: ModelSpec, resize: Resize = Resize.CROP
 ) -> NDArray[np.float32]:
     """Turns an image into the batch of one that a model expects.
 
@@ -70,12 +70,12 @@ def prepare(
     Args:
         image: RGB image of any size.
         spec: The model; its recipe decides everything but the policy.
-        policy: How the shape is made square.
+        resize: How the shape is made square.
 
     Returns:
         float32 array of shape (1, size, size, 3).
     """
-    pixels = np.asarray(resize(image, spec, policy), dtype=np.float32)
+    pixels = np.asarray(resize_image(image, spec, resize), dtype=np.float32)
     return scale(pixels, spec.preprocessing)[np.newaxis]
 
 
@@ -94,7 +94,7 @@ def _pad(image: Image.Image, side: int) -> Image.Image:
     # `ImageOps.pad` fails where a side would be rounded to nothing.
     scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
-    square = Image.new("RGB", (side, side), PAD_COLOUR)
+    square = Image.new("RGB", (side, side), PAD_COLOR)
     inner = image.resize((width, height), Image.Resampling.BICUBIC)
     square.paste(inner, ((side - width) // 2, (side - height) // 2))
     return square

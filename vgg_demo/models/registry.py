@@ -19,8 +19,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal
 
-from vgg_demo.errors import NoSuchPartError, UnknownModelError
-from vgg_demo.models.custom import Part, Taught
+from vgg_demo.errors import FeatureLayerError, UnknownModelError
+from vgg_demo.models.custom import CustomModel, FeatureLayer
 from vgg_demo.models.labels import ClassLabel, LabelSet, load_labels
 
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
@@ -88,7 +88,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class Backbone:
     """A model without its top.
 
     Attributes:
@@ -120,9 +120,9 @@ class ModelSpec:
         cam_layer: Name of the last layer or other operation whose output has spatial extent.
         weights: The official weight file.
         accuracy: Published accuracy, where a source is at hand.
-        body: What there is to know of the model without its top; None if it has none of its own.
-        part: How much of the network this is; of the models that answer, all.
-        taught: What it was taught, if it is no model of Keras but one that somebody made here.
+        backbone: What there is to know of the model without its top; None if it has none of its own.
+        feature_layer: How much of the network this is; of the models that answer, all.
+        custom: What it was taught, if it is no model of Keras but one that somebody made here.
     """
 
     name: str
@@ -136,15 +136,15 @@ class ModelSpec:
     cam_layer: str
     weights: WeightFile
     accuracy: Accuracy | None
-    body: Body | None = None
-    part: Part = Part.WHOLE
-    taught: Taught | None = None
+    backbone: Backbone | None = None
+    feature_layer: FeatureLayer = FeatureLayer.OUTPUT
+    custom: CustomModel | None = None
 
     @property
     def classes(self) -> tuple[ClassLabel, ...]:
         """What the outputs stand for, in their order."""
-        if self.taught is not None:
-            return self.taught.classes
+        if self.custom is not None:
+            return self.custom.classes
         return load_labels(self.labels)
 
     @property
@@ -176,7 +176,7 @@ def _read_mini_vgg() -> ModelSpec:
             test_set="CIFAR-10 test images",
             source="data/mini_vgg.md",
         ),
-        body=Body(
+        backbone=Backbone(
             # Its last layer is dense, from 256 features to 10 classes.
             parameters=report["parameters"] - (MINI_VGG_FEATURES + 1) * MINI_VGG_CLASSES,
             features=MINI_VGG_FEATURES,
@@ -209,7 +209,7 @@ def _spec_from_row(row: Mapping[str, str]) -> ModelSpec:
             size_bytes=4 * int(row["parameters"]),
         ),
         accuracy=_published_accuracy(row),
-        body=Body(
+        backbone=Backbone(
             parameters=int(row["body_parameters"]),
             features=int(row["body_features"]),
             weights=WeightFile(
@@ -234,29 +234,35 @@ def _published_accuracy(row: Mapping[str, str]) -> Accuracy | None:
     )
 
 
-def body_of(spec: ModelSpec, part: Part = Part.BODY) -> ModelSpec:
+def backbone_spec(
+    spec: ModelSpec, feature_layer: FeatureLayer = FeatureLayer.GLOBAL_POOLING
+) -> ModelSpec:
     """Returns what looks at photos for the models that are taught on a model's shoulders.
 
     Raises:
-        NoSuchPartError: If the model has none.
+        FeatureLayerError: If the model has none.
     """
-    name = f"{spec.name}/{part}"
-    if part is Part.BODY and spec.body is not None:
-        parameters, weights = spec.body.parameters, spec.body.weights
-        return replace(spec, name=name, part=part, parameters=parameters, weights=weights)
-    if part is Part.ALL_BUT_LAST and spec.module in DENSE_FAMILIES:
-        last = (features_of(spec, part) + 1) * len(spec.classes)
-        return replace(spec, name=name, part=part, parameters=spec.parameters - last)
-    raise NoSuchPartError(
-        f"{spec.keras_name} has no part {part} to build on; choose {Part.BODY}, or VGG16 or VGG19."
+    name = f"{spec.name}/{feature_layer}"
+    if feature_layer is FeatureLayer.GLOBAL_POOLING and spec.backbone is not None:
+        parameters, weights = spec.backbone.parameters, spec.backbone.weights
+        return replace(
+            spec, name=name, feature_layer=feature_layer, parameters=parameters, weights=weights
+        )
+    if feature_layer is FeatureLayer.PENULTIMATE and spec.module in DENSE_FAMILIES:
+        last = (feature_count(spec, feature_layer) + 1) * len(spec.classes)
+        return replace(
+            spec, name=name, feature_layer=feature_layer, parameters=spec.parameters - last
+        )
+    raise FeatureLayerError(
+        f"{spec.keras_name} has no part {feature_layer} to build on; choose {FeatureLayer.GLOBAL_POOLING}, or VGG16 or VGG19."
     )
 
 
-def features_of(spec: ModelSpec, part: Part) -> int:
+def feature_count(spec: ModelSpec, feature_layer: FeatureLayer) -> int:
     """Returns how many numbers a part of a model says of a photo."""
-    if part is Part.ALL_BUT_LAST:
+    if feature_layer is FeatureLayer.PENULTIMATE:
         return DENSE_FEATURES
-    return spec.body.features if spec.body is not None else 0
+    return spec.backbone.features if spec.backbone is not None else 0
 
 
 MODELS: Mapping[str, ModelSpec] = _read_models()

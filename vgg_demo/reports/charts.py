@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vgg_demo.analysis.comparison import Answer, imagenet_top1, pareto_front
+from vgg_demo.analysis.comparison import ModelResult, imagenet_top1, pareto_front
 from vgg_demo.inference.results import Prediction
 from vgg_demo.models.labels import ClassLabel
 
@@ -200,7 +200,7 @@ def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
     y = alt.Y("accuracy:Q", scale=scale, axis=axis("Share that is right"))
     line = alt.Chart(ends).mark_line(strokeDash=[5, 4], opacity=0.6, color=text_color)
     points = alt.Chart(frame).mark_circle(opacity=0.85)
-    answers = points.encode(
+    results = points.encode(
         x=x,
         y=y,
         size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[60, 500])),
@@ -210,11 +210,11 @@ def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
             alt.Tooltip("count:Q", title="Answers"),
         ],
     )
-    chart: alt.LayerChart = (line.encode(x=x, y=y) + answers).properties(height=300)
+    chart: alt.LayerChart = (line.encode(x=x, y=y) + results).properties(height=300)
     return chart
 
 
-def cost_frame(answers: Sequence[Answer]) -> pd.DataFrame:
+def cost_frame(results: Sequence[ModelResult]) -> pd.DataFrame:
     """Returns time, accuracy and memory of the models with a published ImageNet accuracy."""
     return pd.DataFrame(
         [
@@ -224,9 +224,9 @@ def cost_frame(answers: Sequence[Answer]) -> pd.DataFrame:
                 "median_ms": 1000 * answer.median_seconds,
                 "p95_ms": 1000 * answer.p95_seconds,
                 "memory_mb": answer.memory_bytes / 1e6,
-                "on_front": answer.result.model in pareto_front(answers),
+                "on_front": answer.classification.model in pareto_front(results),
             }
-            for answer in answers
+            for answer in results
             if imagenet_top1(answer.spec) is not None
         ]
     )

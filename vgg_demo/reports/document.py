@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vgg_demo.analysis.verdict import give_verdict, one_line
+from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.inference.results import SCHEMA, Classification, Failure
 
 
@@ -28,5 +28,5 @@ def to_document(
 
 
 def _with_verdict(result: Classification, top: int) -> dict[str, Any]:
-    verdict = give_verdict(result)
+    verdict = interpret(result)
     return result.to_dict(top) | {"verdict": one_line(verdict), "sure": verdict.is_sure}

@@ -73,7 +73,7 @@ def verify_receipt(
     receipt: Any,
     photo: Photo,
     store: ModelStore,
-    make_ready: Callable[[ModelSpec], object] | None = None,
+    prepare_model: Callable[[ModelSpec], object] | None = None,
     models: Mapping[str, ModelSpec] = MODELS,
 ) -> Verification:
     """Classifies a photo again and compares with what a receipt says.
@@ -82,7 +82,7 @@ def verify_receipt(
         receipt: Parsed JSON; nothing about it is trusted.
         photo: The photo.
         store: Where the models are.
-        make_ready: Called with the model once it is known to be needed, before it is asked;
+        prepare_model: Called with the model once it is known to be needed, before it is asked;
             a door can download there and show how far it is.
         models: Those that may have answered, by their names.
 
@@ -93,9 +93,9 @@ def verify_receipt(
     claimed = _read(receipt, models)
     if photo.sha256 != claimed.sha256:
         return Verification(False, ("It is another photo: its SHA-256 differs.",))
-    if make_ready is not None:
-        make_ready(claimed.spec)
-    result = classify_photo(photo, claimed.spec, store, policy=claimed.resize)
+    if prepare_model is not None:
+        prepare_model(claimed.spec)
+    result = classify_photo(photo, claimed.spec, store, resize=claimed.resize)
     checks = (
         (True, "The photo is the same, byte for byte."),
         _check(result.weights == claimed.weights, "The weights file"),

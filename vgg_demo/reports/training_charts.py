@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vgg_demo.models.custom import LEAST_PROBABILITY
+from vgg_demo.models.custom import MIN_PROBABILITY
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.schedule import RangeTest
-from vgg_demo.training.validation import Lesson, Threshold
+from vgg_demo.training.validation import LearningCurvePoint, Threshold
 
 HEIGHT = 270  # pixels
 CELL = 44  # pixels; of a confusion matrix
-MOST_UPRIGHT = 36  # letters below a confusion matrix, which fit on a phone
+MAX_UPRIGHT = 36  # letters below a confusion matrix, which fit on a phone
 RIGHT_COLOR, WRONG_COLOR = "#4a86c8", "#d9694f"
 LEARNED, KEPT_BACK = "learned from", "kept back"
 
@@ -192,7 +192,7 @@ def confusion_chart(
         ticks=False,
         domain=False,
     )
-    fits = len(names) * max(map(len, names)) <= MOST_UPRIGHT
+    fits = len(names) * max(map(len, names)) <= MAX_UPRIGHT
     below = alt.Axis(**axis.to_dict(), labelAngle=0 if fits else -45)
     base = alt.Chart(frame).encode(
         x=alt.X("answer:N", sort=list(names), title="What it said", axis=below),
@@ -246,7 +246,7 @@ def threshold_chart(
 ) -> alt.LayerChart:
     """Draws what comes of giving no answer below a probability, and where that is now."""
     answered, right = "gets an answer", "right, of the answers"
-    thresholds = [one for one in thresholds if one.probability >= LEAST_PROBABILITY]
+    thresholds = [one for one in thresholds if one.probability >= MIN_PROBABILITY]
     frame = (
         pd.DataFrame(
             {
@@ -260,7 +260,7 @@ def threshold_chart(
     )
     x = alt.X(
         "threshold:Q",
-        scale=alt.Scale(domain=[LEAST_PROBABILITY, 1]),
+        scale=alt.Scale(domain=[MIN_PROBABILITY, 1]),
         axis=_axis("No answer below this probability", text_color, format="%", tickCount=5),
     )
     lines = (
@@ -295,23 +295,23 @@ def threshold_chart(
     return chart
 
 
-def lessons_frame(lessons: Sequence[Lesson]) -> pd.DataFrame:
+def learning_curve_frame(learning_curve: Sequence[LearningCurvePoint]) -> pd.DataFrame:
     """Returns the learning curve as a table."""
     return pd.DataFrame(
         {
-            "photos": [one.photos for one in lessons],
-            "accuracy": [one.accuracy.value for one in lessons],
-            "low": [one.accuracy.interval[0] for one in lessons],
-            "high": [one.accuracy.interval[1] for one in lessons],
+            "photos": [one.photos for one in learning_curve],
+            "accuracy": [one.accuracy.value for one in learning_curve],
+            "low": [one.accuracy.interval[0] for one in learning_curve],
+            "high": [one.accuracy.interval[1] for one in learning_curve],
         }
     )
 
 
-def lessons_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+def learning_curve_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
     """Draws accuracy against photos learned from, with its 95 % intervals.
 
     Args:
-        frame: From `lessons_frame`.
+        frame: From `learning_curve_frame`.
         text_color: Of names and numbers, as CSS.
     """
     x = alt.X(

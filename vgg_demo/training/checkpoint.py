@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from vgg_demo.training.fine_tuning import Tuned
+    from vgg_demo.training.fine_tuning import FineTunedWeights
     from vgg_demo.training.head import Head
 
 HEAD, TUNED = "best_head.npz", "best_tuned.npz"
 
 
-def keep_head(folder: Path, head: Head) -> None:
+def save_head(folder: Path, head: Head) -> None:
     """Keeps a head in the place of the one before."""
     _write(folder / HEAD, {"kernel": head.kernel, "bias": head.bias})
 
 
-def keep_tuned(folder: Path, tuned: Tuned) -> None:
+def save_fine_tuned(folder: Path, tuned: FineTunedWeights) -> None:
     """Keeps what a fine-tuned network has learned, in the place of what was there before."""
     values = {f"value_{place}": value for place, value in enumerate(tuned.values)}
     _write(folder / TUNED, values | {"logits": tuned.logits})
 
 
-def kept_head(folder: Path) -> Head | None:
+def load_head(folder: Path) -> Head | None:
     """Returns the head that was kept last, if one was."""
     from vgg_demo.training.head import Head
 
@@ -34,18 +34,18 @@ def kept_head(folder: Path) -> Head | None:
     return Head(found["kernel"], found["bias"]) if found else None
 
 
-def kept_tuned(folder: Path) -> Tuned | None:
+def load_fine_tuned(folder: Path) -> FineTunedWeights | None:
     """Returns what was kept last of a fine-tuned network, if anything was."""
-    from vgg_demo.training.fine_tuning import Tuned
+    from vgg_demo.training.fine_tuning import FineTunedWeights
 
     found = _read(folder / TUNED)
     if not found:
         return None
     logits = found.pop("logits")
-    return Tuned([found[f"value_{place}"] for place in range(len(found))], logits)
+    return FineTunedWeights([found[f"value_{place}"] for place in range(len(found))], logits)
 
 
-def has_best(folder: Path) -> bool:
+def has_checkpoint(folder: Path) -> bool:
     """Whether anything was kept."""
     return (folder / HEAD).is_file()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from vgg_demo.files.sources import Source
-from vgg_demo.training.dataset import Dataset, Labelled
+from vgg_demo.training.dataset import Dataset, LabeledPhoto
 
 MANY_ROWS = 4
 """Of so many rows, one can be kept back whole."""
@@ -18,7 +18,7 @@ TOGETHER = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Sample:
     """A photo of a kind.
 
     Attributes:
@@ -35,7 +35,7 @@ class Given:
 
 
 @dataclass(eq=False)
-class Kind:
+class ClassFolder:
     """Photos of one kind of thing.
 
     Attributes:
@@ -47,7 +47,7 @@ class Kind:
 
     id: int
     name: str
-    photos: list[Given] = field(default_factory=list)
+    photos: list[Sample] = field(default_factory=list)
     uploads: int = 0
 
     @property
@@ -67,24 +67,26 @@ class Kind:
             self.photos = [one for one in self.photos if (one.row, one.upload) != came]
 
 
-def as_dataset(kinds: Sequence[Kind]) -> Dataset:
+def to_dataset(class_folders: Sequence[ClassFolder]) -> Dataset:
     """Returns the photos with the names of their kinds.
 
     Photos of a row are nearly alike, and a network that is judged by what it has nearly seen is
     flattered. So a row stays together, where there are enough of them that one can be kept back;
     else parts of rows do, which flatter a little at their ends.
     """
-    return Dataset(tuple(labelled for kind in kinds for labelled in _label(kind)))
+    return Dataset(
+        tuple(labelled for class_folder in class_folders for labelled in _label(class_folder))
+    )
 
 
-def _label(kind: Kind) -> Iterator[Labelled]:
-    rows = Counter(photo.row for photo in kind.photos if photo.row)
+def _label(class_folder: ClassFolder) -> Iterator[LabeledPhoto]:
+    rows = Counter(photo.row for photo in class_folder.photos if photo.row)
     seen = Counter[int]()
-    for number, photo in enumerate(kind.photos, start=1):
+    for number, photo in enumerate(class_folder.photos, start=1):
         group = ""
         if photo.row:
             part = 0 if len(rows) >= MANY_ROWS else seen[photo.row] // TOGETHER
-            group = f"camera {kind.id} {photo.row} {part}"
+            group = f"camera {class_folder.id} {photo.row} {part}"
             seen[photo.row] += 1
-        source = Source(f"{kind.name}/{number:03} {photo.name}", partial(bytes, photo.data))
-        yield Labelled(source, kind.name, group)
+        source = Source(f"{class_folder.name}/{number:03} {photo.name}", partial(bytes, photo.data))
+        yield LabeledPhoto(source, class_folder.name, group)

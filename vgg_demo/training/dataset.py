@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from vgg_demo.errors import DatasetError, TableError
 from vgg_demo.files.archives import ARCHIVE_SUFFIXES, is_photo
 from vgg_demo.files.sources import Source
-from vgg_demo.models.custom import MOST_CLASSES, clean_label
+from vgg_demo.models.custom import MAX_CLASSES, clean_label
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabeledPhoto:
     """A photo and what is on it.
 
     Attributes:
@@ -52,13 +52,13 @@ class Dataset:
 
     Attributes:
         photos: Those with a label, in the order in which they were found.
-        unlabelled: Names of photos that have none.
+        unlabeled: Names of photos that have none.
         missing: Names in the table that no photo has.
         dropped: Labels that too few photos have, and how many.
     """
 
-    photos: tuple[Labelled, ...]
-    unlabelled: tuple[str, ...] = ()
+    photos: tuple[LabeledPhoto, ...]
+    unlabeled: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     dropped: Mapping[str, int] | None = None
 
@@ -79,10 +79,10 @@ def label_by_folders(sources: Iterable[Source]) -> Dataset:
     Raises:
         VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
-    photos = [Labelled(source, _label_of_folder(source.name)) for source in _checked(sources)]
+    photos = [LabeledPhoto(source, _label_of_folder(source.name)) for source in _checked(sources)]
     return Dataset(
         tuple(photo for photo in photos if photo.label),
-        unlabelled=tuple(photo.source.name for photo in photos if not photo.label),
+        unlabeled=tuple(photo.source.name for photo in photos if not photo.label),
     )
 
 
@@ -101,11 +101,11 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
         VggDemoError: If there are no photos in a folder, or an archive cannot be read.
     """
     rows = _read_table(text, columns)
-    photos, unlabelled, used = list[Labelled](), list[str](), dict[str, str]()
+    photos, unlabeled, used = list[LabeledPhoto](), list[str](), dict[str, str]()
     for source in _checked(sources):
         end = next((end for end in _ends(source.name) if end in rows), None)
         if end is None:
-            unlabelled.append(source.name)
+            unlabeled.append(source.name)
         else:
             if end in used:
                 raise TableError(
@@ -113,16 +113,16 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
                     f"{source.name!r}. Name more of their paths there."
                 )
             label, group = rows[end]
-            photos.append(Labelled(source, label, group))
+            photos.append(LabeledPhoto(source, label, group))
             used[end] = source.name
-    return Dataset(tuple(photos), tuple(unlabelled), tuple(end for end in rows if end not in used))
+    return Dataset(tuple(photos), tuple(unlabeled), tuple(end for end in rows if end not in used))
 
 
-def drop_rare(dataset: Dataset, fewest: int) -> Dataset:
+def drop_rare_labels(dataset: Dataset, fewest: int) -> Dataset:
     """Drops labels that fewer photos have."""
     rare = {label: count for label, count in dataset.counts.items() if count < fewest}
     kept = tuple(photo for photo in dataset.photos if photo.label not in rare)
-    return Dataset(kept, dataset.unlabelled, dataset.missing, rare)
+    return Dataset(kept, dataset.unlabeled, dataset.missing, rare)
 
 
 def check_classes(labels: Sequence[str]) -> None:
@@ -140,9 +140,9 @@ def check_classes(labels: Sequence[str]) -> None:
             f"There is {found} to learn; at least two kinds of things are needed. Put the photos "
             "of each kind into a folder named after it, or give a table."
         )
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > MAX_CLASSES:
         raise DatasetError(
-            f"There are {len(labels)} labels; the limit is {MOST_CLASSES}. Is the column of labels "
+            f"There are {len(labels)} labels; the limit is {MAX_CLASSES}. Is the column of labels "
             "the right one? Labels that few photos have can be dropped."
         )
 

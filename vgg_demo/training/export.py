@@ -88,7 +88,7 @@ def export(
 
 def _probabilities(model: LoadedModel) -> Any:
     spec, network = model.engine.spec, model.engine.model
-    temperature = spec.taught.temperature if spec.taught is not None else 1.0
+    temperature = spec.custom.temperature if spec.custom is not None else 1.0
     return tf.function(
         lambda photo: tf.nn.softmax(network(photo, training=False) / temperature),
         input_signature=[tf.TensorSpec((1, spec.input_size, spec.input_size, 3), tf.float32)],
@@ -120,12 +120,12 @@ def _convert(folder: Path, representative: Iterable[NDArray[np.float32]]) -> byt
     chosen = list(islice(representative, CALIBRATION_PHOTOS))
     if chosen:
 
-        def examples() -> Iterator[list[NDArray[np.float32]]]:
+        def subset() -> Iterator[list[NDArray[np.float32]]]:
             for photo in chosen:
                 yield [photo]
 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = examples
+        converter.representative_dataset = subset
     data: bytes = converter.convert()
     return data
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_BYTES = 2 * 10**9
+MAX_BYTES = 2 * 10**9
 """Of all features; beyond it, those that were not used for longest go."""
 
 VERSION = 1
@@ -52,7 +52,7 @@ class FeatureCache:
         rows = [(key, numbers.tobytes()) for key, numbers in features.items()]
         self._try("INSERT OR REPLACE INTO features VALUES (?, ?, strftime('%s'))", rows)
 
-    def shrink(self, most_bytes: int = MOST_BYTES) -> None:
+    def shrink(self, most_bytes: int = MAX_BYTES) -> None:
         """Lets go of what was not used for longest, until the rest fits."""
         sql = "SELECT key, length(numbers) FROM features ORDER BY used DESC"
         left, gone = most_bytes, []
@@ -85,7 +85,9 @@ def _open(path: Path | None) -> sqlite3.Connection:
     return database
 
 
-def feature_key(photo_sha256: str, weights_sha256: str, body: str, policy: str, view: int) -> bytes:
+def feature_key(
+    photo_sha256: str, weights_sha256: str, feature_extractor: str, resize: str, view: int
+) -> bytes:
     """Returns the key of what a body makes of a view of a photo."""
-    parts = (str(VERSION), photo_sha256, weights_sha256, body, policy, str(view))
+    parts = (str(VERSION), photo_sha256, weights_sha256, feature_extractor, resize, str(view))
     return hashlib.sha256("\0".join(parts).encode()).digest()

@@ -18,12 +18,12 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize
-from vgg_demo.models.registry import ModelSpec, features_of
+from vgg_demo.models.registry import ModelSpec, feature_count
 from vgg_demo.training.augmentation import see
 from vgg_demo.training.feature_cache import FeatureCache, feature_key
-from vgg_demo.training.inspection import Looked
+from vgg_demo.training.inspection import InspectedPhoto
 
-MOST_AT_ONCE = 8
+MAX_AT_ONCE = 8
 """Views that the body looks at together: more take more memory and are hardly faster."""
 
 CACHE_CHUNK = 256
@@ -57,13 +57,13 @@ class Extraction:
 
 
 def extract(
-    photos: Sequence[Looked],
-    body: ModelSpec,
+    photos: Sequence[InspectedPhoto],
+    feature_extractor: ModelSpec,
     store: ModelStore,
     cache: FeatureCache,
     *,
     views: int = 1,
-    policy: Resize = Resize.CROP,
+    resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Generator[Extraction, None, Views]:
     """Computes features of photos, or takes them from the cache.
@@ -72,11 +72,11 @@ def extract(
 
     Args:
         photos: The photos; they must still be what was looked at.
-        body: What looks at them (`registry.body_of`).
+        feature_extractor: What looks at them (`registry.backbone_spec`).
         store: Where the body is, or will be loaded into.
         cache: Where features are kept.
         views: Looks at each photo; see `augment.augmented`.
-        policy: How photos are made square.
+        resize: How photos are made square.
         limits: What a picture may be at most.
 
     Yields:
@@ -90,31 +90,39 @@ def extract(
         VggDemoError: If a photo cannot be opened any more.
     """
     started = time.monotonic()
-    with store.use(body) as model:
+    with store.use(feature_extractor) as model:
         keys = [
-            feature_key(photo.sha256, model.weights.sha256, body.name, policy.value, view)
+            feature_key(
+                photo.sha256, model.weights.sha256, feature_extractor.name, resize.value, view
+            )
             for photo in photos
             for view in range(views)
         ]
-        numbers = np.empty((len(keys), features_of(body, body.part)), dtype=np.float32)
+        numbers = np.empty(
+            (len(keys), feature_count(feature_extractor, feature_extractor.feature_layer)),
+            dtype=np.float32,
+        )
         missing = list(_fill_from(cache, keys, numbers))
         done = cached = len(keys) - len(missing)
         yield Extraction(done, len(keys), cached, time.monotonic() - started)
 
         def prepare(place: int, lacking: Sequence[int]) -> list[NDArray[np.float32]]:
             """Opens a photo once for all of its views that are lacking."""
-            looked = photos[place]
-            name = looked.photo.source.name
-            photo = open_photo(looked.photo.source.read(), file=name, limits=limits)
-            if photo.sha256 != looked.sha256:
+            inspected = photos[place]
+            name = inspected.photo.source.name
+            photo = open_photo(inspected.photo.source.read(), file=name, limits=limits)
+            if photo.sha256 != inspected.sha256:
                 raise DatasetError(f"{name!r} was changed while it was learned from. Try again.")
-            return [see(photo.image, body, policy, view, looked.sha256) for view in lacking]
+            return [
+                see(photo.image, feature_extractor, resize, view, inspected.sha256)
+                for view in lacking
+            ]
 
         lacking = {
             place: [number % views for number in numbers_of]
             for place, numbers_of in groupby(missing, key=lambda number: number // views)
         }
-        size = min(MOST_AT_ONCE, store.batch_size(model))
+        size = min(MAX_AT_ONCE, store.batch_size(model))
         for batch in _in_batches(_ahead(prepare, lacking, size), size):
             places = [place * views + view for place, view, _ in batch]
             answers = _ask([pixels for _, _, pixels in batch], model)

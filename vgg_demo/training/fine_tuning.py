@@ -20,7 +20,7 @@ from vgg_demo.analysis.calibration import cross_entropy
 from vgg_demo.training.head import class_weights, smoothed_targets
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.schedule import Pace, one_cycle
+from vgg_demo.training.schedule import ScheduleStep, one_cycle
 
 CONVOLUTIONS_PER_BLOCK = 3
 """As in VGG16's last block; other networks are divided likewise, from their end."""
@@ -38,7 +38,7 @@ Look = Callable[[int, int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Photos:
+class PhotoSubset:
     """What is learned from, or judged by.
 
     Attributes:
@@ -51,7 +51,7 @@ class Photos:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tuned:
+class FineTunedWeights:
     """What was learned.
 
     Attributes:
@@ -83,12 +83,12 @@ def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Laye
 
 def fine_tune(
     network: keras.Model,
-    training: Photos,
-    validation: Photos,
+    training: PhotoSubset,
+    validation: PhotoSubset,
     look: Look,
     recipe: Recipe,
-    on_best: Callable[[Tuned], None] | None = None,
-) -> Generator[Epoch, None, Tuned]:
+    on_best: Callable[[FineTunedWeights], None] | None = None,
+) -> Generator[Epoch, None, FineTunedWeights]:
     """Trains the head and the last blocks, one block more after each of the first epochs.
 
     The front of the network is left as it is. Ctrl-C, or a `KeyboardInterrupt` that is thrown into
@@ -112,7 +112,7 @@ def fine_tune(
     tuner = _Tuner(network, training, recipe)
     rng = np.random.default_rng(recipe.seed)
     started = time.monotonic()
-    best = Tuned(tuner.values(), tuner.logits(validation, look))
+    best = FineTunedWeights(tuner.values(), tuner.logits(validation, look))
     best_loss = cross_entropy(best.logits, validation.labels)
     yield _epoch(0, recipe, float("nan"), best.logits, validation, 0.0, True, started, 0.0)
     try:
@@ -124,7 +124,7 @@ def fine_tune(
             loss = cross_entropy(logits, validation.labels)
             is_best = loss < best_loss
             if is_best:
-                best, best_loss = Tuned(tuner.values(), logits), loss
+                best, best_loss = FineTunedWeights(tuner.values(), logits), loss
                 if on_best is not None:
                     on_best(best)
             rate = len(training.labels) / seconds
@@ -139,7 +139,7 @@ def fine_tune(
     return best
 
 
-def put_in(network: keras.Model, tuned_blocks: int, tuned: Tuned) -> None:
+def apply_weights(network: keras.Model, tuned_blocks: int, tuned: FineTunedWeights) -> None:
     """Puts into a network what was learned by another that was built likewise."""
     blocks = last_blocks(network, tuned_blocks)
     variables = [variable for block in blocks for x in block for variable in x.trainable_variables]
@@ -152,7 +152,7 @@ def _assign(variables: Sequence[keras.Variable], values: Sequence[NDArray[np.flo
 
 
 def _epoch(
-    number: int, recipe: Recipe, loss: float, logits: NDArray[np.float32], validation: Photos,
+    number: int, recipe: Recipe, loss: float, logits: NDArray[np.float32], validation: PhotoSubset,
     rate: float, is_best: bool, started: float, examples_per_second: float,
 ) -> Epoch:  # fmt: skip
     return Epoch(
@@ -171,7 +171,7 @@ def _epoch(
 class _Tuner:
     """A network of which the end learns."""
 
-    def __init__(self, network: keras.Model, training: Photos, recipe: Recipe) -> None:
+    def __init__(self, network: keras.Model, training: PhotoSubset, recipe: Recipe) -> None:
         self._network = network
         self._training = training
         self._recipe = recipe
@@ -218,9 +218,11 @@ class _Tuner:
                 pixels = np.stack(ahead.result())
                 if index + 1 < len(batches):
                     ahead = pool.submit(open_batch, batches[index + 1])
-                pace = one_cycle(self._step, steps, self._recipe.tuning_rate)
+                schedule_step = one_cycle(self._step, steps, self._recipe.tuning_rate)
                 labels = self._training.labels[batch]
-                yield self._take(groups, pixels, targets[labels], self._class_weights[labels], pace)
+                yield self._take(
+                    groups, pixels, targets[labels], self._class_weights[labels], schedule_step
+                )
                 self._step += 1
 
     def _take(
@@ -229,12 +231,12 @@ class _Tuner:
         pixels: NDArray[np.float32],
         targets: NDArray[np.float32],
         weights: NDArray[np.float32],
-        pace: Pace,
+        schedule_step: ScheduleStep,
     ) -> float:
-        self.rate = pace.rate
-        self._momentum.assign(pace.momentum)
+        self.rate = schedule_step.rate
+        self._momentum.assign(schedule_step.momentum)
         for depth, optimizer in enumerate(self._optimizers):
-            optimizer.learning_rate.assign(pace.rate / RATE_DIVISOR**depth)
+            optimizer.learning_rate.assign(schedule_step.rate / RATE_DIVISOR**depth)
         losses, sums = [], [tf.zeros(variable.shape) for variable in self._first(groups)]
         for first in range(0, len(pixels), AT_ONCE):
             piece = slice(first, first + AT_ONCE)
@@ -267,7 +269,7 @@ class _Tuner:
 
         return learn
 
-    def logits(self, photos: Photos, look: Look) -> NDArray[np.float32]:
+    def logits(self, photos: PhotoSubset, look: Look) -> NDArray[np.float32]:
         """Returns float32 (N, classes) of the photos' views 0."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = []

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_through(
+def run_to_end(
     generator: Generator[Any, None, T], on_progress: Callable[[Any], None] | None = None
 ) -> T:
     """Runs a generator to its end and returns what it returns.

@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 from vgg_demo.analysis.calibration import cross_entropy
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.schedule import Pace, RangeTest, has_diverged, judge_range, one_cycle, sweep
+from vgg_demo.training.schedule import (
+    RangeTest,
+    ScheduleStep,
+    has_diverged,
+    one_cycle,
+    suggest_rates,
+    sweep,
+)
 
 RANGE_STEPS = 120
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class FeatureSubset:
     """What is learned from, or judged by: some of all photos.
 
     Attributes:
@@ -81,8 +88,8 @@ class Head:
 
 
 def train_head(
-    training: Examples,
-    validation: Examples,
+    training: FeatureSubset,
+    validation: FeatureSubset,
     classes: int,
     recipe: Recipe,
     on_best: Callable[[Head], None] | None = None,
@@ -112,11 +119,11 @@ def train_head(
     started = time.monotonic()
     try:
         for number in range(1, recipe.epochs + 1):
-            epoch_started, pace = time.monotonic(), Pace(rate, 0.0)
+            epoch_started, schedule_step = time.monotonic(), ScheduleStep(rate, 0.0)
             losses: list[float] = []
             for batch in learner.batches(rng):
-                pace = one_cycle(step, steps, rate)
-                losses.append(learner.step(*batch, pace))
+                schedule_step = one_cycle(step, steps, rate)
+                losses.append(learner.step(*batch, schedule_step))
                 step += 1
             seconds = time.monotonic() - epoch_started
             head = learner.head()
@@ -134,7 +141,7 @@ def train_head(
                 loss=float(np.mean(losses)),
                 validation_loss=loss,
                 validation_accuracy=float(np.mean(logits.argmax(axis=1) == validation.labels)),
-                rate=pace.rate,
+                rate=schedule_step.rate,
                 is_best=is_best,
                 seconds=time.monotonic() - started,
                 examples_per_second=len(training.labels) / max(seconds, 1e-9),
@@ -146,23 +153,23 @@ def train_head(
     return best
 
 
-def find_rate(training: Examples, classes: int, recipe: Recipe) -> RangeTest:
+def find_rate(training: FeatureSubset, classes: int, recipe: Recipe) -> RangeTest:
     """Tries learning rates on a fresh head (Smith 2017)."""
     learner = _Learner(training, classes, recipe)
     rng = np.random.default_rng(recipe.seed)
     rates, losses = sweep(RANGE_STEPS), list[float]()
     while len(losses) < len(rates):
         for batch in learner.batches(rng):
-            losses.append(learner.step(*batch, Pace(float(rates[len(losses)]), 0.9)))
+            losses.append(learner.step(*batch, ScheduleStep(float(rates[len(losses)]), 0.9)))
             if len(losses) == len(rates) or has_diverged(losses):
-                return judge_range(rates[: len(losses)], losses)
-    return judge_range(rates, losses)
+                return suggest_rates(rates[: len(losses)], losses)
+    return suggest_rates(rates, losses)
 
 
 class _Learner:
     """A head in the making, on features that are brought to mean 0 and deviation 1."""
 
-    def __init__(self, training: Examples, classes: int, recipe: Recipe) -> None:
+    def __init__(self, training: FeatureSubset, classes: int, recipe: Recipe) -> None:
         self._training = training
         self._classes = classes
         self._recipe = recipe
@@ -218,11 +225,11 @@ class _Learner:
         inputs: NDArray[np.float32],
         targets: NDArray[np.float32],
         weights: NDArray[np.float32],
-        pace: Pace,
+        schedule_step: ScheduleStep,
     ) -> float:
         """Learns from a batch. Returns its loss."""
-        self._optimizer.learning_rate.assign(pace.rate)
-        self._momentum.assign(pace.momentum)
+        self._optimizer.learning_rate.assign(schedule_step.rate)
+        self._momentum.assign(schedule_step.momentum)
         return float(self._run(*map(tf.constant, (inputs, targets, weights))))
 
     def _learn(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

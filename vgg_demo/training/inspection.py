@@ -17,7 +17,7 @@ from vgg_demo.errors import VggDemoError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.results import Failure
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
-from vgg_demo.training.dataset import Labelled
+from vgg_demo.training.dataset import LabeledPhoto
 
 FEW = 20
 """Photos of a kind below which its answers will hardly be good."""
@@ -41,14 +41,14 @@ SAME_BITS = 16
 of clothing, saved anew at qualities from 60 on or scaled to half, differ by 7 at most; no two of
 600 different photos of clothing by 16."""
 
-FEWEST_BITS = 32
+MIN_BITS = 32
 """A photo of which fewer bits are set, or are not, is nearly plain, and looks like all such."""
 
 THUMBNAIL_SIDE = 160  # pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class InspectedPhoto:
     """What is known of a photo that could be opened.
 
     Attributes:
@@ -62,7 +62,7 @@ class Looked:
             none was wanted.
     """
 
-    photo: Labelled
+    photo: LabeledPhoto
     sha256: str
     width: int
     height: int
@@ -72,7 +72,7 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class InspectionReport:
     """What may be wrong with photos. Places are those in the sequence that was checked.
 
     Attributes:
@@ -96,21 +96,21 @@ class Report:
     long: tuple[int, ...]
 
 
-def look_at(
-    photos: Sequence[Labelled],
+def inspect_photos(
+    photos: Sequence[LabeledPhoto],
     limits: ImageLimits = DEFAULT_LIMITS,
     *,
     with_thumbnails: bool = False,
-) -> Generator[Looked | Failure]:
+) -> Generator[InspectedPhoto | Failure]:
     """Opens photos in threads and yields what is known of them, in their order."""
 
-    def look(photo: Labelled) -> Looked | Failure:
+    def look(photo: LabeledPhoto) -> InspectedPhoto | Failure:
         try:
             data = photo.source.read()
             opened = open_photo(data, file=photo.source.name, limits=limits)
         except VggDemoError as error:
             return Failure(photo.source.name, type(error).__name__, str(error))
-        return Looked(
+        return InspectedPhoto(
             photo,
             opened.sha256,
             *opened.image.size,
@@ -120,7 +120,7 @@ def look_at(
         )
 
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
-        ahead: deque[Future[Looked | Failure]] = deque()
+        ahead: deque[Future[InspectedPhoto | Failure]] = deque()
         try:
             for photo in photos:
                 ahead.append(pool.submit(look, photo))
@@ -132,32 +132,32 @@ def look_at(
             pool.shutdown(cancel_futures=True)
 
 
-def check(looked: Sequence[Looked], input_size: int) -> Report:
+def report_issues(photos: Sequence[InspectedPhoto], input_size: int) -> InspectionReport:
     """Says what may be wrong with photos.
 
     Args:
-        looked: The photos.
+        photos: The photos.
         input_size: Height and width in pixels of what the network looks at.
     """
-    counts = Counter(one.photo.label for one in looked)
-    twins = find_twins([one.fingerprint for one in looked])
-    return Report(
+    counts = Counter(one.photo.label for one in photos)
+    twins = find_twins([one.fingerprint for one in photos])
+    return InspectionReport(
         counts=dict(sorted(counts.items())),
         twins=twins,
         contradictions=tuple(
-            group for group in twins if len({looked[place].photo.label for place in group}) > 1
+            group for group in twins if len({photos[place].photo.label for place in group}) > 1
         ),
         alike=_alike(sorted(counts)),
         few={label: count for label, count in sorted(counts.items()) if count < FEW},
         imbalance=max(counts.values()) / min(counts.values()) if counts else 1.0,
         small=tuple(
             place
-            for place, one in enumerate(looked)
+            for place, one in enumerate(photos)
             if min(one.width, one.height) < MIN_SHARE_OF_INPUT * input_size
         ),
         long=tuple(
             place
-            for place, one in enumerate(looked)
+            for place, one in enumerate(photos)
             if max(one.width, one.height) > MAX_ASPECT * min(one.width, one.height)
         ),
     )
@@ -217,7 +217,7 @@ def find_twins(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[int, .
 def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Yields the pairs that differ by at most `SAME_BITS`; a photo at a time, for memory."""
     set_bits = np.bitwise_count(fingerprints).sum(axis=1)
-    tells = (set_bits >= FEWEST_BITS) & (set_bits <= 256 - FEWEST_BITS)
+    tells = (set_bits >= MIN_BITS) & (set_bits <= 256 - MIN_BITS)
     for place in np.flatnonzero(tells[:-1]).tolist():
         bits = np.bitwise_count(fingerprints[place + 1 :] ^ fingerprints[place]).sum(axis=1)
         for other in np.flatnonzero((bits <= SAME_BITS) & tells[place + 1 :]):

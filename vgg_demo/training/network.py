@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import keras
 
-from vgg_demo.inference.engine import TAUGHT_LAYER
+from vgg_demo.inference.engine import HEAD_LAYER
 from vgg_demo.training.head import Head
 
 
-def assemble(body: keras.Model, head: Head) -> keras.Model:
+def assemble(feature_extractor: keras.Model, head: Head) -> keras.Model:
     """Puts a head on a body; the network shares the body's layers."""
-    dense = keras.layers.Dense(head.kernel.shape[1], dtype="float32", name=TAUGHT_LAYER)
-    network = keras.Model(body.input, dense(body.output), name="taught")
+    dense = keras.layers.Dense(head.kernel.shape[1], dtype="float32", name=HEAD_LAYER)
+    network = keras.Model(feature_extractor.input, dense(feature_extractor.output), name="custom")
     dense.set_weights([head.kernel, head.bias])
     return network

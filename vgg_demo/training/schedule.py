@@ -22,7 +22,7 @@ DIVERGED = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ScheduleStep:
     """How a step is taken.
 
     Attributes:
@@ -34,7 +34,7 @@ class Pace:
     momentum: float
 
 
-def one_cycle(step: int, steps: int, max_rate: float) -> Pace:
+def one_cycle(step: int, steps: int, max_rate: float) -> ScheduleStep:
     """Returns the pace of a step by the one-cycle policy (Smith 2018, arXiv 1803.09820, section 4).
 
     The rate rises linearly from a 25th of its maximum and falls back likewise; in the last tenth
@@ -55,13 +55,13 @@ def one_cycle(step: int, steps: int, max_rate: float) -> Pace:
     low = max_rate / START_DIVISOR
     if part <= WARM_UP + COOL_DOWN:
         height = part / WARM_UP if part <= WARM_UP else (WARM_UP + COOL_DOWN - part) / COOL_DOWN
-        return Pace(
+        return ScheduleStep(
             rate=low + (max_rate - low) * height,
             momentum=HIGH_MOMENTUM - (HIGH_MOMENTUM - LOW_MOMENTUM) * height,
         )
     left = (1 - part) / (1 - WARM_UP - COOL_DOWN)
     end = low / END_DIVISOR
-    return Pace(rate=end + (low - end) * left, momentum=HIGH_MOMENTUM)
+    return ScheduleStep(rate=end + (low - end) * left, momentum=HIGH_MOMENTUM)
 
 
 def sweep(steps: int, lowest: float = 1e-5, highest: float = 1.0) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class RangeTest:
         return self.tenth
 
 
-def judge_range(rates: NDArray[np.float64], losses: Sequence[float]) -> RangeTest:
+def suggest_rates(rates: NDArray[np.float64], losses: Sequence[float]) -> RangeTest:
     """Reads suggestions from the losses of a range test.
 
     Args:

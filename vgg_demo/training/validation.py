@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.analysis.calibration import fit_temperature, spread_for
-from vgg_demo.analysis.evaluation import Evaluation, Share, Tally
+from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
 from vgg_demo.inference.classify import softmax
 from vgg_demo.models.registry import ModelSpec
 
@@ -33,7 +33,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LearningCurvePoint:
     """A point of the learning curve.
 
     Attributes:
@@ -42,11 +42,11 @@ class Lesson:
     """
 
     photos: int
-    accuracy: Share
+    accuracy: Proportion
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ValidationReport:
     """How good a taught model is.
 
     Attributes:
@@ -55,15 +55,15 @@ class Judgement:
         temperature: Fitted on the same photos.
         unknown_below: Probability below which it is best to give no answer.
         thresholds: What other choices would give, ascending.
-        lessons: The learning curve: how good it is when it learns from fewer photos.
+        learning_curve: The learning curve: how good it is when it learns from fewer photos.
     """
 
     evaluation: Evaluation
-    baseline: Share
+    baseline: Proportion
     temperature: float
     unknown_below: float
     thresholds: tuple[Threshold, ...]
-    lessons: tuple[Lesson, ...] = ()
+    learning_curve: tuple[LearningCurvePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures that a bundle keeps, as plain JSON values."""
@@ -78,18 +78,19 @@ class Judgement:
             "baseline": self.baseline.value,
             "calibration_error": self.evaluation.calibration_error,
             "learning_curve": [
-                {"photos": one.photos, "accuracy": one.accuracy.value} for one in self.lessons
+                {"photos": one.photos, "accuracy": one.accuracy.value}
+                for one in self.learning_curve
             ],
         }
 
 
-def judge(
+def validate(
     spec: ModelSpec,
     logits: NDArray[np.floating],
     truth: NDArray[np.integer],
     files: Sequence[str],
-    lessons: Sequence[Lesson] = (),
-) -> Judgement:
+    learning_curve: Sequence[LearningCurvePoint] = (),
+) -> ValidationReport:
     """Judges a model by photos that it has not learned from.
 
     Args:
@@ -97,22 +98,22 @@ def judge(
         logits: float (N, classes), as the network gives them.
         truth: int (N,): the class of each.
         files: Names of the photos.
-        lessons: The learning curve, if it was measured.
+        learning_curve: The learning curve, if it was measured.
     """
     temperature = fit_temperature(logits, truth, spread_for(len(truth)))
     probabilities = softmax(logits / temperature)
-    tally = Tally(spec)
+    evaluator = Evaluator(spec)
     for file, row, label in zip(files, probabilities, truth, strict=True):
-        tally.add_answer(file, row, spec.classes[label].wnid)
+        evaluator.add_prediction(file, row, spec.classes[label].wnid)
     highest, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     counts = np.bincount(truth, minlength=len(spec.classes))
-    return Judgement(
-        evaluation=tally.evaluate(),
-        baseline=Share(int(counts.max(initial=0)), len(truth)),
+    return ValidationReport(
+        evaluation=evaluator.evaluate(),
+        baseline=Proportion(int(counts.max(initial=0)), len(truth)),
         temperature=temperature,
         unknown_below=choose_threshold(highest, is_right),
         thresholds=curve(highest, is_right),
-        lessons=tuple(lessons),
+        learning_curve=tuple(learning_curve),
     )
 
 

@@ -44,7 +44,7 @@ to NASNetMobile, whose 1,126 arrays are small: 14 %.
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """How every weight file begins (HDF5 File Format Specification, section II.A)."""
 
-LONGEST_QUOTE = 20  # bytes of something else in an error message
+MAX_QUOTE_LENGTH = 20  # bytes of something else in an error message
 
 PARTIAL_SUFFIX = ".vgg-demo-part"
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -209,7 +209,7 @@ def _checked(pieces: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
     """
     beginning, received_bytes = b"", 0
     for piece in pieces:
-        beginning = (beginning + piece[:LONGEST_QUOTE])[:LONGEST_QUOTE]
+        beginning = (beginning + piece[:MAX_QUOTE_LENGTH])[:MAX_QUOTE_LENGTH]
         received_bytes += len(piece)
         _check_beginning(beginning)
         _check_size(received_bytes, weights)

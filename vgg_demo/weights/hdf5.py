@@ -73,7 +73,7 @@ def reading(path: Path, spec: ModelSpec) -> Iterator[None]:
 def _how_to_mend(spec: ModelSpec) -> str:
     if spec.is_embedded:
         return "Install VGG Demo again."
-    if spec.taught is not None:
+    if spec.custom is not None:
         return "Get the bundle anew, or train it again."
     return "Delete it to have it downloaded again, or put the right one in its place."
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.models.custom import Part
+from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.weights.hdf5 import Wanted, member, read_array, reading
 
@@ -37,16 +37,18 @@ def read_arrays(
         MemoryError: That says nothing about the file.
     """
     with reading(path, spec), h5py.File(path, "r") as file:
-        for group, name, wanted in _match(file, layers, is_part=spec.part is not Part.WHOLE):
+        for group, name, wanted in _match(
+            file, layers, is_truncated=spec.feature_layer is not FeatureLayer.OUTPUT
+        ):
             yield from read_array(group, name, wanted)
 
 
 def _match(
-    file: h5py.File, layers: Sequence[Sequence[Wanted]], *, is_part: bool
+    file: h5py.File, layers: Sequence[Sequence[Wanted]], *, is_truncated: bool
 ) -> Iterator[tuple[h5py.Group, str, Wanted]]:
     groups = [member(file, name, h5py.Group) for name in _names(file, "layer_names")]
     filled = [(group, names) for group in groups if (names := _names(group, "weight_names"))]
-    if is_part:  # what comes behind it in the whole model's file is not needed
+    if is_truncated:  # what comes behind it in the whole model's file is not needed
         filled = filled[: len(layers)]
     if len(filled) != len(layers):
         raise ValueError(f"it has {len(filled)} layers with weights instead of {len(layers)}")
@@ -63,9 +65,9 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     parts = (
         [attribute]
         if attribute in group.attrs
-        else takewhile(lambda part: part in group.attrs, numbered)
+        else takewhile(lambda feature_layer: feature_layer in group.attrs, numbered)
     )
-    lists = [group.attrs[part] for part in parts]
+    lists = [group.attrs[feature_layer] for feature_layer in parts]
     if not all(isinstance(names, np.ndarray) and names.ndim == 1 for names in lists):
         raise ValueError(f"{attribute!r} of {group.name!r} is no list of names")
     return [_text(name) for name in chain.from_iterable(lists)]

@@ -70,8 +70,8 @@ def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
     """Returns the path of a model's weight file on this machine, or None."""
     if spec.is_embedded:
         return Path(str(files("vgg_demo").joinpath("data", spec.weights.name)))
-    if spec.taught is not None:
-        return spec.taught.bundle / spec.weights.name
+    if spec.custom is not None:
+        return spec.custom.bundle / spec.weights.name
     for folder in (settings.weights_dir, settings.cache_dir):
         if folder is not None and _is_file(folder / spec.weights.name):
             return folder / spec.weights.name
@@ -143,10 +143,10 @@ def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
         "weights_file": spec.weights.name,
         "weights_url": spec.weights.url,
         "here": find_weights(spec, settings) is not None,
-        "taught": spec.taught
+        "custom": spec.custom
         and {
-            "backbone": spec.taught.backbone,
-            "classes": [label.label for label in spec.taught.classes],
+            "backbone": spec.custom.backbone,
+            "classes": [label.label for label in spec.custom.classes],
         },
     }
 

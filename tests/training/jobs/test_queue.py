@@ -21,16 +21,16 @@ from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.inference.classify import classify, softmax
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle, with_threshold
-from vgg_demo.models.bundle_archive import keep, pack
-from vgg_demo.models.custom import Part
+from vgg_demo.models.bundle_archive import pack, publish
+from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import Checked, conclude
+from vgg_demo.training.data import InspectedDataset, summarize_inspection
 from vgg_demo.training.dataset import label_by_folders
-from vgg_demo.training.inspection import Looked, look_at
+from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 from vgg_demo.training.jobs import queue as module
 from vgg_demo.training.jobs.job import Job, receive, send, without_photo
-from vgg_demo.training.jobs.queue import Classroom
-from vgg_demo.training.jobs.run import Run, Stage
+from vgg_demo.training.jobs.queue import TrainingQueue
+from vgg_demo.training.jobs.run import Stage, TrainingRun
 from vgg_demo.training.recipe import Recipe
 
 SHORT = Recipe(epochs=3, rate=1e-3, views=1)
@@ -39,10 +39,14 @@ SECONDS = 120  # until something must have happened
 
 
 @pytest.fixture(scope="module")
-def checked(pieces: Path) -> Checked:
+def inspected(pieces: Path) -> InspectedDataset:
     photos = label_by_folders(find_photos([str(pieces)])).photos
-    looked = [one for one in look_at(photos, with_thumbnails=True) if isinstance(one, Looked)]
-    return conclude(looked, (), 224)
+    inspected_photos = [
+        one
+        for one in inspect_photos(photos, with_thumbnails=True)
+        if isinstance(one, InspectedPhoto)
+    ]
+    return summarize_inspection(inspected_photos, (), 224)
 
 
 @pytest.fixture
@@ -51,15 +55,17 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def room(settings: Settings) -> Iterator[Classroom]:
-    found = Classroom(settings, ModelStore(settings))
+def room(settings: Settings) -> Iterator[TrainingQueue]:
+    found = TrainingQueue(settings, ModelStore(settings))
     yield found
     found.close()
     assert not found._thread.is_alive()
 
 
-def start(room: Classroom, checked: Checked, recipe: Recipe = SHORT, name: str = "mine") -> Run:
-    return room.start(name, "mini_vgg", Part.BODY, recipe, checked)
+def start(
+    room: TrainingQueue, inspected: InspectedDataset, recipe: Recipe = SHORT, name: str = "mine"
+) -> TrainingRun:
+    return room.start(name, "mini_vgg", FeatureLayer.GLOBAL_POOLING, recipe, inspected)
 
 
 def wait(until: Callable[[], object]) -> None:
@@ -80,32 +86,32 @@ def worker() -> psutil.Process:
 
 
 def test_a_run_makes_a_model(
-    room: Classroom, checked: Checked, settings: Settings, photos: dict[str, bytes]
+    room: TrainingQueue, inspected: InspectedDataset, settings: Settings, photos: dict[str, bytes]
 ) -> None:
-    run = start(room, checked)
+    run = start(room, inspected)
     assert room.get(run.id) is run
     wait(lambda: run.stage.is_over)
     assert (run.stage, run.error) == (Stage.DONE, "")
     assert [epoch.number for epoch in run.epochs] == [1, 2, 3]
     result = run.result
     assert result is not None
-    assert result.judgement.evaluation.top1.count == len(result.places) == 9
+    assert result.validation_report.evaluation.top1.count == len(result.places) == 9
     assert result.probabilities.shape == (9, 3)
-    assert [point.photos for point in result.judgement.lessons][-1] == 39
-    labels = [checked.looked[place].photo.label for place in result.places]
-    assert [checked.classes[truth] for truth in result.truth] == labels
+    assert [point.photos for point in result.validation_report.learning_curve][-1] == 39
+    labels = [inspected.photos[place].photo.label for place in result.places]
+    assert [inspected.classes[truth] for truth in result.truth] == labels
     best = np.mean(result.probabilities.argmax(axis=1) == result.truth)
-    assert best == result.judgement.evaluation.top1.value
+    assert best == result.validation_report.evaluation.top1.value
 
     # It answers like any other model, and as it did for its worker.
     place = int(result.places[0])
-    data = checked.looked[place].photo.source.read()
+    data = inspected.photos[place].photo.source.read()
     answer = classify(data, result.bundle.spec, ModelStore(settings))
     assert np.allclose(answer.probabilities, result.probabilities[0], atol=1e-4)
 
 
-def test_no_photo_is_written_to_disk(room: Classroom, checked: Checked) -> None:
-    run = start(room, checked)
+def test_no_photo_is_written_to_disk(room: TrainingQueue, inspected: InspectedDataset) -> None:
+    run = start(room, inspected)
     wait(lambda: run.stage.is_over)
     found = sorted(path.name for path in run.job.folder.rglob("*") if path.is_file())
     assert found == [
@@ -115,9 +121,11 @@ def test_no_photo_is_written_to_disk(room: Classroom, checked: Checked) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_seed_makes_the_same_model(room: Classroom, checked: Checked) -> None:
+def test_the_same_seed_makes_the_same_model(
+    room: TrainingQueue, inspected: InspectedDataset
+) -> None:
     recipe = Recipe(epochs=3, views=2, dropout=0.5, mixup=0.4, label_smoothing=0.1, seed=5)
-    runs = [start(room, checked, recipe) for _ in range(2)]
+    runs = [start(room, inspected, recipe) for _ in range(2)]
     wait(lambda: all(run.stage.is_over for run in runs))
     first, second = (run.result for run in runs)
     assert first is not None
@@ -126,116 +134,128 @@ def test_the_same_seed_makes_the_same_model(room: Classroom, checked: Checked) -
     assert runs[0].range_test is not None
 
 
-def test_one_at_a_time(room: Classroom, checked: Checked) -> None:
-    runs = [start(room, checked, name=name) for name in ("first", "second", "third")]
+def test_one_at_a_time(room: TrainingQueue, inspected: InspectedDataset) -> None:
+    runs = [start(room, inspected, name=name) for name in ("first", "second", "third")]
     wait(lambda: runs[0].stage is not Stage.WAITING)
-    assert [room.ahead_of(run) for run in runs] == [0, 1, 2]
+    assert [room.count_ahead(run) for run in runs] == [0, 1, 2]
     assert runs[1].stage is runs[2].stage is Stage.WAITING
     runs[1].stop()  # who does not want to wait
     wait(lambda: all(run.stage.is_over for run in runs))
     assert [run.stage for run in runs] == [Stage.DONE, Stage.STOPPED, Stage.DONE]
     assert runs[2].began >= runs[0].ended
-    assert (room.ahead_of(runs[2]), runs[1].epochs) == (0, [])
+    assert (room.count_ahead(runs[2]), runs[1].epochs) == (0, [])
 
 
-def test_too_many_wait(room: Classroom, checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_WAITING", 1)
-    running = start(room, checked, ENDLESS)
+def test_too_many_wait(
+    room: TrainingQueue, inspected: InspectedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    running = start(room, inspected, ENDLESS)
     wait(lambda: running.epochs)
-    start(room, checked)
+    start(room, inspected)
     with pytest.raises(BusyError, match="1 trainings wait already; the limit is 1"):
-        start(room, checked)
+        start(room, inspected)
 
 
-def test_stop_keeps_the_best_so_far(room: Classroom, checked: Checked) -> None:
-    run = start(room, checked, ENDLESS)
+def test_stop_keeps_the_best_so_far(room: TrainingQueue, inspected: InspectedDataset) -> None:
+    run = start(room, inspected, ENDLESS)
     wait(lambda: len(run.epochs) > 5)
     run.stop()
     wait(lambda: run.stage.is_over)
     assert run.stage is Stage.DONE
     assert run.result is not None
-    assert run.result.judgement.lessons == ()  # who stops does not want to wait for those
+    assert (
+        run.result.validation_report.learning_curve == ()
+    )  # who stops does not want to wait for those
     # Without its temperature, its loss is that of the best epoch.
-    logits = np.log(run.result.probabilities) * run.result.judgement.temperature
+    logits = np.log(run.result.probabilities) * run.result.validation_report.temperature
     of_truth = softmax(logits)[np.arange(9), run.result.truth]
     best = min(epoch.validation_loss for epoch in run.epochs)
     assert -np.log(of_truth).mean() == pytest.approx(best, abs=1e-3)
 
 
-def test_a_killed_worker_leaves_the_best_so_far(room: Classroom, checked: Checked) -> None:
-    run = start(room, checked, ENDLESS)
+def test_a_killed_worker_leaves_the_best_so_far(
+    room: TrainingQueue, inspected: InspectedDataset
+) -> None:
+    run = start(room, inspected, ENDLESS)
     wait(lambda: len(run.epochs) > 5)
     worker().kill()
     wait(lambda: run.stage.is_over)
     assert run.stage is Stage.FAILED
     assert "ended from outside (signal 9), perhaps for want of memory" in run.error
-    assert run.can_go_on
+    assert run.can_resume
     best = min(epoch.validation_loss for epoch in run.epochs)
-    room.go_on(run)
+    room.resume(run)
     wait(lambda: run.stage.is_over)
     assert (run.stage, run.error) == (Stage.DONE, "")
     assert run.result is not None
     accuracies = {
         epoch.validation_accuracy for epoch in run.epochs if epoch.validation_loss <= best + 0.01
     }
-    assert run.result.judgement.evaluation.top1.value in accuracies
+    assert run.result.validation_report.evaluation.top1.value in accuracies
 
-    another = start(room, checked)  # and the classroom goes on
+    another = start(room, inspected)  # and the classroom goes on
     wait(lambda: another.stage.is_over)
     assert another.stage is Stage.DONE
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_fine_tunes(room: Classroom, checked: Checked) -> None:
+def test_a_worker_that_is_killed_while_it_fine_tunes(
+    room: TrainingQueue, inspected: InspectedDataset
+) -> None:
     recipe = Recipe(epochs=3, rate=1e-3, views=1, tuning_epochs=1000, tuning_rate=1e-4)
-    run = start(room, checked, recipe)
+    run = start(room, inspected, recipe)
     wait(lambda: any(epoch.is_best and epoch.number for epoch in run.tuning))
     wait((run.job.folder / "best_tuned.npz").exists)
     worker().kill()
     wait(lambda: run.stage.is_over)
-    room.go_on(run)
+    room.resume(run)
     wait(lambda: run.stage.is_over)
     assert (run.stage, run.error) == (Stage.DONE, "")
     assert run.result is not None
     found = np.load(run.job.folder / "best_tuned.npz")["logits"]
-    answers = softmax(found / run.result.judgement.temperature)
+    answers = softmax(found / run.result.validation_report.temperature)
     assert np.array_equal(answers, run.result.probabilities)
 
 
 def test_a_worker_that_is_killed_before_there_is_anything(
-    room: Classroom, checked: Checked
+    room: TrainingQueue, inspected: InspectedDataset
 ) -> None:
-    run = start(room, checked)
+    run = start(room, inspected)
     wait(lambda: run.stage is Stage.STARTING and room._process is not None)
     worker().kill()
     wait(lambda: run.stage.is_over)
     assert run.stage is Stage.FAILED
-    assert not run.can_go_on
+    assert not run.can_resume
 
 
-def test_a_photo_that_cannot_be_read_any_more(room: Classroom, checked: Checked) -> None:
+def test_a_photo_that_cannot_be_read_any_more(
+    room: TrainingQueue, inspected: InspectedDataset
+) -> None:
     def gone() -> bytes:
         raise BundleError("It has gone.")
 
-    one = checked.looked[0]
+    one = inspected.photos[0]
     broken = without_photo(one)
     source = Source(one.photo.source.name, gone)
     photo = type(one.photo)(source, one.photo.label)
-    looked = (type(broken)(photo, *[getattr(one, name) for name in broken.__slots__[1:]]),)
-    run = start(room, conclude((*looked, *checked.looked[1:]), (), 224))
+    inspected_photos = (
+        type(broken)(photo, *[getattr(one, name) for name in broken.__slots__[1:]]),
+    )
+    run = start(room, summarize_inspection((*inspected_photos, *inspected.photos[1:]), (), 224))
     wait(lambda: run.stage.is_over)
     assert (run.stage, run.error) == (Stage.FAILED, "It has gone.")
 
 
-def test_what_is_forgotten_has_gone(room: Classroom, checked: Checked) -> None:
-    run = start(room, checked)
+def test_what_is_forgotten_has_gone(room: TrainingQueue, inspected: InspectedDataset) -> None:
+    run = start(room, inspected)
     wait(lambda: run.stage.is_over)
     folder = run.job.folder
     assert folder.is_dir()
     room.forget(run)
     assert room.get(run.id) is None
     wait(lambda: not folder.exists())
-    going = start(room, checked, ENDLESS)
+    going = start(room, inspected, ENDLESS)
     wait(lambda: going.epochs)
     room.forget(going)
     wait(lambda: not going.job.folder.exists())
@@ -243,27 +263,31 @@ def test_what_is_forgotten_has_gone(room: Classroom, checked: Checked) -> None:
 
 @pytest.mark.slow
 def test_old_runs_let_go_of_their_photos(
-    room: Classroom, checked: Checked, monkeypatch: pytest.MonkeyPatch
+    room: TrainingQueue, inspected: InspectedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HELD_BYTES", checked.size_bytes + 100)  # a byte more each
-    same = [start(room, checked), start(room, checked)]
+    monkeypatch.setattr(module, "HELD_BYTES", inspected.size_bytes + 100)  # a byte more each
+    same = [start(room, inspected), start(room, inspected)]
     wait(lambda: all(run.stage.is_over for run in same))
-    room.tidy()
-    again = start(room, conclude(checked.looked, (), 224))
+    room.evict_expired()
+    again = start(room, summarize_inspection(inspected.photos, (), 224))
     wait(lambda: again.stage.is_over)
-    room.tidy()
+    room.evict_expired()
     assert [run.has_photos for run in (*same, again)] == [True] * 3  # they are there once
     photos = [
         replace(one.photo, source=Source("x.jpg", partial(bytes, one.photo.source.read() + b"0")))
-        for one in checked.looked
+        for one in inspected.photos
     ]
-    others = [one for one in look_at(photos, with_thumbnails=True) if isinstance(one, Looked)]
-    other = start(room, conclude(others, (), 224))
+    others = [
+        one
+        for one in inspect_photos(photos, with_thumbnails=True)
+        if isinstance(one, InspectedPhoto)
+    ]
+    other = start(room, summarize_inspection(others, (), 224))
     wait(lambda: other.stage.is_over)
     assert other.error == ""
-    room.tidy()
+    room.evict_expired()
     assert [run.has_photos for run in (*same, other)] == [False, False, True]
-    one = same[0].checked.looked[0]
+    one = same[0].dataset.photos[0]
     assert (one.photo.source.read(), bool(one.thumbnail)) == (b"", True)
     room.export(same[0], "tflite")
     wait(lambda: same[0].exports["tflite"].error)
@@ -272,29 +296,29 @@ def test_old_runs_let_go_of_their_photos(
 
 @pytest.mark.slow
 def test_what_is_forgotten_first(
-    room: Classroom, checked: Checked, monkeypatch: pytest.MonkeyPatch
+    room: TrainingQueue, inspected: InspectedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who cancels again and again does not push others' models out."""
-    model = start(room, checked)
+    model = start(room, inspected)
     wait(lambda: model.stage.is_over)
-    going = start(room, checked, ENDLESS)
+    going = start(room, inspected, ENDLESS)
     wait(lambda: going.epochs)
-    monkeypatch.setattr(module, "MOST_FINISHED", 2)
-    cancelled = [start(room, checked) for _ in range(3)]
+    monkeypatch.setattr(module, "MAX_FINISHED", 2)
+    cancelled = [start(room, inspected) for _ in range(3)]
     for run in cancelled:
         run.stop()
-    room.tidy()
+    room.evict_expired()
     assert room.get(model.id) is model
     assert sum(room.get(run.id) is not None for run in cancelled) == 1
     assert not cancelled[0].job.folder.exists()
     monkeypatch.setattr(module, "FINISHED_SECONDS", 0.0)
-    room.tidy()
+    room.evict_expired()
     assert (room.get(model.id), room.get(going.id)) == (None, going)
 
 
-def test_a_full_disk_is_told(room: Classroom, checked: Checked) -> None:
+def test_a_full_disk_is_told(room: TrainingQueue, inspected: InspectedDataset) -> None:
     """What is no error of ours is said as what it is, and not as a killed process."""
-    run = start(room, checked, ENDLESS)
+    run = start(room, inspected, ENDLESS)
     wait(lambda: run.stage is Stage.STARTING)
     (run.job.folder / ".best_head.npz.part").mkdir()  # where the best so far is to be written
     wait(lambda: run.stage.is_over)
@@ -303,8 +327,8 @@ def test_a_full_disk_is_told(room: Classroom, checked: Checked) -> None:
 
 
 @pytest.mark.slow
-def test_exports(room: Classroom, checked: Checked) -> None:
-    run = start(room, checked)
+def test_exports(room: TrainingQueue, inspected: InspectedDataset) -> None:
+    run = start(room, inspected)
     wait(lambda: run.stage.is_over)
     for kind in ("tflite", "saved-model"):
         room.export(run, kind)  # type: ignore[arg-type]
@@ -318,19 +342,21 @@ def test_exports(room: Classroom, checked: Checked) -> None:
     assert (lite.facts["photos"], lite.facts["agreement"]) == (9, 1.0)
 
 
-def test_memory(checked: Checked, tmp_path: Path) -> None:
+def test_memory(inspected: InspectedDataset, tmp_path: Path) -> None:
     """What a worker would not fit into is refused before anybody waits for it."""
     small = Settings(cache_dir=tmp_path / "models", offline=True, memory_bytes=10**9)
-    room = Classroom(small, ModelStore(small))
+    room = TrainingQueue(small, ModelStore(small))
     with pytest.raises(MemoryBudgetError, match="raise the limit"):
-        room.start("mine", "vgg16", Part.ALL_BUT_LAST, SHORT, checked)
+        room.start("mine", "vgg16", FeatureLayer.PENULTIMATE, SHORT, inspected)
     room.close()
 
 
 def test_a_worker_ends_with_its_server(
-    checked: Checked, settings: Settings, tmp_path: Path
+    inspected: InspectedDataset, settings: Settings, tmp_path: Path
 ) -> None:
-    job = Job(tmp_path / "run" / "x.bundle", "mini_vgg", Part.BODY, ENDLESS, settings)
+    job = Job(
+        tmp_path / "run" / "x.bundle", "mini_vgg", FeatureLayer.GLOBAL_POOLING, ENDLESS, settings
+    )
     job.folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "vgg_demo.training.jobs.worker"],
@@ -341,7 +367,7 @@ def test_a_worker_ends_with_its_server(
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    send(process.stdin, job, checked.looked)  # type: ignore[arg-type]
+    send(process.stdin, job, inspected.photos)  # type: ignore[arg-type]
     for line in process.stdout:
         if "epoch" in json.loads(line):
             break
@@ -351,18 +377,25 @@ def test_a_worker_ends_with_its_server(
 
 
 def test_a_job_and_its_photos_there_and_back(
-    checked: Checked, settings: Settings, tmp_path: Path
+    inspected: InspectedDataset, settings: Settings, tmp_path: Path
 ) -> None:
-    job = Job(tmp_path / "x.bundle", "vgg16", Part.ALL_BUT_LAST, SHORT, settings, from_best=True)
+    job = Job(
+        tmp_path / "x.bundle",
+        "vgg16",
+        FeatureLayer.PENULTIMATE,
+        SHORT,
+        settings,
+        from_checkpoint=True,
+    )
     path = tmp_path / "stream"
     with path.open("wb") as stream:
-        send(stream, job, checked.looked[:5])
+        send(stream, job, inspected.photos[:5])
         stream.write(b"stop\n")
     with path.open("rb") as stream:
         again, photos = receive(stream)
         assert stream.read() == b"stop\n"
     assert again == job
-    for one, other in zip(checked.looked, photos, strict=False):
+    for one, other in zip(inspected.photos, photos, strict=False):
         assert one.photo.source.read() == other.photo.source.read()
         assert (one.photo.label, one.sha256, one.width) == (
             other.photo.label,
@@ -372,25 +405,29 @@ def test_a_job_and_its_photos_there_and_back(
         assert np.array_equal(one.fingerprint, other.fingerprint)
 
 
-def test_a_model_is_kept_and_changed(room: Classroom, checked: Checked, tmp_path: Path) -> None:
-    run = start(room, checked)
+def test_a_model_is_kept_and_changed(
+    room: TrainingQueue, inspected: InspectedDataset, tmp_path: Path
+) -> None:
+    run = start(room, inspected)
     wait(lambda: run.stage.is_over)
     assert run.result is not None
     before = run.result.bundle
     run.change(with_threshold(before, 0.42))
     after = run.result.bundle
-    assert after.spec.taught is not None
-    assert (after.spec.taught.unknown_below, after.spec.keras_name) == (0.42, "mine")
+    assert after.spec.custom is not None
+    assert (after.spec.custom.unknown_below, after.spec.keras_name) == (0.42, "mine")
     assert after.spec.name != before.spec.name  # what decides an answer is in the name
-    kept = keep(after, tmp_path / "bundles", "for all")
+    kept = publish(after, tmp_path / "bundles", "for all")
     assert kept.spec.keras_name == "for all"
     assert open_bundle(tmp_path / "bundles" / "for all.bundle").spec.name == kept.spec.name
     with pytest.raises(BundleError, match="is there already"):
-        keep(after, tmp_path / "bundles", "for all")
+        publish(after, tmp_path / "bundles", "for all")
 
 
-def test_a_bundle_from_elsewhere(room: Classroom, checked: Checked, tmp_path: Path) -> None:
-    run = start(room, checked)
+def test_a_bundle_from_elsewhere(
+    room: TrainingQueue, inspected: InspectedDataset, tmp_path: Path
+) -> None:
+    run = start(room, inspected)
     wait(lambda: run.stage.is_over)
     pack(run.job.bundle, tmp_path / "a.zip")
     with (tmp_path / "a.zip").open("rb") as archive:

@@ -1,7 +1,9 @@
-"""Commands of `teach` for a bundle that is there already."""
+"""`bundle`: evaluate, export, pack and unpack a custom model."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,22 +13,67 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.cli.console import make_ready, quiet_libraries, show
+from vgg_demo.analysis.evaluation import Evaluator
+from vgg_demo.cli.console import log, prepare_model, print_result, quiet_libraries
+from vgg_demo.cli.evaluate import print_evaluation
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
+from vgg_demo.cli.progress import classify_with_progress
+from vgg_demo.cli.train.data import read_dataset
+from vgg_demo.cli.train.options import data_options
+from vgg_demo.cli.train.report import MAX_NAMED
 from vgg_demo.errors import BundleError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.files.writing import writing
 from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.results import SCHEMA
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.bundle_archive import pack, unpack
 from vgg_demo.models.preprocess import Resize, prepare
 
-MOST_COMPARED = 500
+MAX_COMPARED = 500
 
 
-@click.command(
-    "export", epilog="Example: teach export my.bundle photos/ --format tflite --out my.tflite"
+@click.group("bundle")
+def bundle_group() -> None:
+    """Evaluates, exports, packs and unpacks bundles, the folders of custom models."""
+
+
+@bundle_group.command("evaluate", epilog="Example: vgg-demo bundle evaluate my.bundle photos/")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@data_options
+@weights_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
+    """Says how often the model in BUNDLE is right on DATA, other photos than it learned from."""
+    settings = read_settings(options["weights_dir"])
+    opened = open_bundle(bundle)
+    dataset = read_dataset(options, settings)
+    labels = {photo.source.name: photo.label for photo in dataset.photos}
+    wnids = {label.label: label.wnid for label in opened.spec.classes}
+    store, evaluator, failed, unknown = ModelStore(settings), Evaluator(opened.spec), 0, 0
+    prepare_model(opened.spec, store, settings)
+    sources = [photo.source for photo in dataset.photos]
+    for row in classify_with_progress(
+        sources, [opened.spec], store, settings, opened.record["resize"], total=len(sources)
+    ):
+        failed += row.failure is not None
+        for result in row.results:
+            wnid = wnids.get(labels[row.source.name])
+            unknown += wnid is None or not evaluator.add(result, wnid)
+    if unknown:
+        log(f"{unknown:,} photos have labels that it was not taught; they do not count.")
+    evaluation = evaluator.evaluate()
+    if as_json:
+        document = {"schema": SCHEMA, "failed": failed, "unknown": unknown}
+        click.echo(json.dumps(document | evaluation.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        print_evaluation(evaluation, MAX_NAMED)
+    sys.exit(1 if failed or not evaluator.count else 0)
+
+
+@bundle_group.command(
+    "export", epilog="Example: vgg-demo bundle export my.bundle photos/ --out my.tflite"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("photos", nargs=-1, required=True)
@@ -51,28 +98,30 @@ def export_command(
     if out.exists():
         raise BundleError(f"{str(out)!r} is there already. Choose another name.")
     store = ModelStore(settings)
-    make_ready(opened.spec, store, settings)
-    policy = Resize(opened.record["resize"])
-    sources = list(islice(find_photos(photos, settings.limits), MOST_COMPARED))
+    prepare_model(opened.spec, store, settings)
+    resize = Resize(opened.record["resize"])
+    sources = list(islice(find_photos(photos, settings.limits), MAX_COMPARED))
 
     def look() -> Iterator[NDArray[np.float32]]:
         for source in sources:
             photo = open_photo(source.read(), file=source.name, limits=settings.limits)
-            yield prepare(photo.image, opened.spec, policy)
+            yield prepare(photo.image, opened.spec, resize)
 
     from vgg_demo.training.export import export
 
     with quiet_libraries(), writing(out, "Choose another place."), store.use(opened.spec) as model:
         found = export(model, kind, out, look)
     original = opened.spec.weights.size_bytes
-    show(f"{out}: {megabytes(found.size_bytes)} (the bundle's network has {megabytes(original)})")
-    show(
+    print_result(
+        f"{out}: {megabytes(found.size_bytes)} (the bundle's network has {megabytes(original)})"
+    )
+    print_result(
         f"on {found.photos:,} photos it gives the same first answer for {found.agreement:.1%}; no "
         f"probability differs by more than {found.largest_difference:.2g}"
     )
 
 
-@click.command("pack", epilog="Example: python -m vgg_demo teach pack my.bundle my.zip")
+@bundle_group.command("pack", epilog="Example: vgg-demo bundle pack my.bundle my.zip")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("archive", type=click.Path(path_type=Path))
 def pack_command(bundle: Path, archive: Path) -> None:
@@ -81,12 +130,12 @@ def pack_command(bundle: Path, archive: Path) -> None:
     pack(bundle, archive)
 
 
-@click.command("unpack", epilog="Example: python -m vgg_demo teach unpack my.zip my.bundle")
+@bundle_group.command("unpack", epilog="Example: vgg-demo bundle unpack my.zip my.bundle")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 def unpack_command(archive: Path, bundle: Path) -> None:
     """Makes a BUNDLE of a ZIP ARCHIVE, after checking what is in it."""
     unpack(archive, bundle)
     spec = open_bundle(bundle).spec
-    show(f"{spec.name}: {', '.join(label.label for label in spec.classes)}")
-    show(f"SHA-256 of its network: {spec.weights.hash}")
+    print_result(f"{spec.name}: {', '.join(label.label for label in spec.classes)}")
+    print_result(f"SHA-256 of its network: {spec.weights.hash}")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from vgg_demo.models.custom import Part
+from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.training.recipe import Recipe
 
 DEFAULT_BACKBONE = "mobilenet_v2"
@@ -57,9 +57,11 @@ def recipe_options(command: Command) -> Command:
                 help="The network whose body looks at the photos. `models` lists all.",
             ),
             click.option(
-                "--part",
-                type=click.Choice([Part.BODY.value, Part.ALL_BUT_LAST.value]),
-                default=Part.BODY.value,
+                "--feature-layer",
+                type=click.Choice(
+                    [FeatureLayer.GLOBAL_POOLING.value, FeatureLayer.PENULTIMATE.value]
+                ),
+                default=FeatureLayer.GLOBAL_POOLING.value,
                 show_default=True,
                 help="How much of it; all but the last layer goes with VGG16 and VGG19.",
             ),

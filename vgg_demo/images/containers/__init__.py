@@ -2,7 +2,7 @@
 
 A picture file is a container: pixels, and beside them EXIF, XMP, colour profiles,
 comments, thumbnails, further frames. This program needs the first picture and which way
-up it is. `unpack` reads the orientation and copies only the parts that the pixels need,
+up it is. `strip_metadata` reads the orientation and copies only the parts that the pixels need,
 so the luggage, where most hostile files hide their cost, never reaches Pillow. What the
 pixels need can be excessive too; the limits for that are here as well, each with its why.
 
@@ -19,19 +19,19 @@ no sense are left to Pillow to judge. The walks follow
 
 from __future__ import annotations
 
-from vgg_demo.images.containers.gif import unpack_gif
-from vgg_demo.images.containers.heif import unpack_heif
-from vgg_demo.images.containers.jpeg import unpack_jpeg
-from vgg_demo.images.containers.png import unpack_png
-from vgg_demo.images.containers.stripped import Unpacked
-from vgg_demo.images.containers.tiff import tiff_pixels, unpack_tiff
-from vgg_demo.images.containers.webp import unpack_webp
+from vgg_demo.images.containers.gif import strip_gif
+from vgg_demo.images.containers.heif import strip_heif
+from vgg_demo.images.containers.jpeg import strip_jpeg
+from vgg_demo.images.containers.png import strip_png
+from vgg_demo.images.containers.stripped import StrippedImage
+from vgg_demo.images.containers.tiff import strip_tiff, tiff_pixels
+from vgg_demo.images.containers.webp import strip_webp
 from vgg_demo.images.orientation import exif_orientation
 
 __all__ = ["Unpacked", "exif_orientation", "tiff_pixels", "unpack"]
 
 
-def unpack(data: bytes) -> Unpacked:
+def strip_metadata(data: bytes) -> StrippedImage:
     """Copies what the first picture needs and reads which way up it is.
 
     Args:
@@ -42,16 +42,16 @@ def unpack(data: bytes) -> Unpacked:
         ImageCorruptError: If the directory of a TIFF or AVIF cannot be read.
     """
     for offset, magic, walk in (
-        (0, b"\xff\xd8\xff", unpack_jpeg),
-        (0, b"\x89PNG\r\n\x1a\n", unpack_png),
-        (0, b"GIF8", unpack_gif),
-        (8, b"WEBP", unpack_webp),
-        (0, b"II*\0", unpack_tiff),
-        (0, b"II+\0", unpack_tiff),  # BigTIFF
-        (0, b"MM\0*", unpack_tiff),
-        (0, b"MM\0+", unpack_tiff),
-        (4, b"ftyp", unpack_heif),
+        (0, b"\xff\xd8\xff", strip_jpeg),
+        (0, b"\x89PNG\r\n\x1a\n", strip_png),
+        (0, b"GIF8", strip_gif),
+        (8, b"WEBP", strip_webp),
+        (0, b"II*\0", strip_tiff),
+        (0, b"II+\0", strip_tiff),  # BigTIFF
+        (0, b"MM\0*", strip_tiff),
+        (0, b"MM\0+", strip_tiff),
+        (4, b"ftyp", strip_heif),
     ):
         if data.startswith(magic, offset):
             return walk(data)
-    return Unpacked(data)
+    return StrippedImage(data)

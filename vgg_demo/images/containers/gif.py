@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from vgg_demo.images.containers.stripped import Unpacked, check_blocks
+from vgg_demo.images.containers.stripped import StrippedImage, check_blocks
 
 _GIF_BLOCK = re.compile(rb"[!,;]")  # extension, image, trailer
 
 
-def unpack_gif(data: bytes) -> Unpacked:
+def strip_gif(data: bytes) -> StrippedImage:
     """Copies what the first picture of a GIF needs; see `containers.unpack`."""
     header = data[:13]
     if len(header) == 13 and header[10] & 0x80:
@@ -20,7 +20,7 @@ def unpack_gif(data: bytes) -> Unpacked:
     while found:
         position = found.start()
         if found[0] == b",":
-            return Unpacked(header + control + data[position:])
+            return StrippedImage(header + control + data[position:])
         if found[0] == b";":
             break
         if data[position + 1 : position + 3] == b"\xf9\x04" and position + 8 <= len(data):
@@ -36,4 +36,4 @@ def unpack_gif(data: bytes) -> Unpacked:
         blocks += 1
         check_blocks(blocks)
         found = _GIF_BLOCK.search(data, position + 1)
-    return Unpacked(header + b";")
+    return StrippedImage(header + b";")

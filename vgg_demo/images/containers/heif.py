@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
-from vgg_demo.images.containers.stripped import Unpacked
+from vgg_demo.images.containers.stripped import StrippedImage
 
 HEIF_PARTS = 10_000
 """Pieces of items in HEIC and AVIF files, and units of coded data in AVIF. Each costs a step
@@ -21,7 +21,7 @@ decodes whatever size the AV1 data have, up to 16,384², and scales it to the de
 libheif composes grids and overlays before it compares sizes, of tiles as large as you like."""
 
 
-def unpack_heif(data: bytes) -> Unpacked:
+def strip_heif(data: bytes) -> StrippedImage:
     """Copies what the first picture of a HEIC or AVIF file needs; see `containers.unpack`."""
     # The still picture, not an animation, whose pictures would be elsewhere.
     if data.startswith(b"ftypavis", 4):
@@ -30,7 +30,7 @@ def unpack_heif(data: bytes) -> Unpacked:
         top = _once_each(data, 0, len(data))
         meta = top.get(b"meta")
         if meta is None:
-            return Unpacked(data)
+            return StrippedImage(data)
         pixels = _heif_pixels(data, _once_each(data, meta.start + 4, meta.stop))
     except (IndexError, KeyError, struct.error) as error:
         raise ImageCorruptError(
@@ -45,7 +45,7 @@ def unpack_heif(data: bytes) -> Unpacked:
     # No item is called EXIF, which Pillow would read, and none describes a picture, for
     # pillow-heif copies each description for each picture. Nothing changes its place.
     directory = data[meta].replace(b"Exif", b"skip").replace(b"cdsc", b"skip")
-    return Unpacked(data[: meta.start] + directory + data[meta.stop :])
+    return StrippedImage(data[: meta.start] + directory + data[meta.stop :])
 
 
 def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vgg_demo.errors import ImageTooLargeError
-from vgg_demo.images.containers.stripped import Unpacked
+from vgg_demo.images.containers.stripped import StrippedImage
 from vgg_demo.images.orientation import exif_orientation, xmp_orientation
 
 JPEG_SCANS = 25
@@ -27,7 +27,7 @@ _JPEG_KEPT = _JPEG_FRAMES | {0xC4, 0xCC, _JPEG_SOS, 0xDB, 0xDD, 0xE0, 0xEE}
 say how colours are stored (T.81, table B.1)."""
 
 
-def unpack_jpeg(data: bytes) -> Unpacked:
+def strip_jpeg(data: bytes) -> StrippedImage:
     """Copies what the first picture of a JPEG needs; see `containers.unpack`."""
     parts = [b"\xff\xd8"]
     exif = xmp = None
@@ -66,4 +66,4 @@ def unpack_jpeg(data: bytes) -> Unpacked:
             f"The JPEG is built up in {scans:,} scans; the limit here is {most:,} for so many "
             "pixels. Open it in a photo program and save it again, then try again."
         )
-    return Unpacked(b"".join(parts), exif or xmp or 1)
+    return StrippedImage(b"".join(parts), exif or xmp or 1)

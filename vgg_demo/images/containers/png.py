@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 
-from vgg_demo.images.containers.stripped import Unpacked, check_blocks
+from vgg_demo.images.containers.stripped import StrippedImage, check_blocks
 from vgg_demo.images.orientation import exif_orientation, xmp_orientation
 
 _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS")
 
 
-def unpack_png(data: bytes) -> Unpacked:
+def strip_png(data: bytes) -> StrippedImage:
     """Copies what the first picture of a PNG needs; see `containers.unpack`."""
     kept: dict[bytes, bytes] = {}
     pixels = []
@@ -35,7 +35,7 @@ def unpack_png(data: bytes) -> Unpacked:
         position = body.stop + 4
     # One IDAT, for Pillow takes Python steps for each, and a chunk may hold a single byte.
     chunks = [*kept.values(), _png_chunk(b"IDAT", b"".join(pixels)), _png_chunk(b"IEND", b"")]
-    return Unpacked(data[:8] + b"".join(chunks), exif or xmp or 1)
+    return StrippedImage(data[:8] + b"".join(chunks), exif or xmp or 1)
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:

@@ -12,7 +12,7 @@ walk. Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 byt
 chunks of a PNG as libpng writes them (8 kB)."""
 
 
-class Unpacked(NamedTuple):
+class StrippedImage(NamedTuple):
     """The parts of a file that its first picture needs.
 
     Attributes:

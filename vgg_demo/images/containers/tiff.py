@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
-from vgg_demo.images.containers.stripped import Unpacked
+from vgg_demo.images.containers.stripped import StrippedImage
 from vgg_demo.images.orientation import ORIENTATION, tag_orientation, xmp_orientation
 from vgg_demo.images.tiff_tags import Values, read_entries
 
@@ -30,7 +30,7 @@ _TIFF_KEPT = frozenset({
 """The tags that say how the pixels are stored (TIFF 6.0, appendix A)."""
 
 
-def unpack_tiff(data: bytes) -> Unpacked:
+def strip_tiff(data: bytes) -> StrippedImage:
     """Copies what the first picture of a TIFF needs; see `containers.unpack`."""
     tags = read_entries(data, _TIFF_KEPT | {ORIENTATION, _XMP})
     if not tags:
@@ -58,7 +58,7 @@ def unpack_tiff(data: bytes) -> Unpacked:
         entries.append(struct.pack(f"{order}HHI4s", tag, kind, length, value))
     header = data[:2] + struct.pack(f"{order}HI", 42, start)
     directory = b"".join(entries) + bytes(4) + values
-    return Unpacked(header + data[8:].ljust(start - 8, b"\0") + directory, orientation)
+    return StrippedImage(header + data[8:].ljust(start - 8, b"\0") + directory, orientation)
 
 
 def _check_tiff(tags: dict[int, Values]) -> None:

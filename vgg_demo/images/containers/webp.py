@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from vgg_demo.images.containers.stripped import Unpacked, check_blocks
+from vgg_demo.images.containers.stripped import StrippedImage, check_blocks
 from vgg_demo.images.orientation import exif_orientation, xmp_orientation
 
 _WEBP_KEPT = (b"VP8X", b"ANIM", b"ALPH")
@@ -12,7 +12,7 @@ _WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ANMF")
 _WEBP_LUGGAGE = 0x20 | 0x08 | 0x04  # VP8X flags of a colour profile, EXIF and XMP
 
 
-def unpack_webp(data: bytes) -> Unpacked:
+def strip_webp(data: bytes) -> StrippedImage:
     """Copies what the first picture of a WebP needs; see `containers.unpack`."""
     parts: list[bytes] = []
     exif = xmp = None
@@ -38,4 +38,4 @@ def unpack_webp(data: bytes) -> Unpacked:
         flags = parts[0][8] & ~_WEBP_LUGGAGE
         parts[0] = parts[0][:8] + bytes([flags]) + parts[0][9:]
     riff = b"WEBP" + b"".join(parts)
-    return Unpacked(b"RIFF" + struct.pack("<I", len(riff)) + riff, exif or xmp or 1)
+    return StrippedImage(b"RIFF" + struct.pack("<I", len(riff)) + riff, exif or xmp or 1)

@@ -19,10 +19,10 @@ import numpy as np
 
 from vgg_demo.files.sources import Source
 from vgg_demo.limits import ImageLimits
-from vgg_demo.models.custom import Part
-from vgg_demo.settings import Settings, Teaching
-from vgg_demo.training.dataset import Labelled
-from vgg_demo.training.inspection import Looked
+from vgg_demo.models.custom import FeatureLayer
+from vgg_demo.settings import Settings, TrainingAccess
+from vgg_demo.training.dataset import LabeledPhoto
+from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.recipe import ExportFormat, Recipe
 
 STOP = b"stop\n"
@@ -38,19 +38,19 @@ class Job:
     Attributes:
         bundle: Folder of the model: to be made, or to be exported.
         backbone: Name of the model on whose shoulders it stands.
-        part: How much of that.
+        feature_layer: How much of that.
         recipe: How it is taught.
         settings: Where weights are, and the memory that the worker may hold.
-        from_best: Learn nothing more, but make a model of the best that an earlier worker left.
+        from_checkpoint: Learn nothing more, but make a model of the best that an earlier worker left.
         export: Write the model in this format instead.
     """
 
     bundle: Path
     backbone: str
-    part: Part
+    feature_layer: FeatureLayer
     recipe: Recipe
     settings: Settings
-    from_best: bool = False
+    from_checkpoint: bool = False
     export: ExportFormat | None = None
 
     @property
@@ -59,7 +59,7 @@ class Job:
         return self.bundle.parent
 
 
-def send(stream: BinaryIO, job: Job, photos: Sequence[Looked]) -> None:
+def send(stream: BinaryIO, job: Job, photos: Sequence[InspectedPhoto]) -> None:
     """Writes a job and its photos.
 
     Raises:
@@ -73,7 +73,7 @@ def send(stream: BinaryIO, job: Job, photos: Sequence[Looked]) -> None:
             "group": one.photo.group,
             "sha256": one.sha256,
             "size": [one.width, one.height],
-            "fingerprint": [f"{part:016x}" for part in one.fingerprint.tolist()],
+            "fingerprint": [f"{word:016x}" for word in one.fingerprint.tolist()],
         }
         for one in photos
     ]
@@ -91,7 +91,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def receive(stream: BinaryIO) -> tuple[Job, tuple[Looked, ...]]:
+def receive(stream: BinaryIO) -> tuple[Job, tuple[InspectedPhoto, ...]]:
     """Reads what `send` has written, and nothing behind it."""
     contents: list[bytes] = []
     with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -103,17 +103,17 @@ def receive(stream: BinaryIO) -> tuple[Job, tuple[Looked, ...]]:
     return _read_job(document["job"]), tuple(_read_photo(*photo) for photo in photos)
 
 
-def _read_photo(record: dict[str, Any], data: bytes) -> Looked:
+def _read_photo(record: dict[str, Any], data: bytes) -> InspectedPhoto:
     width, height = record["size"]
-    return Looked(
-        photo=Labelled(
+    return InspectedPhoto(
+        photo=LabeledPhoto(
             Source(record["name"], partial(bytes, data)), record["label"], record["group"]
         ),
         sha256=record["sha256"],
         width=width,
         height=height,
         size_bytes=len(data),
-        fingerprint=np.array([int(part, 16) for part in record["fingerprint"]], dtype=np.uint64),
+        fingerprint=np.array([int(word, 16) for word in record["fingerprint"]], dtype=np.uint64),
         thumbnail=b"",
     )
 
@@ -128,21 +128,21 @@ def _read_job(record: dict[str, Any]) -> Job:
         **record
         | {
             "bundle": Path(record["bundle"]),
-            "part": Part(record["part"]),
+            "feature_layer": FeatureLayer(record["feature_layer"]),
             "recipe": Recipe(**record["recipe"]),
             "settings": Settings(
                 **settings
                 | paths
                 | {
                     "limits": ImageLimits(**settings["limits"]),
-                    "teaching": Teaching(settings["teaching"]),
+                    "training_access": TrainingAccess(settings["training_access"]),
                 }
             ),
         }
     )
 
 
-def without_photo(looked: Looked) -> Looked:
+def without_photo(inspected: InspectedPhoto) -> InspectedPhoto:
     """Returns what is known of a photo, without the photo."""
-    source = Source(looked.photo.source.name, bytes)
-    return replace(looked, photo=replace(looked.photo, source=source))
+    source = Source(inspected.photo.source.name, bytes)
+    return replace(inspected, photo=replace(inspected.photo, source=source))

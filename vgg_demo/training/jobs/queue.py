@@ -29,29 +29,29 @@ from vgg_demo.files.writing import writing
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.models.bundle_archive import unpack
-from vgg_demo.models.custom import Part
-from vgg_demo.models.registry import body_of, features_of, get_spec
+from vgg_demo.models.custom import FeatureLayer
+from vgg_demo.models.registry import backbone_spec, feature_count, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import Checked
-from vgg_demo.training.inspection import Looked
+from vgg_demo.training.data import InspectedDataset
+from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.jobs.job import Job, send
-from vgg_demo.training.jobs.run import Export, Run, Stage
+from vgg_demo.training.jobs.run import Export, Stage, TrainingRun
 from vgg_demo.training.recipe import ExportFormat, Recipe
 
 LOG = logging.getLogger(__name__)
 
-MOST_WAITING = 4
-MOST_FINISHED = 20
+MAX_WAITING = 4
+MAX_FINISHED = 20
 """Runs that are kept when they are over; beyond it, the oldest are forgotten, those without a
 model first."""
 
 FINISHED_SECONDS = 24 * 3600.0
 """How long they are kept."""
 
-TIDY_SECONDS = 600.0
+EVICTION_SECONDS = 600.0
 """How often it is looked whether something is too old."""
 
-MOST_OPENED = 20
+MAX_OPENED = 20
 """Bundles from elsewhere that are kept at a time."""
 
 HELD_BYTES = 300 * 2**20
@@ -73,7 +73,7 @@ PACKAGE_PARENT = Path(__file__).parents[3]
 class _Task:
     """What waits for the classroom: a run, or an export of one that is done."""
 
-    run: Run
+    run: TrainingRun
     job: Job
 
     @property
@@ -85,7 +85,7 @@ class _Task:
         return export.file is None and not export.error
 
 
-class Classroom:
+class TrainingQueue:
     """The runs of one server. Safe to use from any thread.
 
     Args:
@@ -101,32 +101,32 @@ class Classroom:
             prefix=f"{FOLDER_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
         )
         self._folder = Path(self._temporary.name)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, TrainingRun] = {}
         self._lock = threading.RLock()
         self._opened: list[Path] = []
         self._tasks: list[_Task] = []  # in their order; the first may be at work
         self._changed = threading.Condition(self._lock)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
-        self._thread = threading.Thread(target=self._work_off, name="classroom", daemon=True)
+        self._thread = threading.Thread(target=self._run_tasks, name="classroom", daemon=True)
         self._thread.start()
 
     def start(
         self,
         name: str,
         backbone: str,
-        part: Part,
+        feature_layer: FeatureLayer,
         recipe: Recipe,
-        checked: Checked,
-    ) -> Run:
+        dataset: InspectedDataset,
+    ) -> TrainingRun:
         """Begins a run, or has it wait until those before it are over.
 
         Args:
             name: Of the model to be.
             backbone: On whose shoulders it stands.
-            part: How much of that.
+            feature_layer: How much of that.
             recipe: How it is taught.
-            checked: The photos.
+            dataset: The photos.
 
         Raises:
             BusyError: If too many wait already.
@@ -134,15 +134,15 @@ class Classroom:
         """
         run_id = secrets.token_urlsafe(16)
         bundle = self._folder / run_id / f"{bundle_name(Path(name))}.bundle"
-        job = Job(bundle, backbone, part, recipe, _with_whole_paths(self._settings))
-        run = Run(run_id, job, checked)
+        job = Job(bundle, backbone, feature_layer, recipe, _with_whole_paths(self._settings))
+        run = TrainingRun(run_id, job, dataset)
         self._store.check_reserve(needed_bytes(run, job))
-        self.tidy()
+        self.evict_expired()
         with self._lock:
             waiting = sum(other.stage is Stage.WAITING for other in self._runs.values())
-            if waiting >= MOST_WAITING:
+            if waiting >= MAX_WAITING:
                 raise BusyError(
-                    f"{waiting} trainings wait already; the limit is {MOST_WAITING}. Try again "
+                    f"{waiting} trainings wait already; the limit is {MAX_WAITING}. Try again "
                     "in some minutes.",
                     retry_seconds=60,
                 )
@@ -157,24 +157,24 @@ class Classroom:
             self._tasks.append(task)
             self._changed.notify()
 
-    def get(self, run_id: str) -> Run | None:
+    def get(self, run_id: str) -> TrainingRun | None:
         """Returns a run by its id."""
         return self._runs.get(run_id)
 
-    def ahead_of(self, run: Run) -> int:
+    def count_ahead(self, run: TrainingRun) -> int:
         """Returns how many trainings and exports are to be over before a run that waits begins."""
         with self._lock:
             runs = [task.run for task in self._tasks if task.is_open]
             return runs.index(run) if run in runs else 0
 
-    def go_on(self, run: Run) -> None:
+    def resume(self, run: TrainingRun) -> None:
         """Has a model made of what a run had kept before it ended."""
-        if run.wait_again():
+        if run.requeue():
             shutil.rmtree(run.job.bundle, ignore_errors=True)  # what a worker may have half done
-            self._queue(_Task(run, replace(run.job, from_best=True)))
+            self._queue(_Task(run, replace(run.job, from_checkpoint=True)))
 
-    def export(self, run: Run, kind: ExportFormat) -> None:
-        """Has a run's model written for other programs; see `Run.exports`."""
+    def export(self, run: TrainingRun, kind: ExportFormat) -> None:
+        """Has a run's model written for other programs; see `TrainingRun.exports`."""
         with self._lock:
             export = run.exports.get(kind)
             if export is None or export.error:  # else it is made, or in the making
@@ -191,7 +191,7 @@ class Classroom:
         folder = self._folder / secrets.token_urlsafe(16) / f"{called}.bundle"
         with self._lock:
             self._opened.append(folder.parent)
-            gone, self._opened = self._opened[:-MOST_OPENED], self._opened[-MOST_OPENED:]
+            gone, self._opened = self._opened[:-MAX_OPENED], self._opened[-MAX_OPENED:]
         for old in gone:
             shutil.rmtree(old, ignore_errors=True)
         try:
@@ -200,7 +200,7 @@ class Classroom:
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise
 
-    def forget(self, run: Run) -> None:
+    def forget(self, run: TrainingRun) -> None:
         """Ends a run, and lets go of all that is left of it."""
         with self._lock:
             self._runs.pop(run.id, None)
@@ -222,7 +222,7 @@ class Classroom:
         self._thread.join(JOIN_SECONDS)
         self._temporary.cleanup()
 
-    def tidy(self) -> None:
+    def evict_expired(self) -> None:
         """Forgets what is old, and the photos of what is beyond `HELD_BYTES`."""
         with self._lock:
             over = [run for run in self._runs.values() if run.stage.is_over]
@@ -231,7 +231,7 @@ class Classroom:
             gone = [
                 run
                 for count, run in enumerate(over)
-                if count >= MOST_FINISHED or now - run.ended > FINISHED_SECONDS
+                if count >= MAX_FINISHED or now - run.ended > FINISHED_SECONDS
             ]
             for run in gone:
                 del self._runs[run.id]
@@ -240,26 +240,26 @@ class Classroom:
             shutil.rmtree(run.job.folder, ignore_errors=True)
         self._drop_photos(kept)
 
-    def _drop_photos(self, newest_first: Sequence[Run]) -> None:
+    def _drop_photos(self, newest_first: Sequence[TrainingRun]) -> None:
         """Lets go of photos, the oldest first; those of several runs are there once."""
         held: dict[str, int] = {}
         for run in newest_first:
             if run.has_photos:
-                more = held | {one.sha256: one.size_bytes for one in run.checked.looked}
+                more = held | {one.sha256: one.size_bytes for one in run.dataset.photos}
                 if sum(more.values()) <= HELD_BYTES:
                     held = more
                 else:
                     run.drop_photos()
 
-    def _work_off(self) -> None:
+    def _run_tasks(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._tasks or self._is_closed, TIDY_SECONDS)
+                self._changed.wait_for(lambda: self._tasks or self._is_closed, EVICTION_SECONDS)
                 if self._is_closed:
                     return
                 task = self._tasks[0] if self._tasks else None
             if task is None:
-                self.tidy()
+                self.evict_expired()
                 continue
             try:
                 self._work(task)
@@ -274,7 +274,7 @@ class Classroom:
 
     def _work(self, task: _Task) -> None:
         run = task.run
-        photos: Sequence[Looked] = run.checked.looked
+        photos: Sequence[InspectedPhoto] = run.dataset.photos
         if run.id not in self._runs or (task.job.export is None and not run.begin()):
             return
         if task.job.export is not None:
@@ -294,7 +294,7 @@ class Classroom:
                 task, f"Its process was ended from outside ({how}), perhaps for want of memory."
             )
 
-    def _run_worker(self, task: _Task, photos: Sequence[Looked]) -> int | None:
+    def _run_worker(self, task: _Task, photos: Sequence[InspectedPhoto]) -> int | None:
         """Runs a job to its end.
 
         Returns:
@@ -365,12 +365,14 @@ def _remove_left_over() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def needed_bytes(run: Run, job: Job) -> int:
+def needed_bytes(run: TrainingRun, job: Job) -> int:
     """Returns about how much memory a worker takes for a job, besides what it shares."""
     spec = get_spec(job.backbone)
-    body_bytes = 4 * body_of(spec, job.part).parameters
-    photos = WORKER_BYTES + run.checked.size_bytes
+    body_bytes = 4 * backbone_spec(spec, job.feature_layer).parameters
+    photos = WORKER_BYTES + run.dataset.size_bytes
     if job.export is not None:
         return photos + COPIES_OF_BODY * body_bytes
-    features = 4 * len(run.checked.looked) * job.recipe.views * features_of(spec, job.part)
+    features = (
+        4 * len(run.dataset.photos) * job.recipe.views * feature_count(spec, job.feature_layer)
+    )
     return photos + features + body_bytes * (COPIES_OF_BODY if job.recipe.tuning_epochs else 1)

@@ -14,17 +14,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.analysis.evaluation import Share
+from vgg_demo.analysis.evaluation import Proportion
 from vgg_demo.inference.classify import softmax
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
-from vgg_demo.training.checkpoint import has_best
-from vgg_demo.training.data import Checked
+from vgg_demo.training.checkpoint import has_checkpoint
+from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.jobs.job import STOP, Job, without_photo
 from vgg_demo.training.jobs.worker import RESULT
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import ExportFormat
 from vgg_demo.training.schedule import RangeTest
-from vgg_demo.training.validation import Judgement, Lesson, judge
+from vgg_demo.training.validation import LearningCurvePoint, ValidationReport, validate
 
 
 class Stage(StrEnum):
@@ -49,19 +49,19 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class TrainingResult:
     """What came of a run.
 
     Attributes:
         bundle: The model.
-        judgement: How good it is.
+        validation_report: How good it is.
         places: int (N,): the validation photos among the run's.
         truth: int (N,): the class of each.
         probabilities: float64 (N, classes): what the model says of each.
     """
 
     bundle: Bundle
-    judgement: Judgement
+    validation_report: ValidationReport
     places: NDArray[np.integer]
     truth: NDArray[np.integer]
     probabilities: NDArray[np.float64]
@@ -83,13 +83,13 @@ class Export:
 
 
 @dataclass(eq=False)
-class Run:
+class TrainingRun:
     """A training. Its page reads it while the classroom's thread writes.
 
     Attributes:
         id: Who knows it may see the run.
         job: What is done.
-        checked: The photos.
+        dataset: The photos.
         stage: Where it stands.
         done: Of what is counted in this stage.
         total: Likewise; 0 if nothing is.
@@ -108,7 +108,7 @@ class Run:
 
     id: str
     job: Job
-    checked: Checked
+    dataset: InspectedDataset
     stage: Stage = Stage.WAITING
     done: int = 0
     total: int = 0
@@ -117,7 +117,7 @@ class Run:
     range_test: RangeTest | None = None
     error: str = ""
     error_kind: str = ""
-    result: Result | None = None
+    result: TrainingResult | None = None
     exports: dict[ExportFormat, Export] = field(default_factory=dict)
     has_photos: bool = True
     seconds_left: float | None = None
@@ -132,10 +132,10 @@ class Run:
         return bundle_name(self.job.bundle)
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether a model can be made of what was kept before it ended."""
         over = self.stage in (Stage.FAILED, Stage.STOPPED)
-        return over and self.has_photos and has_best(self.job.folder)
+        return over and self.has_photos and has_checkpoint(self.job.folder)
 
     @property
     def seconds(self) -> float:
@@ -164,10 +164,10 @@ class Run:
                 self.stage, self.began = Stage.STARTING, time.monotonic()
             return waits
 
-    def wait_again(self) -> bool:
+    def requeue(self) -> bool:
         """Puts one that ended without a model back in the queue. Returns whether that can be."""
         with self._lock:
-            can = self.can_go_on
+            can = self.can_resume
             if can:
                 self.stage, self.error, self._is_stopped = Stage.WAITING, "", False
             return can
@@ -181,7 +181,7 @@ class Run:
     def drop_photos(self) -> None:
         """Lets go of the photos, but not of what is known of them."""
         self.has_photos = False
-        self.checked = replace(self.checked, looked=tuple(map(without_photo, self.checked.looked)))
+        self.dataset = replace(self.dataset, photos=tuple(map(without_photo, self.dataset.photos)))
 
     def listen(self, stdin: BinaryIO | None) -> None:
         """Says that the worker has its job and listens, or does not any more."""
@@ -222,7 +222,7 @@ class Run:
         self.error = report.get("message", "")
         self.error_kind = report.get("error", "")
         if kind == Stage.DONE:
-            self.result = self._read_result(report["lessons"])
+            self.result = self._read_result(report["learning_curve"])
         stage = Stage(kind)
         with self._lock:
             if stage.is_over:
@@ -230,16 +230,19 @@ class Run:
             else:
                 self.stage = stage
 
-    def _read_result(self, lessons: Sequence[Sequence[int]]) -> Result:
+    def _read_result(self, learning_curve: Sequence[Sequence[int]]) -> TrainingResult:
         bundle = open_bundle(self.job.bundle)
         with np.load(self.job.folder / RESULT, allow_pickle=False) as found:
             places, truth, logits = found["places"], found["labels"], found["logits"]
-        judgement = judge(
+        validation_report = validate(
             bundle.spec,
             logits,
             truth,
-            [self.checked.looked[place].photo.source.name for place in places],
-            [Lesson(photos, Share(right, count)) for photos, right, count in lessons],
+            [self.dataset.photos[place].photo.source.name for place in places],
+            [
+                LearningCurvePoint(photos, Proportion(right, count))
+                for photos, right, count in learning_curve
+            ],
         )
-        probabilities = softmax(logits / judgement.temperature)
-        return Result(bundle, judgement, places, truth, probabilities)
+        probabilities = softmax(logits / validation_report.temperature)
+        return TrainingResult(bundle, validation_report, places, truth, probabilities)

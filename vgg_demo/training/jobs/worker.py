@@ -1,6 +1,6 @@
 """A process that teaches one model, or exports one, and then ends.
 
-`classroom.Classroom` starts it. It reads its job from stdin (`job.receive`) and reports on
+`training_queue.TrainingQueue` starts it. It reads its job from stdin (`job.receive`) and reports on
 stdout, a JSON object a line: how far it is, and how it ended. What is to outlive it, it leaves in
 the job's folder. It ends early when `job.STOP` comes on stdin, with the best so far, and at once
 when stdin is closed: then there is nobody any more who waits for it.
@@ -30,15 +30,15 @@ from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import get_spec
-from vgg_demo.training.checkpoint import keep_head, keep_tuned, kept_head, kept_tuned
-from vgg_demo.training.data import Learned, Material, Network, conclude
+from vgg_demo.training.checkpoint import load_fine_tuned, load_head, save_fine_tuned, save_head
+from vgg_demo.training.data import TrainedModel, TrainedNetwork, TrainingData, summarize_inspection
 from vgg_demo.training.feature_cache import FeatureCache
 from vgg_demo.training.features import Extraction
-from vgg_demo.training.generators import run_through
-from vgg_demo.training.inspection import Looked
+from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.jobs.job import STOP, Job, receive
-from vgg_demo.training.trainer import LESSON_SHARES, Teacher
-from vgg_demo.training.validation import Lesson
+from vgg_demo.training.trainer import LEARNING_CURVE_FRACTIONS, Trainer
+from vgg_demo.training.validation import LearningCurvePoint
 from vgg_demo.weights.download import Progress
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ NICE = 5
 class _Work:
     """A job in progress."""
 
-    def __init__(self, job: Job, photos: tuple[Looked, ...], reports: TextIO) -> None:
+    def __init__(self, job: Job, photos: tuple[InspectedPhoto, ...], reports: TextIO) -> None:
         self._job = job
         self._photos = photos
         self._reports = reports
@@ -90,16 +90,18 @@ class _Work:
         cache.shrink()
         store = ModelStore(job.settings)
         backbone = get_spec(job.backbone)
-        teacher = Teacher(backbone, job.recipe, job.settings, store, cache, part=job.part)
-        with store.use(teacher.body, self._fetching):
+        trainer = Trainer(
+            backbone, job.recipe, job.settings, store, cache, feature_layer=job.feature_layer
+        )
+        with store.use(trainer.feature_extractor, self._fetching):
             pass
-        checked = conclude(self._photos, (), teacher.body.input_size)
-        material = run_through(teacher.prepare(checked), self._looking)
+        inspected = summarize_inspection(self._photos, (), trainer.feature_extractor.input_size)
+        training_data = run_to_end(trainer.prepare(inspected), self._looking)
         memory.give_back()
-        network, lessons = self._learn(teacher, material)
+        network, learning_curve = self._learn(trainer, training_data)
         self.report("saving")
-        learned = teacher.finish(material, network, job.bundle, lessons)
-        self._leave(learned)
+        trained = trainer.finish(training_data, network, job.bundle, learning_curve)
+        self._leave(trained)
 
     def _fetching(self, progress: Progress | None) -> None:
         if progress is not None:
@@ -118,17 +120,19 @@ class _Work:
             seconds_left=progress.remaining_seconds,
         )
 
-    def _learn(self, teacher: Teacher, material: Material) -> tuple[Network, tuple[Lesson, ...]]:
+    def _learn(
+        self, trainer: Trainer, training_data: TrainingData
+    ) -> tuple[TrainedNetwork, tuple[LearningCurvePoint, ...]]:
         folder = self._job.folder
-        if self._job.from_best:
-            head, tuned = kept_head(folder), kept_tuned(folder)
+        if self._job.from_checkpoint:
+            head, tuned = load_head(folder), load_fine_tuned(folder)
             if head is None:
                 raise KeyboardInterrupt
             if tuned is not None:
-                return teacher.with_tuned(material, head, tuned), ()
-            return teacher.with_head(material, head), ()
+                return trainer.with_fine_tuned(training_data, head, tuned), ()
+            return trainer.with_head(training_data, head), ()
         self._step("rate")
-        found = teacher.find_rate(material)
+        found = trainer.find_rate(training_data)
         self._step(
             "learning",
             range_test={
@@ -138,44 +142,46 @@ class _Work:
                 "tenth": found.tenth,
             },
         )
-        head = run_through(
-            teacher.train(material, lambda best: keep_head(folder, best)),
+        head = run_to_end(
+            trainer.train(training_data, lambda best: save_head(folder, best)),
             lambda epoch: self._step("learning", epoch=asdict(epoch)),
         )
-        lessons: tuple[Lesson, ...] = ()
+        learning_curve: tuple[LearningCurvePoint, ...] = ()
         if not self.is_stopped.is_set():
-            lessons = self._try_fewer(teacher, material, head)
-        if not teacher.recipe.tuning_epochs or self.is_stopped.is_set():
-            return teacher.with_head(material, head), lessons
-        network = run_through(
-            teacher.fine_tune(material, head, lambda best: keep_tuned(folder, best)),
+            learning_curve = self._try_fewer(trainer, training_data, head)
+        if not trainer.recipe.tuning_epochs or self.is_stopped.is_set():
+            return trainer.with_head(training_data, head), learning_curve
+        network = run_to_end(
+            trainer.fine_tune(training_data, head, lambda best: save_fine_tuned(folder, best)),
             lambda epoch: self._step("tuning", epoch=asdict(epoch)),
         )
-        return network, lessons
+        return network, learning_curve
 
-    def _try_fewer(self, teacher: Teacher, material: Material, head: Head) -> tuple[Lesson, ...]:
-        lessons = []
-        self.report("curve", done=0, total=len(LESSON_SHARES) + 1)
-        for lesson in teacher.try_fewer(material, head):
-            lessons.append(lesson)
-            self.report("curve", done=len(lessons), total=len(LESSON_SHARES) + 1)
+    def _try_fewer(
+        self, trainer: Trainer, training_data: TrainingData, head: Head
+    ) -> tuple[LearningCurvePoint, ...]:
+        learning_curve = []
+        self.report("curve", done=0, total=len(LEARNING_CURVE_FRACTIONS) + 1)
+        for point in trainer.learning_curve_points(training_data, head):
+            learning_curve.append(point)
+            self.report("curve", done=len(learning_curve), total=len(LEARNING_CURVE_FRACTIONS) + 1)
             if self.is_stopped.is_set():  # who stops does not want to wait for a curve
                 return ()
-        return tuple(lessons)
+        return tuple(learning_curve)
 
-    def _leave(self, learned: Learned) -> None:
-        places = learned.material.split.validation
+    def _leave(self, trained: TrainedModel) -> None:
+        places = trained.training_data.split.validation
         np.savez(
             self._job.folder / RESULT,
             places=np.array(places),
-            labels=learned.material.labels[list(places)],
-            logits=learned.logits,
+            labels=trained.training_data.labels[list(places)],
+            logits=trained.logits,
         )
-        lessons = [
+        learning_curve = [
             [one.photos, one.accuracy.right, one.accuracy.count]
-            for one in learned.judgement.lessons
+            for one in trained.validation_report.learning_curve
         ]
-        self.report("done", lessons=lessons)
+        self.report("done", learning_curve=learning_curve)
 
     def _export(self) -> None:
         job = self._job
@@ -216,6 +222,7 @@ def _watch(stdin: BinaryIO, work: _Work) -> None:
 
 
 def main() -> None:
+    memory.prepare_process()
     with suppress(AttributeError, OSError):  # Windows has none
         os.nice(NICE)
     # Reports have stdout for themselves; what libraries print goes where their errors go.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from vgg_demo.analysis.evaluation import Evaluation, Mistake, Tally
+from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Mistake
 from vgg_demo.files.printable import printable
 from vgg_demo.inference.results import percent
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.ui.batch.run import BatchRun, Found
-from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_share
+from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_proportion
 from vgg_demo.ui.markdown import escape
 
-MOST_MISTAKES = 6
-MOST_CONFUSIONS = 10
+MAX_MISTAKES = 6
+MAX_CONFUSIONS = 10
 
 
 def show_evaluation(run: BatchRun) -> None:
@@ -57,8 +57,8 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
     if not counted:
         return
     with st.container(horizontal=True):
-        show_share("First answer right", evaluation.top1)
-        show_share("Among the first five", evaluation.top5)
+        show_proportion("First answer right", evaluation.top1)
+        show_proportion("Among the first five", evaluation.top5)
         st.metric(
             "Probabilities off by",
             f"{evaluation.calibration_error:.1%}",
@@ -87,14 +87,14 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
 
 def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
     """Returns how right a network is, and the photos that count."""
-    tally = Tally(spec)
+    evaluator = Evaluator(spec)
     place = [one.name for one in run.specs].index(spec.name)
     counted = []
     for found in run.found:
         truth = found.truths[place]
-        if truth is not None and tally.add(found.results[place], truth):
+        if truth is not None and evaluator.add(found.results[place], truth):
             counted.append(found)
-    return tally.evaluate(), counted
+    return evaluator.evaluate(), counted
 
 
 def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
@@ -103,7 +103,7 @@ def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
         return
     st.markdown("**The worst mistakes**", help="Wrong answers, the most probable first.")
     with st.grid(6, min_column_width=140, gap="small"):
-        for mistake in evaluation.mistakes[:MOST_MISTAKES]:
+        for mistake in evaluation.mistakes[:MAX_MISTAKES]:
             with st.container(border=True, gap="xsmall", height="stretch"):
                 st.image(
                     counted[mistake.place].copies.picture,
@@ -128,7 +128,7 @@ def show_confusions(evaluation: Evaluation) -> None:
         pd.DataFrame(
             [
                 {"What it is": one.truth.label, "Taken for": one.answer.label, "Times": one.count}
-                for one in evaluation.confusions[:MOST_CONFUSIONS]
+                for one in evaluation.confusions[:MAX_CONFUSIONS]
             ]
         ),
         hide_index=True,

@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.verdict import give_verdict, members, plain_name, says_something
+from vgg_demo.analysis.verdict import common_name, interpret, is_informative, members
 from vgg_demo.batch.pipeline import columns, flatten
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sorting import safe_name
@@ -24,7 +24,7 @@ from vgg_demo.reports import charts
 from vgg_demo.reports.annotate import annotate
 from vgg_demo.reports.document import to_document
 from vgg_demo.ui.batch.evaluation import show_evaluation
-from vgg_demo.ui.batch.run import MOST_PHOTOS, BatchRun, Found
+from vgg_demo.ui.batch.run import MAX_PHOTOS, BatchRun, Found
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 
@@ -50,7 +50,7 @@ def show_results(run: BatchRun, top: int) -> None:
         view = st.segmented_control(
             "Show", [GALLERY, TABLE], default=GALLERY, required=True, key="batch_view"
         )
-        take_away(run, top)
+        show_downloads(run, top)
     if view == TABLE:
         show_table(run, shown)
     else:
@@ -63,7 +63,7 @@ def show_summary(run: BatchRun) -> None:
     if run.failures:
         words += f", {len(run.failures)} of them could not be used"
     st.header(words, anchor=False)
-    cancelled = run.total is not None and run.count < min(run.total, MOST_PHOTOS)
+    cancelled = run.total is not None and run.count < min(run.total, MAX_PHOTOS)
     st.caption(
         (f"Cancelled; {run.total} were given. " if cancelled else "")
         + f"{run.per_second:.1f} photos a second with "
@@ -72,7 +72,7 @@ def show_summary(run: BatchRun) -> None:
     )
     if run.was_cut:
         st.warning(
-            f"Only the first {MOST_PHOTOS} photos were looked at. For more, use the command "
+            f"Only the first {MAX_PHOTOS} photos were looked at. For more, use the command "
             "line: python -m vgg\\_demo batch.",
             icon=":material/content_cut:",
         )
@@ -101,7 +101,7 @@ def show_classes(run: BatchRun) -> None:
     count = Counter(winner(found) for found in run.found)
     frame = pd.DataFrame(
         [
-            {"wnid": wnid, "label": plain_name(wnid, labels), "count": number}
+            {"wnid": wnid, "label": common_name(wnid, labels), "count": number}
             for wnid, number in count.most_common(BARS)
         ]
     )
@@ -140,7 +140,7 @@ def choose_kind(run: BatchRun) -> str:
         kind
         for kind, _ in count.most_common()
         if kind in classes
-        or (count[kind] > 1 and says_something(kind, len(under[kind]), len(labels)))
+        or (count[kind] > 1 and is_informative(kind, len(under[kind]), len(labels)))
     ]
     if st.session_state.get("batch_kind", ALL) not in kinds:
         st.session_state["batch_kind"] = ALL
@@ -148,7 +148,7 @@ def choose_kind(run: BatchRun) -> str:
     def describe(kind: str) -> str:
         if kind == ALL:
             return f"All photos ({len(run.found)})"
-        return f"{plain_name(kind, labels)} ({count[kind]})"
+        return f"{common_name(kind, labels)} ({count[kind]})"
 
     return st.selectbox(
         "Only photos of",
@@ -204,7 +204,7 @@ def show_card(found: Found) -> None:
         st.image(found.copies.picture, alt=f"Photo {name}", width="stretch")
         for result in found.results:
             (best,) = result.predictions(1)
-            doubt = "" if give_verdict(result).is_sure else " :material/help:"
+            doubt = "" if interpret(result).is_sure else " :material/help:"
             st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{doubt}")
         st.caption(escape(name))
 
@@ -245,7 +245,7 @@ def show_table(run: BatchRun, shown: Sequence[Found]) -> None:
     )
 
 
-def take_away(run: BatchRun, top: int) -> None:
+def show_downloads(run: BatchRun, top: int) -> None:
     """Offers the results as files, which are made when they are asked for."""
     with st.container(horizontal=True):
         st.download_button(

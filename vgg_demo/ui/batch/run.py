@@ -16,8 +16,8 @@ from PIL import Image
 
 from vgg_demo.analysis.agreement import distances
 from vgg_demo.analysis.evaluation import Evaluation
-from vgg_demo.analysis.ground_truth import truth_for
-from vgg_demo.batch.pipeline import BatchRow, classify_all
+from vgg_demo.analysis.ground_truth import ground_truth_reader
+from vgg_demo.batch.pipeline import BatchRow, classify_photos
 from vgg_demo.files.sources import Source, count_uploads, find_in_upload
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.results import Classification, Failure
@@ -26,8 +26,8 @@ from vgg_demo.limits import ArchiveLimits, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
-MOST_PHOTOS = 500
-MOST_BYTES = 200 * 2**20  # of all files that are uploaded for a batch
+MAX_PHOTOS = 500
+MAX_BYTES = 200 * 2**20  # of all files that are uploaded for a batch
 COPY_SIDE = 480  # pixels; longer side of the copy that is kept of each photo
 THUMBNAIL_SIDE = 56  # pixels; in the table
 LIMITS = ArchiveLimits(members=5_000, size_bytes=1_000_000_000)
@@ -91,7 +91,7 @@ class BatchRun:
 
     Attributes:
         specs: The networks.
-        policy: How photos are made square.
+        resize: How photos are made square.
         total: How many photos there are; None where that is not known in advance.
         kept: All rows in their order, without the photos.
         found: What came of those that could be used.
@@ -103,7 +103,7 @@ class BatchRun:
     """
 
     specs: tuple[ModelSpec, ...]
-    policy: Resize
+    resize: Resize
     total: int | None
     rows: Generator[BatchRow]
     kept: list[BatchRow] = field(default_factory=list)
@@ -144,10 +144,10 @@ class BatchRun:
                 self.failures.append(row.failure)
             else:
                 file = row.source.name
-                truths = tuple(truth_for(spec.classes)(file) for spec in self.specs)
+                truths = tuple(ground_truth_reader(spec.classes)(file) for spec in self.specs)
                 self.found.append(Found(file, row.view, row.results, truths))
-            if self.count == MOST_PHOTOS:
-                self.was_cut = self.total is None or self.total > MOST_PHOTOS
+            if self.count == MAX_PHOTOS:
+                self.was_cut = self.total is None or self.total > MAX_PHOTOS
                 self._end()
             return True
 
@@ -164,7 +164,7 @@ class BatchRun:
 def begin(
     uploads: Sequence[tuple[str, BinaryIO]],
     specs: tuple[ModelSpec, ...],
-    policy: Resize,
+    resize: Resize,
     store: ModelStore,
     limits: ImageLimits,
 ) -> BatchRun:
@@ -173,7 +173,7 @@ def begin(
     Args:
         uploads: Names and contents of photos and archives.
         specs: The networks.
-        policy: How photos are made square.
+        resize: How photos are made square.
         store: Where the networks are.
         limits: What a photo may be at most.
     """
@@ -183,10 +183,10 @@ def begin(
             yield from find_in_upload(name, file, limits, LIMITS)
 
     def rows() -> Generator[BatchRow]:
-        asked = classify_all(
-            sources(), specs, store, policy=policy, limits=limits, view=make_copies
+        asked = classify_photos(
+            sources(), specs, store, resize=resize, limits=limits, view=make_copies
         )
         with closing(asked):
             yield from asked
 
-    return BatchRun(specs, policy, count_uploads(uploads, limits, LIMITS), rows())
+    return BatchRun(specs, resize, count_uploads(uploads, limits, LIMITS), rows())

@@ -12,16 +12,16 @@ from vgg_demo.analysis.comparison import Comparison
 from vgg_demo.analysis.verdict import one_line
 from vgg_demo.models.labels import with_article
 from vgg_demo.reports import charts
-from vgg_demo.ui.components.prediction import chart_words
+from vgg_demo.ui.components.prediction import describe_chart
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def agreement_words(comparison: Comparison) -> str:
+def describe_agreement(comparison: Comparison) -> str:
     """Says in a sentence what the models agree on; empty for fewer than two answers."""
-    count = len(comparison.answers)
+    count = len(comparison.results)
     if count < 2:
         return ""
     found = comparison.consensus()
@@ -45,7 +45,7 @@ def number(count: int) -> str:
 
 def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, str]) -> None:
     """Shows what the models agree on, their mean, and how far apart they are."""
-    words = agreement_words(comparison)
+    words = describe_agreement(comparison)
     if not words:
         return
     st.header(escape(words), anchor=False)
@@ -55,7 +55,7 @@ def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, 
     mean, apart = st.columns([1, 1], gap="medium")
     with mean:
         if ensemble := comparison.ensemble():
-            known = {answer.spec.name: answer.spec.keras_name for answer in comparison.answers}
+            known = {result.spec.name: result.spec.keras_name for result in comparison.results}
             names = ", ".join(known[model] for model in ensemble.models)
             show_ensemble(ensemble, names, top, class_colors)
     with apart:
@@ -74,12 +74,12 @@ def show_ensemble(
     frame = charts.predictions_frame(predictions, ensemble.labels)
     st.altair_chart(
         charts.top_chart(frame, text_color(), class_colors),
-        alt=f"The mean. {chart_words(predictions)}",
+        alt=f"The mean. {describe_chart(predictions)}",
     )
 
 
 def show_distances(comparison: Comparison) -> None:
-    names = [answer.spec.keras_name for answer in comparison.answers]
+    names = [result.spec.keras_name for result in comparison.results]
     matrix = comparison.distances()
     st.markdown(
         "**How far apart they are**",

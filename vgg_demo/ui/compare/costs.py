@@ -14,9 +14,9 @@ from vgg_demo.ui.session import caches
 from vgg_demo.ui.theme import text_color
 
 
-def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> None:
+def show_costs(comparison: Comparison, photo: ChosenPhoto, resize: Resize) -> None:
     """Shows time against accuracy as a chart and a table, and offers the table as CSV."""
-    if not comparison.answers:
+    if not comparison.results:
         return
     st.subheader("What it costs here", anchor=False)
     show_chart(comparison)
@@ -34,8 +34,8 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
         st.button(
             "Measure again",
             icon=":material/timer:",
-            on_click=caches.measure_again,
-            args=(photo.sha256, [answer.spec for answer in comparison.answers], policy),
+            on_click=caches.clear_model_results,
+            args=(photo.sha256, [result.spec for result in comparison.results], resize),
             help="Times are kept for all visitors. Where others were at work meanwhile, they are "
             "too long.",
         )
@@ -43,11 +43,11 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, policy: Resize) -> No
 
 def show_chart(comparison: Comparison) -> None:
     """Shows accuracy against time, and which models are worth their time."""
-    frame = charts.cost_frame(comparison.answers)
+    frame = charts.cost_frame(comparison.results)
     if len(frame) < 2:
         return
-    front = pareto_front(comparison.answers)
-    known = {answer.spec.name: escape(answer.spec.keras_name) for answer in comparison.answers}
+    front = pareto_front(comparison.results)
+    known = {result.spec.name: escape(result.spec.keras_name) for result in comparison.results}
     names = ", ".join(known[name] for name in front)
     others = " For any other, one of these is at least as accurate, and faster."
     st.markdown(f"Worth their time: **{names}**.{others if len(front) < len(frame) else ''}")
@@ -60,7 +60,7 @@ def show_chart(comparison: Comparison) -> None:
         charts.cost_chart(frame, text_color()),
         alt="Published accuracy against measured time, as in the table below",
     )
-    without = [answer.spec for answer in comparison.answers if imagenet_top1(answer.spec) is None]
+    without = [result.spec for result in comparison.results if imagenet_top1(result.spec) is None]
     if without:
         names = ", ".join(escape(spec.keras_name) for spec in without)
         st.caption(f"Not in the chart, for want of a published ImageNet accuracy: {names}.")
@@ -69,8 +69,8 @@ def show_chart(comparison: Comparison) -> None:
 def show_table(comparison: Comparison, rows: pd.DataFrame) -> None:
     """Shows what each model answers and costs, a row each."""
     shown = rows.assign(
-        model=[answer.spec.keras_name for answer in comparison.answers],
-        top1=pd.Series([imagenet_top1(answer.spec) for answer in comparison.answers], dtype=float),
+        model=[result.spec.keras_name for result in comparison.results],
+        top1=pd.Series([imagenet_top1(result.spec) for result in comparison.results], dtype=float),
     )
     st.dataframe(
         shown,

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vgg_demo.analysis.comparison import Answer, NoAnswer
-from vgg_demo.analysis.verdict import give_verdict, headline, scope
+from vgg_demo.analysis.comparison import ModelFailure, ModelResult
+from vgg_demo.analysis.verdict import headline, interpret, scope
 from vgg_demo.errors import DiskFullError, VggDemoError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.inference.background import Status
 from vgg_demo.inference.results import Prediction
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import Accuracy, ModelSpec
 from vgg_demo.reports import charts
-from vgg_demo.ui.components.model_picker import progress_words
+from vgg_demo.ui.components.model_picker import describe_progress
 from vgg_demo.ui.components.photo_input import ChosenPhoto
-from vgg_demo.ui.components.prediction import chart_words, show_doubts
-from vgg_demo.ui.components.text import PREPROCESSING_WORDS
+from vgg_demo.ui.components.prediction import describe_chart, show_doubts
+from vgg_demo.ui.components.text import PREPROCESSING_DESCRIPTIONS
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.session.visitor import visitor_id
@@ -37,7 +37,7 @@ class Cards:
         class_colors: The colour of each class, by its WordNet ID.
     """
 
-    outcomes: tuple[Answer | NoAnswer, ...]
+    outcomes: tuple[ModelResult | ModelFailure, ...]
     are_waiting: bool
     class_colors: Mapping[str, str]
 
@@ -45,7 +45,7 @@ class Cards:
 def show_cards(
     photo: ChosenPhoto,
     specs: list[ModelSpec],
-    policy: Resize,
+    resize: Resize,
     top: int,
     opened: caches.OpenPhoto,
     progress: DeltaGenerator,
@@ -58,7 +58,7 @@ def show_cards(
     Args:
         photo: The photo.
         specs: The models.
-        policy: How the photo is made square.
+        resize: How the photo is made square.
         top: How many answers each card shows.
         opened: Opens the photo.
         progress: Where it is told how many are done.
@@ -74,7 +74,7 @@ def show_cards(
             st.markdown(f"#### {escape(spec.keras_name)}")
             places[spec] = st.empty()
             places[spec].caption("Waiting …")
-    outcomes: dict[ModelSpec, Answer | NoAnswer] = {}
+    outcomes: dict[ModelSpec, ModelResult | ModelFailure] = {}
     seen: list[Prediction] = []
     waited_for: ModelSpec | None = None
     for spec in sorted(specs, key=has_to_wait):
@@ -86,7 +86,7 @@ def show_cards(
                 waited_for = spec
                 show_download(spec)
             else:
-                outcomes[spec] = outcome = get_outcome(photo, spec, policy, opened)
+                outcomes[spec] = outcome = get_outcome(photo, spec, resize, opened)
                 show_outcome(outcome, spec, top, seen)
     if waited_for is None:
         progress.empty()
@@ -100,7 +100,9 @@ def show_cards(
 def has_to_wait(spec: ModelSpec) -> bool:
     """Whether a model can answer only when it has come from elsewhere."""
     download = caches.get_downloads().get(spec)
-    return not available_models.is_here(spec) or (download is not None and download.is_under_way)
+    return not available_models.is_available(spec) or (
+        download is not None and download.is_under_way
+    )
 
 
 def is_on_its_way(spec: ModelSpec) -> bool:
@@ -109,7 +111,9 @@ def is_on_its_way(spec: ModelSpec) -> bool:
     download = downloads.get(spec)
     is_under_way = download is not None and download.is_under_way
     has_failed = download is not None and download.status is Status.FAILED
-    may_start = not (available_models.is_here(spec) or caches.get_settings().offline or has_failed)
+    may_start = not (
+        available_models.is_available(spec) or caches.get_settings().offline or has_failed
+    )
     if is_under_way or may_start:
         downloads.start(spec, visitor_id())
         return True
@@ -121,41 +125,41 @@ def show_download(spec: ModelSpec) -> None:
     download = caches.get_downloads().get(spec)
     if download is None or not download.is_under_way:
         st.rerun(scope="app")
-    st.progress(*progress_words(download))
+    st.progress(*describe_progress(download))
 
 
 def get_outcome(
-    photo: ChosenPhoto, spec: ModelSpec, policy: Resize, opened: caches.OpenPhoto
-) -> Answer | NoAnswer:
+    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, opened: caches.OpenPhoto
+) -> ModelResult | ModelFailure:
     """Asks a model; what keeps it from answering is an outcome too."""
     download = caches.get_downloads().get(spec)
     if (
-        not available_models.is_here(spec)
+        not available_models.is_available(spec)
         and download is not None
         and download.status is Status.FAILED
     ):
-        return NoAnswer(spec.name, type(download.error).__name__, str(download.error))
+        return ModelFailure(spec.name, type(download.error).__name__, str(download.error))
     try:
         loaded = caches.get_store().is_loaded(spec)
         with st.spinner("Looking …" if loaded else "Loading …", show_time=True):
-            return caches.get_answer(photo.sha256, photo.file, spec, policy, opened)
+            return caches.get_model_result(photo.sha256, photo.file, spec, resize, opened)
     except VggDemoError as error:
-        return NoAnswer(spec.name, type(error).__name__, str(error))
+        return ModelFailure(spec.name, type(error).__name__, str(error))
 
 
 def show_outcome(
-    outcome: Answer | NoAnswer, spec: ModelSpec, top: int, seen: list[Prediction]
+    outcome: ModelResult | ModelFailure, spec: ModelSpec, top: int, seen: list[Prediction]
 ) -> None:
     """Fills a card; adds what it shows to what was seen, so that colours stay the same."""
-    if isinstance(outcome, Answer):
-        predictions = outcome.result.predictions(top)
+    if isinstance(outcome, ModelResult):
+        predictions = outcome.classification.predictions(top)
         seen.extend(predictions)
-        show_answer(outcome, predictions, charts.color_classes(seen))
+        show_model_result(outcome, predictions, charts.color_classes(seen))
     else:
         show_failure(outcome, spec)
 
 
-def show_failure(failure: NoAnswer, spec: ModelSpec) -> None:
+def show_failure(failure: ModelFailure, spec: ModelSpec) -> None:
     if failure.error == WeightsMissingError.__name__ and caches.get_settings().offline:
         st.markdown(":material/cloud_off: Not on this machine, and downloading is switched off.")
         with st.popover("How to add it", type="tertiary"):
@@ -172,38 +176,38 @@ def show_failure(failure: NoAnswer, spec: ModelSpec) -> None:
         )
 
 
-def show_answer(
-    answer: Answer, predictions: tuple[Prediction, ...], class_colors: dict[str, str]
+def show_model_result(
+    result: ModelResult, predictions: tuple[Prediction, ...], class_colors: dict[str, str]
 ) -> None:
-    spec, result = answer.spec, answer.result
-    verdict = give_verdict(result)
+    spec, classification = result.spec, result.classification
+    verdict = interpret(classification)
     first, second = map(escape, headline(verdict))
     st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
     with st.container(horizontal=True, gap="small"):
-        show_doubts(verdict, result)
+        show_doubts(verdict, classification)
     frame = charts.predictions_frame(predictions, spec.classes)
     st.altair_chart(
-        charts.top_chart(frame, text_color(), class_colors), alt=chart_words(predictions)
+        charts.top_chart(frame, text_color(), class_colors), alt=describe_chart(predictions)
     )
     st.markdown(
-        f"**{1000 * answer.median_seconds:.0f} ms** a photo · "
-        f"{answer.memory_bytes / 1e6:,.0f} MB in memory"
+        f"**{1000 * result.median_seconds:.0f} ms** a photo · "
+        f"{result.memory_bytes / 1e6:,.0f} MB in memory"
     )
     with st.expander("More about this network"):
         st.markdown(
-            f"- **Right:** {accuracy_words(spec.accuracy)}\n"
+            f"- **Right:** {describe_accuracy(spec.accuracy)}\n"
             f"- **Parameters:** {spec.parameters:,}, about "
             f"{spec.weights.size_bytes / 1e6:,.0f} MB on disk\n"
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels, "
-            f"{PREPROCESSING_WORDS[spec.preprocessing]}\n"
-            f"- **Time:** median of {len(answer.runs)} runs of the loaded network; the slowest "
-            f"took {1000 * max(answer.runs):.0f} ms"
+            f"{PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"
+            f"- **Time:** median of {len(result.runs)} runs of the loaded network; the slowest "
+            f"took {1000 * max(result.runs):.0f} ms"
         )
         if limits := scope(spec):
             st.caption(escape(limits))
 
 
-def accuracy_words(accuracy: Accuracy | None) -> str:
+def describe_accuracy(accuracy: Accuracy | None) -> str:
     """Says how often a network was right, on what, and who says so."""
     if accuracy is None:
         return "no published figure at hand"

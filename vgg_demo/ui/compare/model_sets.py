@@ -23,7 +23,7 @@ def choose_models() -> list[ModelSpec]:
         The chosen models in the order of the pills.
     """
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_here(models[name])]
+    here = [name for name in models if available_models.is_available(models[name])]
     before = st.session_state.get("models")
     named = available_models.asked_models(ASKED, is_opened="model_set" not in st.session_state)
     if named or "models" not in st.session_state:

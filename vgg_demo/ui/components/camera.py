@@ -12,8 +12,8 @@ from typing import Any
 import streamlit as st
 
 IN_A_ROW = 20
-MOST_PHOTOS = 3 * IN_A_ROW  # of a message
-MOST_PHOTO_BYTES = 1_000_000  # the browser sends about 60 kB
+MAX_PHOTOS = 3 * IN_A_ROW  # of a message
+MAX_PHOTO_BYTES = 1_000_000  # the browser sends about 60 kB
 
 _HERE = Path(__file__).parent
 
@@ -113,13 +113,13 @@ def read_shots(message: Any, received: Received) -> tuple[Received, list[Shot]]:
     """
     shots: list[Shot] = []
     for item in message if isinstance(message, list) else ():
-        if len(shots) == MOST_PHOTOS:  # the browser will send the others again
+        if len(shots) == MAX_PHOTOS:  # the browser will send the others again
             break
         match item:
             case {"id": int(number), "row": int(row), "jpeg": str(text)} if number > received.id:
                 # Also if it is no photo: else it would be sent for ever.
                 received = Received(number, row)
-                if 0 < len(text) * 3 // 4 <= MOST_PHOTO_BYTES:
+                if 0 < len(text) * 3 // 4 <= MAX_PHOTO_BYTES:
                     with suppress(ValueError):  # it is no Base64
                         shots.append(Shot(row, base64.b64decode(text, validate=True)))
     return received, shots

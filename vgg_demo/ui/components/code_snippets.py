@@ -26,7 +26,7 @@ class Request:
         parameters: Of the API.
         files: Names of the photos that are sent to it.
         result: What is looked at in its answer.
-        command: What follows ``python -m vgg_demo``.
+        command: What follows ``vgg-demo``.
     """
 
     path: str
@@ -68,36 +68,36 @@ class Request:
         return shlex.join(["python", "-m", "vgg_demo", *self.command])
 
 
-def classify_request(file: str, spec: ModelSpec, policy: Resize, top: int) -> Request:
+def classify_request(file: str, spec: ModelSpec, resize: Resize, top: int) -> Request:
     """Returns what the page Classify asks."""
-    options = ("--model", spec.name, "--top", str(top), "--resize", policy.value, "--json")
-    parameters: dict[str, str | int] = {"model": spec.name, "top": top, "resize": policy.value}
+    options = ("--model", spec.name, "--top", str(top), "--resize", resize.value, "--json")
+    parameters: dict[str, str | int] = {"model": spec.name, "top": top, "resize": resize.value}
     command = ("classify", file, *options)
     return Request("/v1/classify", parameters, (file,), "results", command)
 
 
-def compare_request(file: str, specs: Sequence[ModelSpec], policy: Resize, top: int) -> Request:
+def compare_request(file: str, specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
     """Returns what the page Compare asks."""
     names = ",".join(spec.name for spec in specs)
-    options = ("--models", names, "--top", str(top), "--resize", policy.value, "--json")
-    parameters: dict[str, str | int] = {"models": names, "top": top, "resize": policy.value}
+    options = ("--models", names, "--top", str(top), "--resize", resize.value, "--json")
+    parameters: dict[str, str | int] = {"models": names, "top": top, "resize": resize.value}
     command = ("compare", file, *options)
-    return Request("/v1/compare", parameters, (file,), "answers", command)
+    return Request("/v1/compare", parameters, (file,), "results", command)
 
 
-def batch_request(specs: Sequence[ModelSpec], policy: Resize, top: int) -> Request:
+def batch_request(specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
     """Returns what the page Batch asks: all at once on the command line, some by the API."""
     models = [word for spec in specs for word in ("--model", spec.name)]
-    options = ("--top", str(top), "--resize", policy.value, "--out", "results.csv")
-    parameters: dict[str, str | int] = {"model": specs[0].name, "top": top, "resize": policy.value}
+    options = ("--top", str(top), "--resize", resize.value, "--out", "results.csv")
+    parameters: dict[str, str | int] = {"model": specs[0].name, "top": top, "resize": resize.value}
     command = ("batch", "photos/", *models, *options)
     return Request("/v1/classify", parameters, ("1.jpg", "2.jpg"), "results", command)
 
 
-def private_words(specs: Sequence[ModelSpec]) -> str:
+def describe_private_models(specs: Sequence[ModelSpec]) -> str:
     """Says of models that only this visitor has what other programs need first."""
-    kept = available_models.kept_names()
-    private = [spec.keras_name for spec in specs if spec.taught and spec.name not in kept]
+    kept = available_models.published_names()
+    private = [spec.keras_name for spec in specs if spec.custom and spec.name not in kept]
     if not private:
         return ""
     return (
@@ -107,7 +107,7 @@ def private_words(specs: Sequence[ModelSpec]) -> str:
     )
 
 
-def show_from_code(request: Request, note: str = "") -> None:
+def show_code(request: Request, note: str = "") -> None:
     """Offers the request of a page for other programs."""
     server, wants_key = server_address(), bool(os.environ.get("VGG_DEMO_API_KEY"))
     with st.popover("From code", icon=":material/code:"):

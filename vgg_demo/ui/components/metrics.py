@@ -5,22 +5,22 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from vgg_demo.analysis.evaluation import Evaluation, Share
+from vgg_demo.analysis.evaluation import Evaluation, Proportion
 from vgg_demo.reports import charts
 from vgg_demo.ui.theme import text_color
 
 
-def show_share(label: str, share: Share, note: str = "") -> None:
-    low, high = share.interval
+def show_proportion(label: str, proportion: Proportion, note: str = "") -> None:
+    low, high = proportion.interval
     st.metric(
         label,
-        f"{share.value:.1%}",
+        f"{proportion.value:.1%}",
         delta=f"{low:.0%} to {high:.0%}",
         delta_color="off",
         delta_arrow="off",
         border=True,
         height="stretch",
-        help=f"{share.right} of {share.count}. With so few photos the true share may be anywhere "
+        help=f"{proportion.right} of {proportion.count}. With so few photos the true share may be anywhere "
         f"between the two numbers (Wilson's 95% interval).{note}",
     )
 

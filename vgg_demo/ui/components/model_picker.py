@@ -24,7 +24,7 @@ def choose_model() -> ModelSpec:
     except WeightsMissingError as error:
         st.warning(escape(error), icon=":material/folder_off:")
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_here(models[name])]
+    here = [name for name in models if available_models.is_available(models[name])]
     names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
     if "model" not in st.session_state:
         st.session_state["model_asked"] = st.query_params.get("model", "")
@@ -47,7 +47,7 @@ def choose_model() -> ModelSpec:
 
     def describe(name: str) -> str:
         spec = models[name]
-        if spec.taught is not None:
+        if spec.custom is not None:
             return f"{spec.keras_name} – taught, {len(spec.classes)} kinds"
         size = f"{spec.weights.size_bytes / 1e6:,.0f} MB to download"
         return f"{spec.keras_name} – {'here' if name in here else size}"
@@ -104,7 +104,7 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
     if download is not None and download.is_under_way:
         st.session_state["waited_for"] = spec.name
         show_download(spec)
-    elif available_models.is_here(spec):
+    elif available_models.is_available(spec):
         waited = st.session_state.pop("waited_for", None) == spec.name
         if waited and download is not None and download.status is Status.DONE:
             st.toast(
@@ -112,7 +112,7 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
             )
         return spec
     else:
-        offer_download(spec, str(download.error) if download and download.error else "")
+        show_unavailable(spec, str(download.error) if download and download.error else "")
     return get_spec(EMBEDDED_MODEL)
 
 
@@ -126,10 +126,10 @@ def show_download(spec: ModelSpec) -> None:
             f"**{spec.keras_name} is being fetched.** Until it is here, the small built-in "
             "Mini-VGG answers."
         )
-        st.progress(*progress_words(download))
+        st.progress(*describe_progress(download))
 
 
-def progress_words(download: Download) -> tuple[float, str]:
+def describe_progress(download: Download) -> tuple[float, str]:
     """Returns how far a download is, in [0, 1], and the same in words."""
     if download.status is Status.LOADING:
         return 1.0, "It is here and is being loaded …"
@@ -144,7 +144,7 @@ def progress_words(download: Download) -> tuple[float, str]:
     return progress.fraction, text + (f", {remaining:.0f} s left" if remaining is not None else "")
 
 
-def offer_download(spec: ModelSpec, error: str) -> None:
+def show_unavailable(spec: ModelSpec, error: str) -> None:
     """Says why a model is not here and what to do about it."""
     settings = caches.get_settings()
     with st.container(border=True):

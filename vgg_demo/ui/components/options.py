@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from vgg_demo.models.preprocess import Resize
-from vgg_demo.ui.components.text import RESIZE_WORDS
+from vgg_demo.ui.components.text import RESIZE_DESCRIPTIONS
 
 
 def choose_settings() -> tuple[Resize, int]:
@@ -20,6 +20,6 @@ def choose_settings() -> tuple[Resize, int]:
             key="resize",
             bind="query-params",
         )
-        policy = Resize(name or Resize.CROP)
-        st.caption(f"{policy}: {RESIZE_WORDS[policy]}.")
-    return policy, count
+        resize = Resize(name or Resize.CROP)
+        st.caption(f"{resize}: {RESIZE_DESCRIPTIONS[resize]}.")
+    return resize, count

@@ -46,7 +46,7 @@ def chosen() -> ChosenPhoto | None:
     return photo
 
 
-def opener(photo: ChosenPhoto) -> Callable[[], Photo]:
+def photo_opener(photo: ChosenPhoto) -> Callable[[], Photo]:
     """Returns a function that opens a photo when it is needed, once in this run."""
 
     @functools.cache
@@ -62,7 +62,7 @@ def remove_photo() -> None:
     renew_inputs()
 
 
-def offer_own() -> None:
+def show_photo_input() -> None:
     """Shows the uploader or the camera."""
     source = st.segmented_control(
         "Your photo", ["Upload", "Camera"], default="Upload", key="source", required=True
@@ -117,7 +117,7 @@ def renew_inputs() -> None:
     st.session_state["inputs"] += 1
 
 
-def offer_examples() -> None:
+def show_examples() -> None:
     """Shows the bundled photos; one click chooses one."""
     st.markdown("Or try one of these")
     style_tiles(chosen())
@@ -185,6 +185,6 @@ def take_example(example: Example) -> None:
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
         description=example.description,
-        credit=f"Photo: {example.author}, {example.licence}",
+        credit=f"Photo: {example.author}, {example.license}",
     )
     renew_inputs()

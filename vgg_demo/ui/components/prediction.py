@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.verdict import Verdict, give_verdict, headline, one_line, scope
+from vgg_demo.analysis.verdict import Verdict, headline, interpret, one_line, scope
 from vgg_demo.errors import ImageError, ModelError, VggDemoError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.results import Classification, Prediction, percent
@@ -17,24 +17,24 @@ from vgg_demo.models.registry import EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.reports import charts
 from vgg_demo.reports.annotate import annotate, to_png
 from vgg_demo.reports.receipt import make_receipt
-from vgg_demo.ui.components.photo_input import ChosenPhoto, opener, remove_photo
+from vgg_demo.ui.components.photo_input import ChosenPhoto, photo_opener, remove_photo
 from vgg_demo.ui.components.text import (
-    PREPROCESSING_WORDS,
-    RESIZE_WORDS,
+    PREPROCESSING_DESCRIPTIONS,
+    RESIZE_DESCRIPTIONS,
     SURE_GROUP,
     SURE_MARGIN,
     SURE_SPREAD,
-    unverified_words,
-    verified_words,
+    describe_unverified,
+    describe_verified,
 )
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.session.browser import say, scroll_here
+from vgg_demo.ui.session.browser import announce, scroll_here
 from vgg_demo.ui.theme import text_color
 
 
 def show_result(
-    photo: ChosenPhoto | None, spec: ModelSpec, policy: Resize, top: int
+    photo: ChosenPhoto | None, spec: ModelSpec, resize: Resize, top: int
 ) -> Classification | None:
     """Shows a photo and what a model makes of it, or an invitation where there is none.
 
@@ -47,27 +47,29 @@ def show_result(
     if photo is None:
         st.caption("The answer will stand here. Start with an example, or with a photo of yours.")
         with spoken:
-            say("")
+            announce("")
         return None
 
-    opened = opener(photo)
+    opened = photo_opener(photo)
     left, right = st.columns([5, 6], gap="medium")
     with left:
         if not show_photo(photo, opened):
             return None
     with right:
-        result = answer(photo, spec, policy, opened)
+        result = answer(photo, spec, resize, opened)
         if result is None:
             return None
         verdict = show_verdict(result)
         show_predictions(result, top)
-        take_away(photo, opened, result, top)
+        show_downloads(photo, opened, result, top)
         st.page_link(
-            "compare.py", label="See what other networks make of it", icon=":material/compare:"
+            "compare.py",
+            label="See what other networks make of it",
+            icon=":material/compare:",
         )
         show_details(photo, opened, result)
     with spoken:
-        say(one_line(verdict))
+        announce(one_line(verdict))
     return result
 
 
@@ -89,7 +91,7 @@ def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
 
 
 def answer(
-    photo: ChosenPhoto, spec: ModelSpec, policy: Resize, opened: Callable[[], Photo]
+    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, opened: Callable[[], Photo]
 ) -> Classification | None:
     """Asks a model. Where it cannot answer, says why and asks the built-in one."""
     loaded, name = caches.get_store().is_loaded(spec), escape(spec.keras_name)
@@ -98,17 +100,17 @@ def answer(
             "Looking …" if loaded else f"Loading {name}, once for all visitors …",
             show_time=True,
         ):
-            return caches.get_result(photo.sha256, photo.file, spec, policy, opened)
+            return caches.get_result(photo.sha256, photo.file, spec, resize, opened)
     except ModelError as error:
         # Nobody else knows what somebody has taught.
-        is_alone = spec.is_embedded or spec.taught is not None
+        is_alone = spec.is_embedded or spec.custom is not None
         stands_in = "" if is_alone else " Until then the small built-in Mini-VGG answers."
         st.error(
             escape(error) + stands_in,
             title=f"{name} cannot answer",
             icon=":material/error:",
         )
-        return None if is_alone else answer(photo, get_spec(EMBEDDED_MODEL), policy, opened)
+        return None if is_alone else answer(photo, get_spec(EMBEDDED_MODEL), resize, opened)
     except VggDemoError as error:
         st.error(escape(error), title=f"{name} cannot answer", icon=":material/error:")
         return None
@@ -116,7 +118,7 @@ def answer(
 
 def show_verdict(result: Classification) -> Verdict:
     spec = result.spec
-    verdict = give_verdict(result)
+    verdict = interpret(result)
     first, second = map(escape, headline(verdict))
     with st.container(gap="xsmall"):
         st.header(first, anchor=False)
@@ -142,7 +144,7 @@ def show_doubts(verdict: Verdict, result: Classification) -> None:
             "Unverified weights",
             icon=":material/gpp_maybe:",
             color="orange",
-            help=f"{result.weights.file}: {unverified_words(spec)}.",
+            help=f"{result.weights.file}: {describe_unverified(spec)}.",
         )
     if not verdict.is_sure:
         label = "Unsure which one" if verdict.group else "Unsure"
@@ -174,13 +176,15 @@ def show_predictions(result: Classification, top: int) -> None:
     labels = result.spec.classes
     predictions = result.predictions(top)
     frame = charts.predictions_frame(predictions, labels)
-    st.altair_chart(charts.top_chart(frame, text_color=text_color()), alt=chart_words(predictions))
+    st.altair_chart(
+        charts.top_chart(frame, text_color=text_color()), alt=describe_chart(predictions)
+    )
     with st.expander("The same as a table"):
         columns = {
             "Answer": list(map(escape, frame["label"])),
             "Probability": [f"{value:.2%}" for value in frame["probability"]],
         }
-        if result.spec.taught is None:
+        if result.spec.custom is None:
             columns |= {
                 "WordNet ID": frame["wnid"].tolist(),
                 "Meaning": frame["definition"].tolist(),
@@ -192,12 +196,12 @@ def show_predictions(result: Classification, top: int) -> None:
         )
 
 
-def chart_words(predictions: tuple[Prediction, ...]) -> str:
+def describe_chart(predictions: tuple[Prediction, ...]) -> str:
     answers = ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
     return f"Bars of the {len(predictions)} most probable answers: {answers}"
 
 
-def take_away(
+def show_downloads(
     photo: ChosenPhoto, opened: Callable[[], Photo], result: Classification, top: int
 ) -> None:
     stem = photo.file.rsplit(".", 1)[0]
@@ -225,7 +229,7 @@ def take_away(
             icon=":material/receipt_long:",
             on_click="ignore",
             help="A JSON file that says how this result came about. "
-            "`python -m vgg_demo verify RECEIPT PHOTO` checks it.",
+            "`vgg-demo verify RECEIPT PHOTO` checks it.",
         )
 
 
@@ -233,19 +237,19 @@ def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classi
     details = st.expander("What the network saw", icon=":material/visibility:", on_change="rerun")
     if not details.open:
         return
-    spec, policy = result.spec, Resize(result.resize)
+    spec, resize = result.spec, Resize(result.resize)
     with details:
-        seen = caches.get_network_input(photo.sha256, spec, policy, opened)
+        seen = caches.get_network_input(photo.sha256, spec, resize, opened)
         picture, facts = st.columns([2, 3], gap="medium")
         picture.image(
             seen.resize((224, 224), Image.Resampling.NEAREST) if spec.input_size < 224 else seen,
             width="stretch",
             alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
         )
-        verified = verified_words(spec) if result.weights.verified else unverified_words(spec)
+        verified = describe_verified(spec) if result.weights.verified else describe_unverified(spec)
         facts.markdown(
-            f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_WORDS[policy]}\n"
-            f"- **Pixels:** {PREPROCESSING_WORDS[spec.preprocessing]}\n"
+            f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_DESCRIPTIONS[resize]}\n"
+            f"- **Pixels:** {PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"
             f"- **Decoded** in {1000 * result.seconds.decode:.1f} ms, **prepared** in "
             f"{1000 * result.seconds.prepare:.1f} ms, **answered** in "
             f"{1000 * result.seconds.inference:.1f} ms\n"

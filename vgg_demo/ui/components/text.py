@@ -11,13 +11,13 @@ from vgg_demo.analysis.verdict import (
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
-RESIZE_WORDS = {
+RESIZE_DESCRIPTIONS = {
     Resize.CROP: "the centre is cut out; the edges are lost",
     Resize.SQUASH: "everything is pressed into the square; shapes are distorted",
     Resize.PAD: "the whole photo with grey bars; things get smaller",
 }
 
-PREPROCESSING_WORDS = {
+PREPROCESSING_DESCRIPTIONS = {
     "caffe": "blue, green, red, each minus ImageNet's mean",
     "tf": "scaled to −1 … 1",
     "torch": "scaled by ImageNet's mean and deviation",
@@ -36,12 +36,12 @@ SURE_SPREAD = (
 )
 
 
-def verified_words(spec: ModelSpec) -> str:
-    return "the published file" if spec.taught is None else "the file that its bundle names"
+def describe_verified(spec: ModelSpec) -> str:
+    return "the published file" if spec.custom is None else "the file that its bundle names"
 
 
-def unverified_words(spec: ModelSpec) -> str:
-    if spec.taught is not None:
+def describe_unverified(spec: ModelSpec) -> str:
+    if spec.custom is not None:
         return "not the file that its bundle names; its hash differs"
     if not spec.weights.hash:
         return "Keras publishes no hash of this file, so it cannot be checked"

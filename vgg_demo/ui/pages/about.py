@@ -15,7 +15,7 @@ from vgg_demo.ui.components.text import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
 TEXT_WIDTH = 760  # pixels; about 90 letters a line
 DOG = "n02084071"
 
-KIND_WORDS = {
+LAYER_TYPES = {
     "Conv2D": "3×3 convolution",
     "MaxPooling2D": "2×2 max-pooling",
     "Flatten": "flatten",
@@ -33,7 +33,7 @@ def layer_table() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Layer": [layer.name for layer in layers],
-            "Kind": [KIND_WORDS[layer.kind] for layer in layers],
+            "Kind": [LAYER_TYPES[layer.kind] for layer in layers],
             "Output": [" × ".join(str(n) for n in layer.shape) for layer in layers],
             "Parameters": [layer.parameters for layer in layers],
             "Share": [layer.parameters / spec.parameters for layer in layers],
@@ -119,7 +119,7 @@ def show_sources() -> None:
     st.header("For other programs", anchor=False)
     st.markdown(
         f"All this can be asked over HTTP too, at [{server_address()}/api/docs]"
-        f"({server_address()}/api/docs), and on the command line with `python -m vgg_demo`. "
+        f"({server_address()}/api/docs), and on the command line with `vgg-demo`. "
         "“From code” on each page shows how."
     )
     st.header("Sources", anchor=False)
@@ -135,7 +135,7 @@ def show_sources() -> None:
     st.header("Example photos", anchor=False)
     st.markdown(
         "\n".join(
-            f"- **{example.title}**: {example.author}, {example.licence}. {example.source}."
+            f"- **{example.title}**: {example.author}, {example.license}. {example.source}."
             for example in load_examples()
         )
         + "\n- **Clothing**, to try teaching with: Alexey Grigorev and contributors, CC0. "

@@ -14,17 +14,17 @@ from vgg_demo.images.decode import SUFFIXES
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.ui.batch.results import show_results
-from vgg_demo.ui.batch.run import MOST_BYTES, MOST_PHOTOS, BatchRun, begin
-from vgg_demo.ui.components.code_snippets import batch_request, private_words, show_from_code
+from vgg_demo.ui.batch.run import MAX_BYTES, MAX_PHOTOS, BatchRun, begin
+from vgg_demo.ui.components.code_snippets import batch_request, describe_private_models, show_code
 from vgg_demo.ui.components.options import choose_settings
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
-from vgg_demo.ui.session.browser import say
+from vgg_demo.ui.session.browser import announce
 from vgg_demo.ui.session.visitor import release_uploads
 
-MOST_MODELS = 3
+MAX_MODELS = 3
 ASKED = "batch_asked"
-FROM_CODE_NOTE = (
+CODE_NOTE = (
     "A request takes some photos and one network; the command line any number of photos, folders "
     "and archives."
 )
@@ -42,30 +42,30 @@ def main() -> None:
     )
     uploading, choosing = st.columns([5, 6], gap="medium")
     with uploading:
-        uploads = offer_uploads()
+        uploads = show_uploader()
     with choosing:
-        specs = choose_networks()
+        specs = choose_models()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             place = st.container(width="content")
-            policy, top = choose_settings()
+            resize, top = choose_settings()
             if specs:
-                note = " ".join((FROM_CODE_NOTE, private_words(specs)))
-                show_from_code(batch_request(specs, policy, top), note)
+                note = " ".join((CODE_NOTE, describe_private_models(specs)))
+                show_code(batch_request(specs, resize, top), note)
         with place:
-            offer_start(uploads, specs, policy)
+            show_start_button(uploads, specs, resize)
     run: BatchRun | None = st.session_state.get("batch")
     spoken = st.container()
     if run is None:
         st.caption("The results will stand here.")
     elif not run.is_done:
-        work_off(run)
+        run_batch(run)
     if run is not None and run.is_done:
         show_results(run, top)
     with spoken:
-        say(f"{run.count} photos are done." if run is not None and run.is_done else "")
+        announce(f"{run.count} photos are done." if run is not None and run.is_done else "")
 
 
-def offer_uploads() -> list[UploadedFile]:
+def show_uploader() -> list[UploadedFile]:
     """Shows the uploader. Returns what is in it."""
     kind = st.segmented_control(
         "Your photos", [FILES, FOLDER], default=FILES, required=True, key="batch_source"
@@ -79,21 +79,21 @@ def offer_uploads() -> list[UploadedFile]:
         label_visibility="collapsed",
     )
     st.caption(
-        f":material/lock: Up to {MOST_PHOTOS} photos and {MOST_BYTES // 2**20} MB at a time. "
+        f":material/lock: Up to {MAX_PHOTOS} photos and {MAX_BYTES // 2**20} MB at a time. "
         "Nothing is written to disk. When the networks have looked, only small copies stay in "
         "memory, while this tab is open."
     )
     return list(files or ())
 
 
-def choose_networks() -> tuple[ModelSpec, ...]:
+def choose_models() -> tuple[ModelSpec, ...]:
     """Offers the networks that are on this machine."""
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_here(models[name])]
+    here = [name for name in models if available_models.is_available(models[name])]
     known = [name for name in here if name in MODELS]
     preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
     named = available_models.asked_models(ASKED, is_opened="batch_models" not in st.session_state)
-    asked = [name for name in named if name in here][:MOST_MODELS]
+    asked = [name for name in named if name in here][:MAX_MODELS]
     # Given only where it shows others: what is given while a run is interrupted gets lost.
     is_given = bool(asked) and "batch_models" in st.session_state
     if is_given:
@@ -122,7 +122,9 @@ def accuracy(name: str) -> float:
     return imagenet_top1(MODELS[name]) or 0.0
 
 
-def offer_start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], policy: Resize) -> None:
+def show_start_button(
+    uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize
+) -> None:
     """Offers to begin, or says what is missing."""
     size_bytes = sum(file.size for file in uploads)
     reason = ""
@@ -130,13 +132,13 @@ def offer_start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], polic
         reason = "Give some photos first."
     elif not specs:
         reason = "Choose a network."
-    elif len(specs) > MOST_MODELS:
-        reason = f"Choose up to {MOST_MODELS} networks."
-    elif size_bytes > MOST_BYTES:
+    elif len(specs) > MAX_MODELS:
+        reason = f"Choose up to {MAX_MODELS} networks."
+    elif size_bytes > MAX_BYTES:
         reason = (
             f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
-            f"{MOST_BYTES // 2**20} MB at a time. Take some out, or use the command line: "
-            "python -m vgg_demo batch."
+            f"{MAX_BYTES // 2**20} MB at a time. Take some out, or use the command line: "
+            "vgg-demo batch."
         )
         st.error(reason, icon=":material/error:")
     st.button(
@@ -144,19 +146,19 @@ def offer_start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], polic
         type="primary",
         icon=":material/play_arrow:",
         on_click=start,
-        args=(uploads, specs, policy),
+        args=(uploads, specs, resize),
         disabled=bool(reason),
         key="batch_start",
         help=reason or None,
     )
 
 
-def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], policy: Resize) -> None:
+def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize) -> None:
     """Begins a batch, and empties the uploader: the batch has the files."""
     forget()
     settings, store = caches.get_settings(), caches.get_store()
     named = [(file.name, file) for file in uploads]
-    st.session_state["batch"] = begin(named, specs, policy, store, settings.limits)
+    st.session_state["batch"] = begin(named, specs, resize, store, settings.limits)
     st.session_state["batch_uploads"] += 1
     release_uploads(uploads)
     st.session_state["batch_page"] = 1
@@ -175,7 +177,7 @@ def forget() -> None:
         run.end()
 
 
-def work_off(run: BatchRun) -> None:
+def run_batch(run: BatchRun) -> None:
     """Works a batch off while it is watched."""
     place = st.empty()
     place.progress(0.0, "Getting the networks ready …")
@@ -188,7 +190,7 @@ def work_off(run: BatchRun) -> None:
         for _ in run.work():
             if time.monotonic() - drawn > UPDATE_SECONDS:
                 drawn = time.monotonic()
-                place.progress(*progress_words(run))
+                place.progress(*describe_progress(run))
     except ModelError as error:
         run.end()
         st.error(escape(error), icon=":material/error:")
@@ -196,17 +198,17 @@ def work_off(run: BatchRun) -> None:
     st.rerun()
 
 
-def progress_words(run: BatchRun) -> tuple[float, str]:
+def describe_progress(run: BatchRun) -> tuple[float, str]:
     """Returns how far a batch is, in [0, 1], and the same in words."""
     words = f"{run.count} photos"
     fraction = 0.0
     if run.total:
-        total = min(run.total, MOST_PHOTOS)
+        total = min(run.total, MAX_PHOTOS)
         fraction = min(1.0, run.count / total)
         words = f"{run.count} of {total} photos"
     words += f", {run.per_second:.1f} a second"
     if run.total and run.per_second:
-        words += f", {(min(run.total, MOST_PHOTOS) - run.count) / run.per_second:.0f} s left"
+        words += f", {(min(run.total, MAX_PHOTOS) - run.count) / run.per_second:.0f} s left"
     if run.failures:
         words += f"; {len(run.failures)} could not be used"
     return fraction, words

@@ -6,10 +6,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.ui.components.code_snippets import classify_request, private_words, show_from_code
+from vgg_demo.ui.components.code_snippets import (
+    classify_request,
+    describe_private_models,
+    show_code,
+)
 from vgg_demo.ui.components.model_picker import announce_model, choose_model
 from vgg_demo.ui.components.options import choose_settings
-from vgg_demo.ui.components.photo_input import chosen, offer_examples, offer_own
+from vgg_demo.ui.components.photo_input import chosen, show_examples, show_photo_input
 from vgg_demo.ui.components.prediction import show_result
 from vgg_demo.ui.markdown import escape
 
@@ -22,19 +26,19 @@ def main() -> None:
     )
     own, others = st.columns([5, 6], gap="medium")
     with own:
-        offer_own()
+        show_photo_input()
     with others:
-        offer_examples()
+        show_examples()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             spec = choose_model()
-            policy, top = choose_settings()
+            resize, top = choose_settings()
             photo = chosen()
             file = photo.file if photo is not None else "photo.jpg"
-            request = classify_request(file, spec, policy, top)
-            show_from_code(request, private_words([spec]))
+            request = classify_request(file, spec, resize, top)
+            show_code(request, describe_private_models([spec]))
     answering = announce_model(spec)
     ask(title, answering)
-    result = show_result(photo, answering, policy, top)
+    result = show_result(photo, answering, resize, top)
     if result is not None and result.model != answering.name:
         ask(title, result.spec)
 

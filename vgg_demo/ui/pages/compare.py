@@ -7,22 +7,22 @@ import streamlit as st
 from vgg_demo.analysis.comparison import Comparison
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.ui.compare.agreement import agreement_words, show_agreement
+from vgg_demo.ui.compare.agreement import describe_agreement, show_agreement
 from vgg_demo.ui.compare.costs import show_costs
 from vgg_demo.ui.compare.model_cards import show_cards
 from vgg_demo.ui.compare.model_sets import choose_models
-from vgg_demo.ui.components.code_snippets import compare_request, private_words, show_from_code
+from vgg_demo.ui.components.code_snippets import compare_request, describe_private_models, show_code
 from vgg_demo.ui.components.options import choose_settings
 from vgg_demo.ui.components.photo_input import (
     ChosenPhoto,
     chosen,
-    offer_examples,
-    offer_own,
-    opener,
+    photo_opener,
+    show_examples,
+    show_photo_input,
 )
 from vgg_demo.ui.components.prediction import show_photo
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.session.browser import say, scroll_here
+from vgg_demo.ui.session.browser import announce, scroll_here
 from vgg_demo.ui.session.visitor import visitor_id
 
 
@@ -34,18 +34,18 @@ def main() -> None:
     )
     own, others = st.columns([5, 6], gap="medium")
     with own:
-        offer_own()
+        show_photo_input()
     with others:
-        offer_examples()
+        show_examples()
         specs = choose_models()
         photo = chosen()
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            comparing = offer_start(photo, specs)
+            comparing = show_start_button(photo, specs)
             cancelling = st.empty()
-            policy, top = choose_settings()
+            resize, top = choose_settings()
             file = photo.file if photo is not None else "photo.jpg"
-            request = compare_request(file, specs, policy, top)
-            show_from_code(request, private_words(specs))
+            request = compare_request(file, specs, resize, top)
+            show_code(request, describe_private_models(specs))
     if comparing:
         cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
     # Downloads for what was cancelled, deselected or removed are given up.
@@ -58,14 +58,14 @@ def main() -> None:
     elif not comparing:
         st.caption("The answers will stand here, one after the other, once you press Compare.")
     else:
-        words, waiting = show_comparison(photo, specs, policy, top)
+        words, waiting = show_comparison(photo, specs, resize, top)
         if not waiting:
             cancelling.empty()
     with spoken:
-        say(words)
+        announce(words)
 
 
-def offer_start(photo: ChosenPhoto | None, specs: list[ModelSpec]) -> bool:
+def show_start_button(photo: ChosenPhoto | None, specs: list[ModelSpec]) -> bool:
     """Offers to begin. Returns whether a comparison is to be shown."""
     reason = ""
     if photo is None:
@@ -95,14 +95,14 @@ def cancel() -> None:
 
 
 def show_comparison(
-    photo: ChosenPhoto, specs: list[ModelSpec], policy: Resize, top: int
+    photo: ChosenPhoto, specs: list[ModelSpec], resize: Resize, top: int
 ) -> tuple[str, bool]:
     """Shows the photo and all that is made of it.
 
     Returns:
         It in a sentence, and whether answers are still waited for.
     """
-    opened = opener(photo)
+    opened = photo_opener(photo)
     left, right = st.columns([2, 5], gap="medium")
     with left:
         if not show_photo(photo, opened):
@@ -110,12 +110,12 @@ def show_comparison(
     with right:
         together = st.container()
         progress = st.empty()
-    cards = show_cards(photo, specs, policy, top, opened, progress)
+    cards = show_cards(photo, specs, resize, top, opened, progress)
     comparison = Comparison.of(cards.outcomes)
     with together:
         show_agreement(comparison, top, cards.class_colors)
-    show_costs(comparison, photo, policy)
-    return "" if cards.are_waiting else agreement_words(comparison), cards.are_waiting
+    show_costs(comparison, photo, resize)
+    return "" if cards.are_waiting else describe_agreement(comparison), cards.are_waiting
 
 
 main()

@@ -9,41 +9,41 @@ import streamlit as st
 
 from vgg_demo.errors import BundleError, UnknownModelError
 from vgg_demo.models.catalog import find_model as find_by_name
-from vgg_demo.models.catalog import kept_models
+from vgg_demo.models.catalog import published_models
 from vgg_demo.models.registry import MODELS, ModelSpec
-from vgg_demo.settings import Teaching
-from vgg_demo.training.jobs.run import Run
+from vgg_demo.settings import TrainingAccess
+from vgg_demo.training.jobs.run import TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.browser import remember
 from vgg_demo.weights.local import find_weights
 
-MOST_NAMED = 3  # unknown models that are named in a warning
-MOST_CHARACTERS = 80  # of such a name
+MAX_NAMED = 3  # unknown models that are named in a warning
+MAX_CHARACTERS = 80  # of such a name
 
 
-def my_runs() -> list[Run]:
+def visitor_runs() -> list[TrainingRun]:
     """Returns the trainings of this visitor, the newest first; what was forgotten is left out."""
     ids: list[str] = st.session_state.setdefault("runs", [])
-    found = [caches.get_classroom().get(run_id) for run_id in ids]
+    found = [caches.get_training_queue().get(run_id) for run_id in ids]
     return [run for run in found if run is not None]
 
 
-def come_back() -> None:
+def restore_runs() -> None:
     """Finds the trainings that this browser has begun, in this window or an earlier one.
 
     The page Teach shows the newest, if it shows none yet.
     """
     ids: list[str] = st.session_state.setdefault("runs", [])
-    known = [run.id for run in my_runs()]
+    known = [run.id for run in visitor_runs()]
     found = [
         run_id
         for run_id in remember(known)
-        if run_id not in ids and caches.get_classroom().get(run_id) is not None
+        if run_id not in ids and caches.get_training_queue().get(run_id) is not None
     ]
     ids += found
     if found:
-        st.session_state.setdefault("teach_shown", found[0])
+        st.session_state.setdefault("train_shown", found[0])
 
 
 def opened_models() -> dict[str, ModelSpec]:
@@ -52,10 +52,12 @@ def opened_models() -> dict[str, ModelSpec]:
     return found
 
 
-def may_keep() -> bool:
+def may_publish() -> bool:
     """Whether this visitor may keep a model on the server, for everybody."""
-    teaching = caches.get_settings().teaching
-    return teaching is Teaching.ON or (teaching is Teaching.LOCAL and is_local())
+    training_access = caches.get_settings().training_access
+    return training_access is TrainingAccess.ON or (
+        training_access is TrainingAccess.LOCAL and is_local()
+    )
 
 
 def is_local() -> bool:
@@ -68,9 +70,9 @@ def is_local() -> bool:
     return st.context.ip_address in (None, "127.0.0.1", "::1") and not through
 
 
-def kept_names() -> set[str]:
+def published_names() -> set[str]:
     """Returns the names of the taught models that everybody may use."""
-    return set(kept_models(caches.get_settings().bundles_dir))
+    return set(published_models(caches.get_settings().bundles_dir))
 
 
 def get_models() -> dict[str, ModelSpec]:
@@ -79,14 +81,14 @@ def get_models() -> dict[str, ModelSpec]:
     First what the visitor has taught, then what is kept on the server for everybody, then the
     registry's.
     """
-    own = [run.result.bundle.spec for run in my_runs() if run.result is not None]
-    taught = {spec.name: spec for spec in own} | opened_models()
-    taught |= kept_models(caches.get_settings().bundles_dir)
-    called = Counter(spec.keras_name for spec in (*taught.values(), *MODELS.values()))
-    for name, spec in taught.items():
+    own = [run.result.bundle.spec for run in visitor_runs() if run.result is not None]
+    custom_models = {spec.name: spec for spec in own} | opened_models()
+    custom_models |= published_models(caches.get_settings().bundles_dir)
+    called = Counter(spec.keras_name for spec in (*custom_models.values(), *MODELS.values()))
+    for name, spec in custom_models.items():
         if called[spec.keras_name] > 1:  # people must be able to tell them apart
-            taught[name] = replace(spec, keras_name=name)
-    return taught | dict(MODELS)
+            custom_models[name] = replace(spec, keras_name=name)
+    return custom_models | dict(MODELS)
 
 
 def find_model(name: str) -> ModelSpec:
@@ -104,7 +106,7 @@ def asked_models(key: str, *, is_opened: bool) -> list[str]:
     """Returns the names of the models that the address asked for when a page was opened.
 
     A taught model may not be known at first: the browser tells which trainings are its own
-    (`come_back`) only after it has the page. So what is unknown is looked for again each time,
+    (`restore_runs`) only after it has the page. So what is unknown is looked for again each time,
     until `choose_others`.
 
     Args:
@@ -121,11 +123,11 @@ def asked_models(key: str, *, is_opened: bool) -> list[str]:
             if name.strip():
                 found.append(find_model(name).name)
         except (UnknownModelError, BundleError):
-            unknown.append(f"“{escape(name[:MOST_CHARACTERS])}”")
+            unknown.append(f"“{escape(name[:MAX_CHARACTERS])}”")
     if unknown:
-        more = " and others" if len(unknown) > MOST_NAMED else ""
+        more = " and others" if len(unknown) > MAX_NAMED else ""
         st.warning(
-            f"The address asks for models that do not exist: {', '.join(unknown[:MOST_NAMED])}"
+            f"The address asks for models that do not exist: {', '.join(unknown[:MAX_NAMED])}"
             f"{more}.",
             icon=":material/link_off:",
         )
@@ -139,6 +141,6 @@ def choose_others(key: str) -> None:
     st.session_state[key] = ""
 
 
-def is_here(spec: ModelSpec) -> bool:
+def is_available(spec: ModelSpec) -> bool:
     """Whether a model's weights are on this machine."""
     return find_weights(spec, caches.get_settings()) is not None

@@ -53,7 +53,7 @@ _MEMORY = st.components.v2.component(
 )
 
 
-def say(text: str) -> None:
+def announce(text: str) -> None:
     """Has screen readers speak a sentence when it changes; nobody sees it."""
     _SPOKEN(data={"text": text}, key="spoken", height="content")
 

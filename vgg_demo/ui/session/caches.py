@@ -9,16 +9,16 @@ from dataclasses import replace
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.comparison import Answer, ask
+from vgg_demo.analysis.comparison import ModelResult, measure
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.background import Downloads
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.inference.results import Classification
 from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.preprocess import Resize, resize
+from vgg_demo.models.preprocess import Resize, resize_image
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.training.jobs.queue import Classroom
+from vgg_demo.training.jobs.queue import TrainingQueue
 
 RESULTS_KEPT = 500
 """Results in the cache; one of a thousand classes takes about 8 kB."""
@@ -48,14 +48,14 @@ def get_downloads() -> Downloads:
     return Downloads(get_settings(), get_store())
 
 
-@st.cache_resource(show_spinner=False, on_release=Classroom.close)
-def get_classroom() -> Classroom:
+@st.cache_resource(show_spinner=False, on_release=TrainingQueue.close)
+def get_training_queue() -> TrainingQueue:
     """Returns the trainings of this server."""
-    return Classroom(get_settings(), get_store())
+    return TrainingQueue(get_settings(), get_store())
 
 
 def get_result(
-    sha256: str, file: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
+    sha256: str, file: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
 ) -> Classification:
     """Classifies a photo, once for each photo and setting.
 
@@ -63,13 +63,13 @@ def get_result(
         sha256: Of the photo's bytes: the key.
         file: The photo's name.
         spec: The model.
-        policy: How the photo is made square.
+        resize: How the photo is made square.
         opened: Opens the photo; called if the result is not there yet.
 
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
-    result = _classify_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
+    result = _classify_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
     return replace(result, file=file)
 
 
@@ -85,12 +85,12 @@ def _classify_once(
     _opened: OpenPhoto,
 ) -> Classification:
     nameless = replace(_opened(), file="")  # what is kept for all holds nobody's file name
-    return classify_photo(nameless, _spec, get_store(), policy=Resize(resize))
+    return classify_photo(nameless, _spec, get_store(), resize=Resize(resize))
 
 
-def get_answer(
-    sha256: str, file: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
-) -> Answer:
+def get_model_result(
+    sha256: str, file: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
+) -> ModelResult:
     """Classifies a photo and measures the model, once for each photo and setting.
 
     As `get_result`, with the costs.
@@ -98,21 +98,21 @@ def get_answer(
     Raises:
         VggDemoError: Errors are not cached; the next call tries again.
     """
-    answer = _ask_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
-    return replace(answer, result=replace(answer.result, file=file))
+    result = _measure_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
+    return replace(result, classification=replace(result.classification, file=file))
 
 
 @st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
-def _ask_once(
+def _measure_once(
     sha256: str,  # noqa: ARG001
     model: str,  # noqa: ARG001
     resize: str,
     *,
     _spec: ModelSpec,
     _opened: OpenPhoto,
-) -> Answer:
+) -> ModelResult:
     nameless = replace(_opened(), file="")
-    return ask(nameless, _spec, get_store(), policy=Resize(resize))
+    return measure(nameless, _spec, get_store(), resize=Resize(resize))
 
 
 # Photos are for the session that brought them; results, which hold none, for all.
@@ -129,25 +129,25 @@ def get_display_copy(sha256: str, _opened: OpenPhoto) -> Image.Image:  # noqa: A
 
 
 def get_network_input(
-    sha256: str, spec: ModelSpec, policy: Resize, opened: OpenPhoto
+    sha256: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
 ) -> Image.Image:
     """Returns a photo as the network sees it: resized, before its pixels are scaled."""
-    return _resize_once(sha256, spec.name, policy.value, _spec=spec, _opened=opened)
+    return _resize_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
 
 
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
 def _resize_once(
     sha256: str,  # noqa: ARG001
     model: str,  # noqa: ARG001
-    policy: str,
+    resize: str,
     *,
     _spec: ModelSpec,
     _opened: OpenPhoto,
 ) -> Image.Image:
-    return resize(_opened().image, _spec, Resize(policy))
+    return resize_image(_opened().image, _spec, Resize(resize))
 
 
-def measure_again(sha256: str, specs: Sequence[ModelSpec], policy: Resize) -> None:
+def clear_model_results(sha256: str, specs: Sequence[ModelSpec], resize: Resize) -> None:
     """Forgets answers, so that the models are asked and measured anew."""
     for spec in specs:
-        _ask_once.clear(sha256, spec.name, policy.value)
+        _measure_once.clear(sha256, spec.name, resize.value)

@@ -14,7 +14,9 @@ from vgg_demo.ui.session import available_models, caches
 def fetch_default_model() -> None:
     """Starts the download of the default model where it is missing, once."""
     spec, downloads = get_spec(DEFAULT_MODEL), caches.get_downloads()
-    if not (available_models.is_here(spec) or caches.get_settings().offline or downloads.get(spec)):
+    if not (
+        available_models.is_available(spec) or caches.get_settings().offline or downloads.get(spec)
+    ):
         downloads.start(spec)
 
 
@@ -26,7 +28,7 @@ def warm_up() -> None:
     """
     default = get_spec(DEFAULT_MODEL)
     fetch_default_model()
-    spec = default if available_models.is_here(default) else get_spec(EMBEDDED_MODEL)
+    spec = default if available_models.is_available(default) else get_spec(EMBEDDED_MODEL)
     threading.Thread(
         target=_load, args=(spec, caches.get_store()), name="warm-up", daemon=True
     ).start()

@@ -13,20 +13,22 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.training.augmentation import augmented
-from vgg_demo.training.data import Checked
-from vgg_demo.training.inspection import Looked
+from vgg_demo.training.data import InspectedDataset
+from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.train.inspection import Looking
+from vgg_demo.ui.train.inspection import Inspection
 
-MOST_SHOWN = 24  # photos at a time
+MAX_SHOWN = 24  # photos at a time
 AUGMENTED = 4  # photos of a kind that are shown in all their views
 VIEWS = 5
 
 PLAIN, SEEN = "The photos", "What it is shown of them"
 
 
-def show_sheet(checked: Checked, looking: Looking, spec: ModelSpec, views: int) -> None:
+def show_sheet(
+    inspected: InspectedDataset, inspection: Inspection, spec: ModelSpec, views: int
+) -> None:
     """Shows photos of each kind, as they are and as they are learned from."""
     sheet = st.expander("Photos of each kind", icon=":material/grid_view:", on_change="rerun")
     if not sheet.open:
@@ -34,23 +36,23 @@ def show_sheet(checked: Checked, looking: Looking, spec: ModelSpec, views: int) 
     with sheet:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             shown = st.segmented_control(
-                "Show", [PLAIN, SEEN], default=PLAIN, required=True, key="teach_sheet"
+                "Show", [PLAIN, SEEN], default=PLAIN, required=True, key="train_sheet"
             )
-            label = st.selectbox("Kind", checked.classes, key="teach_sheet_kind", width=260)
-        looked = [one for one in checked.looked if one.photo.label == label]
+            label = st.selectbox("Kind", inspected.classes, key="train_sheet_class", width=260)
+        photos = [one for one in inspected.photos if one.photo.label == label]
         if shown == PLAIN:
-            show_photos(looked, looking, f"sheet-{label}", columns=8)
+            show_photos(photos, inspection, f"sheet-{label}", columns=8)
         else:
-            show_views(looked[:AUGMENTED], spec, views)
+            show_views(photos[:AUGMENTED], spec, views)
 
 
-def show_views(looked: Sequence[Looked], spec: ModelSpec, views: int) -> None:
+def show_views(photos: Sequence[InspectedPhoto], spec: ModelSpec, views: int) -> None:
     st.caption(
         f"A photo a row, as {spec.keras_name} is shown it while it learns: as it is, mirrored, and "
         f"from the third on cut out anew and made lighter or darker. Now it is shown {views} of "
         "these (“views” under More settings). So it learns the thing, and not its place."
     )
-    for one in looked:
+    for one in photos:
         with st.grid(VIEWS, wrap=False, min_column_width=56, gap="xsmall"):
             for view in range(VIEWS):
                 st.image(
@@ -67,7 +69,7 @@ def get_view(
     model: str,  # noqa: ARG001
     view: int,
     *,
-    _looked: Looked,
+    _looked: InspectedPhoto,
     _spec: ModelSpec,
 ) -> Image.Image:
     """Returns a view of a photo, as `augmented` makes it for a network."""
@@ -77,25 +79,25 @@ def get_view(
 
 
 def show_photos(
-    looked: Sequence[Looked], looking: Looking, scope: str, *, columns: int = 5
+    photos: Sequence[InspectedPhoto], inspection: Inspection, scope: str, *, columns: int = 5
 ) -> None:
     """Shows photos, some at a time, each with its name and a button that leaves it out."""
-    pages = -(-len(looked) // MOST_SHOWN)
+    pages = -(-len(photos) // MAX_SHOWN)
     key = f"{scope}-page"
     page = min(st.session_state.get(key, 1), pages)
     with st.grid(columns, min_column_width=96, gap="xsmall"):
-        for one in looked[(page - 1) * MOST_SHOWN : page * MOST_SHOWN]:
+        for one in photos[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
             with st.container(gap="xxsmall"):
                 name = printable(one.photo.source.name)
                 st.image(one.thumbnail, alt=f"{one.photo.label}: {name}", width="stretch")
                 st.caption(escape(f"{one.photo.label}, {PurePosixPath(name).name}"))
-                place = looking.place_of(one)
+                place = inspection.place_of(one)
                 st.button(
                     "Leave out",
                     key=f"leave-out-{scope}-{place}",
                     help=f"Does not learn from {escape(name)}",
                     type="tertiary",
-                    on_click=looking.leave_out,
+                    on_click=inspection.leave_out,
                     args=([place],),
                 )
     if pages > 1:

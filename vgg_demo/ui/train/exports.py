@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.training.jobs.run import Export, Run
+from vgg_demo.training.jobs.run import Export, TrainingRun
 from vgg_demo.training.recipe import ExportFormat
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
@@ -16,18 +16,18 @@ WORDS: dict[ExportFormat, tuple[str, str]] = {
 }
 
 
-def offer_exports(run: Run) -> None:
+def show_exports_menu(run: TrainingRun) -> None:
     is_going_on = are_made(run)
     with st.popover("For other programs", icon=":material/output:"):
         st.fragment(show_exports, run_every=1.0 if is_going_on else None)(run, is_going_on)
 
 
-def are_made(run: Run) -> bool:
+def are_made(run: TrainingRun) -> bool:
     """Whether any is in the making."""
     return any(one.file is None and not one.error for one in run.exports.values())
 
 
-def show_exports(run: Run, is_going_on: bool) -> None:
+def show_exports(run: TrainingRun, is_going_on: bool) -> None:
     if are_made(run) != is_going_on:  # to be looked at again and again, or not any more
         st.rerun(scope="app")
     for kind, (name, purpose) in WORDS.items():
@@ -36,13 +36,13 @@ def show_exports(run: Run, is_going_on: bool) -> None:
             show_export(run, kind, run.exports.get(kind))
 
 
-def show_export(run: Run, kind: ExportFormat, export: Export | None) -> None:
+def show_export(run: TrainingRun, kind: ExportFormat, export: Export | None) -> None:
     if export is not None and export.file is not None:
         file, facts = export.file, export.facts
         st.markdown(
             f"{facts['size_bytes'] / 1e6:.1f} MB. On the {facts['photos']:,} photos kept back it "
             f"gives the same first answer for {facts['agreement']:.1%}; "
-            f"{difference_words(facts['largest_difference'])}."
+            f"{describe_difference(facts['largest_difference'])}."
         )
         st.download_button(
             "Download",
@@ -60,7 +60,7 @@ def show_export(run: Run, kind: ExportFormat, export: Export | None) -> None:
         st.button(
             "Make it",
             key=f"make-{kind}",
-            on_click=caches.get_classroom().export,
+            on_click=caches.get_training_queue().export,
             args=(run, kind),
         )
     else:
@@ -70,7 +70,7 @@ def show_export(run: Run, kind: ExportFormat, export: Export | None) -> None:
         )
 
 
-def difference_words(largest: float) -> str:
+def describe_difference(largest: float) -> str:
     """Says how far probabilities are apart, in points of a hundred."""
     if largest < 0.0005:
         return "and its probabilities are the same to a tenth of a point"

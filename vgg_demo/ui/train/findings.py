@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vgg_demo.training.data import Checked
-from vgg_demo.training.inspection import FEW, IMBALANCE, Report
+from vgg_demo.training.data import InspectedDataset
+from vgg_demo.training.inspection import FEW, IMBALANCE, InspectionReport
 
-MOST_NAMED = 8  # kinds in a sentence
+MAX_NAMED = 8  # kinds in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,22 @@ class Finding:
     can_all_go: bool = False
 
 
-def find(checked: Checked) -> list[Finding]:
+def find(inspected: InspectedDataset) -> list[Finding]:
     """Returns what may be wrong, the worst first."""
     return [
-        *find_wrong_labels(checked),
-        *find_twins(checked.report),
-        *find_scarcity(checked.report),
-        *find_odd_sizes(checked.report),
+        *find_wrong_labels(inspected),
+        *find_twins(inspected.report),
+        *find_scarcity(inspected.report),
+        *find_odd_sizes(inspected.report),
     ]
 
 
-def find_wrong_labels(checked: Checked) -> list[Finding]:
-    report, looked = checked.report, checked.looked
+def find_wrong_labels(inspected: InspectedDataset) -> list[Finding]:
+    report, photos = inspected.report, inspected.photos
     findings = []
     if report.contradictions:
         places = tuple(place for group in report.contradictions for place in group)
-        labels = sorted({looked[place].photo.label for place in places})
+        labels = sorted({photos[place].photo.label for place in places})
         findings.append(
             Finding(
                 ":material/error:",
@@ -55,11 +55,11 @@ def find_wrong_labels(checked: Checked) -> list[Finding]:
                 can_all_go=True,
             )
         )
-    if checked.never_judged:
+    if inspected.never_judged:
         findings.append(
             Finding(
                 ":material/visibility_off:",
-                f"All photos look alike, or belong together: {some(checked.never_judged)}",
+                f"All photos look alike, or belong together: {some(inspected.never_judged)}",
                 "So none can be kept back, and nobody will know how well it is recognised. Add "
                 "photos that were taken apart from these.",
             )
@@ -75,7 +75,7 @@ def find_wrong_labels(checked: Checked) -> list[Finding]:
     return findings
 
 
-def find_twins(report: Report) -> list[Finding]:
+def find_twins(report: InspectionReport) -> list[Finding]:
     findings = []
     twins = [group for group in report.twins if group not in report.contradictions]
     if twins:
@@ -92,7 +92,7 @@ def find_twins(report: Report) -> list[Finding]:
     return findings
 
 
-def find_scarcity(report: Report) -> list[Finding]:
+def find_scarcity(report: InspectionReport) -> list[Finding]:
     findings = []
     if report.few:
         named = some([f"{label} ({count})" for label, count in report.few.items()])
@@ -114,7 +114,7 @@ def find_scarcity(report: Report) -> list[Finding]:
     return findings
 
 
-def find_odd_sizes(report: Report) -> list[Finding]:
+def find_odd_sizes(report: InspectionReport) -> list[Finding]:
     findings = []
     for places, words, advice in (
         (report.small, "much smaller than what networks look at", "They are scaled up."),
@@ -128,5 +128,5 @@ def find_odd_sizes(report: Report) -> list[Finding]:
 
 def some(names: Sequence[str], between: str = ", ") -> str:
     """Writes the first of many names, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return between.join(names[:MOST_NAMED]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return between.join(names[:MAX_NAMED]) + more

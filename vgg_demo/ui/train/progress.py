@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from vgg_demo.reports import training_charts
-from vgg_demo.training.jobs.run import Run, Stage
+from vgg_demo.training.jobs.run import Stage, TrainingRun
 from vgg_demo.training.progress import Epoch
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.theme import text_color
@@ -26,32 +26,32 @@ WORDS = {
 
 
 @st.fragment(run_every=UPDATE_SECONDS)
-def watch(run: Run) -> None:
+def watch(run: TrainingRun) -> None:
     """Shows how a training stands, again and again, until it is over."""
     if run.stage.is_over:
         st.rerun(scope="app")
     show_stage(run)
 
 
-def show_stage(run: Run) -> None:
+def show_stage(run: TrainingRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(*progress_words(run), width="stretch")
+        st.progress(*describe_progress(run), width="stretch")
         label = "Stop, keep the best" if run.epochs else "Cancel"
         st.button(
             "Stopping …" if run.is_stopping else label,
             icon=":material/stop_circle:",
             on_click=run.stop,
             disabled=run.is_stopping or run.stage is Stage.SAVING,
-            key="teach_stop",
+            key="train_stop",
         )
     show_learning(run)
     st.caption("It goes on when you close this page; in this browser, the page leads back to it.")
 
 
-def progress_words(run: Run) -> tuple[float, str]:
+def describe_progress(run: TrainingRun) -> tuple[float, str]:
     """Returns how far a stage is, in [0, 1], and what goes on."""
     if run.stage is Stage.WAITING:
-        ahead = caches.get_classroom().ahead_of(run)
+        ahead = caches.get_training_queue().count_ahead(run)
         others = "Another one is" if ahead == 1 else f"{ahead} others are"
         waits = f"{others} before yours: one training or export goes on at a time."
         return 0.0, waits if ahead else "It begins …"
@@ -80,7 +80,7 @@ def progress_words(run: Run) -> tuple[float, str]:
     return 0.0, words
 
 
-def show_learning(run: Run) -> None:
+def show_learning(run: TrainingRun) -> None:
     """Draws what there is of a training, the fine-tuning in the place of the head once it began."""
     if not run.epochs:
         return
@@ -117,15 +117,15 @@ def show_learning(run: Run) -> None:
         )
 
 
-def baseline(run: Run) -> float:
+def baseline(run: TrainingRun) -> float:
     """Returns how often always saying the most frequent kind would be right, in [0, 1]."""
     if run.result is not None:
-        return run.result.judgement.baseline.value
-    counts = run.checked.report.counts
+        return run.result.validation_report.baseline.value
+    counts = run.dataset.report.counts
     return max(counts.values()) / sum(counts.values())
 
 
-def show_history(run: Run) -> None:
+def show_history(run: TrainingRun) -> None:
     """Shows how a training went, in detail."""
     details = st.expander("How it learned", icon=":material/show_chart:", on_change="rerun")
     if not details.open:

@@ -8,11 +8,11 @@ import streamlit as st
 
 from vgg_demo.analysis.evaluation import Evaluation
 from vgg_demo.models.bundle import Bundle, with_threshold
-from vgg_demo.models.custom import LEAST_PROBABILITY
+from vgg_demo.models.custom import MIN_PROBABILITY
 from vgg_demo.reports import training_charts
-from vgg_demo.training.jobs.run import Result, Run
+from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
 from vgg_demo.training.validation import Threshold
-from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_share
+from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_proportion
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 from vgg_demo.ui.train.actions import show_uses
@@ -26,7 +26,7 @@ from vgg_demo.ui.train.inspection import act
 from vgg_demo.ui.train.progress import show_history
 
 
-def show_results(run: Run, result: Result) -> None:
+def show_results(run: TrainingRun, result: TrainingResult) -> None:
     """Shows a training that is done."""
     show_figures(run, result)
     show_uses(run, result)
@@ -38,27 +38,27 @@ def show_results(run: Run, result: Result) -> None:
     show_top_losses(run, result)
     sureness, unknown = st.columns(2, gap="medium")
     with sureness:
-        show_calibration(result.judgement.evaluation)
+        show_calibration(result.validation_report.evaluation)
         st.caption(
-            f"Its scores are divided by {result.judgement.temperature:.2f} (the “temperature”), "
+            f"Its scores are divided by {result.validation_report.temperature:.2f} (the “temperature”), "
             "found on the photos kept back, so that this fits."
         )
     with unknown:
         show_threshold(run, result)
-    show_lessons(run, result)
-    with st.expander(f"Each kind ({len(result.judgement.evaluation.classes)})"):
-        show_each_class(result.judgement.evaluation)
+    show_learning_curve(run, result)
+    with st.expander(f"Each kind ({len(result.validation_report.evaluation.classes)})"):
+        show_each_class(result.validation_report.evaluation)
     show_history(run)
     show_record(result.bundle)
 
 
-def show_figures(run: Run, result: Result) -> None:
-    judgement = result.judgement
-    evaluation = judgement.evaluation
-    is_useful = evaluation.top1.interval[0] > judgement.baseline.value
+def show_figures(run: TrainingRun, result: TrainingResult) -> None:
+    validation_report = result.validation_report
+    evaluation = validation_report.evaluation
+    is_useful = evaluation.top1.interval[0] > validation_report.baseline.value
     state = "can be used" if is_useful else "cannot tell them apart yet"
     st.header(f"“{escape(run.name)}” {state}", anchor=False)
-    st.markdown(words(evaluation, judgement.baseline.value, len(run.checked.classes)))
+    st.markdown(words(evaluation, validation_report.baseline.value, len(run.dataset.classes)))
     if unjudged := never_judged(result):
         st.warning(
             f"No photo was kept back of {escape(', '.join(unjudged))}: all look alike, or "
@@ -66,10 +66,10 @@ def show_figures(run: Run, result: Result) -> None:
             icon=":material/visibility_off:",
         )
     with st.container(horizontal=True):
-        show_share("Right on photos kept back", evaluation.top1, ALSO_CHOSE)
+        show_proportion("Right on photos kept back", evaluation.top1, ALSO_CHOSE)
         st.metric(
             "Always the same answer",
-            f"{judgement.baseline.value:.1%}",
+            f"{validation_report.baseline.value:.1%}",
             border=True,
             height="stretch",
             help="How often one is right who always says the most frequent kind: what it must "
@@ -88,12 +88,12 @@ def show_figures(run: Run, result: Result) -> None:
             f"{run.seconds:.0f} s",
             border=True,
             height="stretch",
-            help=f"To learn from {len(run.checked.looked) - len(result.places):,} photos, from the "
+            help=f"To learn from {len(run.dataset.photos) - len(result.places):,} photos, from the "
             "start of its process to the saved model.",
         )
 
 
-def never_judged(result: Result) -> list[str]:
+def never_judged(result: TrainingResult) -> list[str]:
     """Returns the kinds of which no photo was kept back."""
     judged = set(result.truth.tolist())
     return [name for place, name in enumerate(class_names(result)) if place not in judged]
@@ -123,33 +123,33 @@ ALSO_CHOSE = (
 )
 
 
-def show_threshold(run: Run, result: Result) -> None:
-    taught = result.bundle.spec.taught
-    assert taught is not None  # noqa: S101  # what a bundle is
+def show_threshold(run: TrainingRun, result: TrainingResult) -> None:
+    custom = result.bundle.spec.custom
+    assert custom is not None  # noqa: S101  # what a bundle is
     st.markdown(
         "**When should it say “not sure”?**",
         help="Below some probability it is better to give no answer. The further to the right, the "
         "more of the answers are right, and the fewer photos get one. It was set where the wrong "
         "answers that are not given outnumber the right ones by most.",
     )
-    thresholds = result.judgement.thresholds
-    least, now = round(100 * LEAST_PROBABILITY), 100 * taught.sure_from
+    thresholds = result.validation_report.thresholds
+    least, now = round(100 * MIN_PROBABILITY), 100 * custom.sure_from
     place = st.container()
     chosen = st.slider("No answer below, %", least, 99, round(now), key=f"threshold-{run.id}")
     with place:
         st.altair_chart(
             training_charts.threshold_chart(thresholds, chosen / 100, text_color()),
-            alt=threshold_words(thresholds, chosen / 100),
+            alt=describe_threshold(thresholds, chosen / 100),
         )
-    st.caption(threshold_words(thresholds, chosen / 100))
+    st.caption(describe_threshold(thresholds, chosen / 100))
     if chosen != round(now):
-        if st.button(f"Set it to {chosen}%", key="teach_threshold"):
+        if st.button(f"Set it to {chosen}%", key="train_threshold"):
             act(set_threshold, run, result, chosen / 100)
     else:
         st.caption(f":material/check: Below {chosen}% it says that it is not sure.")
 
 
-def threshold_words(thresholds: Sequence[Threshold], chosen: float) -> str:
+def describe_threshold(thresholds: Sequence[Threshold], chosen: float) -> str:
     point = min(thresholds, key=lambda one: abs(one.probability - chosen))
     if not point.answered:
         return "No photo gets an answer."
@@ -159,34 +159,34 @@ def threshold_words(thresholds: Sequence[Threshold], chosen: float) -> str:
     )
 
 
-def set_threshold(run: Run, result: Result, unknown_below: float) -> None:
+def set_threshold(run: TrainingRun, result: TrainingResult, unknown_below: float) -> None:
     run.change(with_threshold(result.bundle, unknown_below))
 
 
-def show_lessons(run: Run, result: Result) -> None:
-    lessons = result.judgement.lessons
-    if not lessons:
+def show_learning_curve(run: TrainingRun, result: TrainingResult) -> None:
+    learning_curve = result.validation_report.learning_curve
+    if not learning_curve:
         return
     st.markdown(
         "**Will more photos help?**",
         help="It learned from fewer, too. Where the line still rises at its end, more photos of "
         "the same kind will help; where it is flat, they will not.",
     )
-    frame = training_charts.lessons_frame(lessons)
+    frame = training_charts.learning_curve_frame(learning_curve)
     drawn, told = st.columns(2, gap="medium")
     with drawn:
         st.altair_chart(
-            training_charts.lessons_chart(frame, text_color()),
+            training_charts.learning_curve_chart(frame, text_color()),
             alt="Share of right answers by photos learned from, as in the table",
         )
     with told:
         st.table(
             {
-                "Photos": [f"{one.photos:,}" for one in lessons],
-                "Right": [f"{one.accuracy.value:.1%}" for one in lessons],
+                "Photos": [f"{one.photos:,}" for one in learning_curve],
+                "Right": [f"{one.accuracy.value:.1%}" for one in learning_curve],
                 "95% interval": [
                     f"{one.accuracy.interval[0]:.0%} to {one.accuracy.interval[1]:.0%}"
-                    for one in lessons
+                    for one in learning_curve
                 ],
             },
             alt="Share of right answers by photos learned from",
@@ -203,7 +203,7 @@ def show_record(bundle: Bundle) -> None:
         rows = {
             "Model": bundle.spec.name,
             "SHA-256 of its network": bundle.spec.weights.hash,
-            "Built on": f"{record['backbone']}, {record['part']}",
+            "Built on": f"{record['backbone']}, {record['feature_layer']}",
             "Weights of that": f"{weights['file']}, SHA-256 {weights['sha256']}",
             "Photos": f"{data['photos']} ({data['training']} learned from)",
             "Fingerprint of the photos": data["fingerprint"],

@@ -8,11 +8,17 @@ from typing import Any
 
 import streamlit as st
 
-from vgg_demo.errors import NoSuchPartError
-from vgg_demo.models.custom import Part
-from vgg_demo.models.registry import DENSE_FAMILIES, EMBEDDED_MODEL, MODELS, ModelSpec, body_of
+from vgg_demo.errors import FeatureLayerError
+from vgg_demo.models.custom import FeatureLayer
+from vgg_demo.models.registry import (
+    DENSE_FAMILIES,
+    EMBEDDED_MODEL,
+    MODELS,
+    ModelSpec,
+    backbone_spec,
+)
 from vgg_demo.training.recipe import Recipe
-from vgg_demo.training.trainer import choose_body
+from vgg_demo.training.trainer import choose_feature_extractor
 from vgg_demo.ui.session import available_models, caches
 
 PREFERRED = "mobilenet_v2"
@@ -26,13 +32,13 @@ class Plan:
     Attributes:
         name: Of the model to be.
         backbone: On whose shoulders it stands.
-        part: How much of that.
+        feature_layer: How much of that.
         recipe: How.
     """
 
     name: str
     backbone: ModelSpec
-    part: Part
+    feature_layer: FeatureLayer
     recipe: Recipe
 
 
@@ -40,40 +46,42 @@ def choose_plan(title: str) -> Plan:
     """Offers how to teach. All has a value that works."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
-            "Name of your model", value=title or "my model", max_chars=40, key="teach_name"
+            "Name of your model", value=title or "my model", max_chars=40, key="train_name"
         )
         backbone = choose_backbone()
-    part = choose_part(backbone)
+    feature_layer = choose_part(backbone)
     tuned = st.toggle(
         "Let the end of the network learn, too",
-        key="teach_tune",
+        key="train_fine_tune",
         persist_state="page",
         help="First only a new last layer learns, which takes seconds. Then the last blocks of the "
         "network may learn as well, slowly (“fine-tuning”): some minutes, for one or two points "
         "more where there are some hundred photos.",
     )
-    return Plan(name, backbone, part, choose_recipe(tuned))
+    return Plan(name, backbone, feature_layer, choose_recipe(tuned))
 
 
-def choose_part(backbone: ModelSpec) -> Part:
-    if backbone.module not in DENSE_FAMILIES or not is_body_here(backbone, Part.ALL_BUT_LAST):
-        return Part.BODY
+def choose_part(backbone: ModelSpec) -> FeatureLayer:
+    if backbone.module not in DENSE_FAMILIES or not is_backbone_available(
+        backbone, FeatureLayer.PENULTIMATE
+    ):
+        return FeatureLayer.GLOBAL_POOLING
     words = {
-        Part.BODY: "What comes before its dense layers",
-        Part.ALL_BUT_LAST: "All but its last layer",
+        FeatureLayer.GLOBAL_POOLING: "What comes before its dense layers",
+        FeatureLayer.PENULTIMATE: "All but its last layer",
     }
     chosen = st.segmented_control(
         f"How much of {backbone.keras_name}",
         list(words),
-        default=Part.BODY,
+        default=FeatureLayer.GLOBAL_POOLING,
         required=True,
-        format_func=lambda part: words[part],
-        key="teach_part",
+        format_func=lambda feature_layer: words[feature_layer],
+        key="train_feature_layer",
         persist_state="page",
         help="To replace the last layer only is how VGG16 was first adapted to other things; its "
         "dense layers take 480 MB.",
     )
-    return chosen or Part.BODY
+    return chosen or FeatureLayer.GLOBAL_POOLING
 
 
 def show_command(plan: Plan) -> None:
@@ -88,7 +96,7 @@ def as_command(plan: Plan) -> str:
     """Returns a line for a shell, with what differs from the defaults."""
     recipe, default = plan.recipe, Recipe()
     options = {
-        "--part": (plan.part.value, Part.BODY.value),
+        "--feature-layer": (plan.feature_layer.value, FeatureLayer.GLOBAL_POOLING.value),
         "--views": (recipe.views, default.views),
         "--epochs": (recipe.epochs, default.epochs),
         "--rate": (recipe.rate, default.rate),
@@ -99,7 +107,7 @@ def as_command(plan: Plan) -> str:
         "--fine-tune": (recipe.tuning_epochs, default.tuning_epochs),
         "--seed": (recipe.seed, default.seed),
     }
-    words = ["python", "-m", "vgg_demo", "teach", "train", "photos/"]
+    words = ["vgg-demo", "train", "photos/"]
     words += ["--backbone", plan.backbone.name, "--out", f"{plan.name}.bundle"]
     for option, (value, usual) in options.items():
         if value != usual:
@@ -111,8 +119,17 @@ def as_command(plan: Plan) -> str:
 
 def choose_backbone() -> ModelSpec:
     offline = caches.get_settings().offline
-    names = [name for name in MODELS if not offline or is_body_here(MODELS[name], Part.BODY)]
-    names.sort(key=lambda name: (not is_body_here(MODELS[name], Part.BODY), name == EMBEDDED_MODEL))
+    names = [
+        name
+        for name in MODELS
+        if not offline or is_backbone_available(MODELS[name], FeatureLayer.GLOBAL_POOLING)
+    ]
+    names.sort(
+        key=lambda name: (
+            not is_backbone_available(MODELS[name], FeatureLayer.GLOBAL_POOLING),
+            name == EMBEDDED_MODEL,
+        )
+    )
 
     def describe(name: str) -> str:
         spec = MODELS[name]
@@ -120,9 +137,9 @@ def choose_backbone() -> ModelSpec:
             return (
                 f"{spec.keras_name} – built in, sees {spec.input_size} × {spec.input_size} pixels"
             )
-        if is_body_here(spec, Part.BODY):
+        if is_backbone_available(spec, FeatureLayer.GLOBAL_POOLING):
             return f"{spec.keras_name} – here"
-        size_bytes = body_of(spec).weights.size_bytes
+        size_bytes = backbone_spec(spec).weights.size_bytes
         return f"{spec.keras_name} – {size_bytes / 1e6:,.0f} MB to download"
 
     name = st.selectbox(
@@ -130,7 +147,7 @@ def choose_backbone() -> ModelSpec:
         names,
         index=names.index(PREFERRED) if PREFERRED in names else 0,
         format_func=describe,
-        key="teach_backbone",
+        key="train_backbone",
         persist_state="page",
         help="It has learned to see from a million photos; what it says of yours is what the new "
         "model learns from.",
@@ -138,11 +155,13 @@ def choose_backbone() -> ModelSpec:
     return MODELS[name]
 
 
-def is_body_here(spec: ModelSpec, part: Part) -> bool:
+def is_backbone_available(spec: ModelSpec, feature_layer: FeatureLayer) -> bool:
     """Whether what looks at photos is on this machine."""
     try:
-        return available_models.is_here(choose_body(spec, part, caches.get_settings()))
-    except NoSuchPartError:
+        return available_models.is_available(
+            choose_feature_extractor(spec, feature_layer, caches.get_settings())
+        )
+    except FeatureLayerError:
         return False
 
 
@@ -171,7 +190,7 @@ def choose_passes(recipe: Recipe) -> Recipe:
         100,
         recipe.epochs,
         help="At most (“epochs”).",
-        key="teach_epochs",
+        key="train_epochs",
         **KEEP,
     )
     views = st.slider(
@@ -180,7 +199,7 @@ def choose_passes(recipe: Recipe) -> Recipe:
         8,
         recipe.views,
         help="As it is, mirrored, and others; see “What it is shown of them” above.",
-        key="teach_views",
+        key="train_views",
         **KEEP,
     )
     validation = st.slider(
@@ -189,7 +208,7 @@ def choose_passes(recipe: Recipe) -> Recipe:
         50,
         round(100 * recipe.validation_share),
         5,
-        key="teach_validation",
+        key="train_validation",
         **KEEP,
     )
     return replace(recipe, epochs=epochs, views=views, validation_share=validation / 100)
@@ -205,7 +224,7 @@ def choose_doubts(recipe: Recipe) -> Recipe:
         0.05,
         help="Part of each truth that is spread over all kinds, so that it gets less "
         "sure of itself.",
-        key="teach_smoothing",
+        key="train_label_smoothing",
         **KEEP,
     )
     mixup = st.slider(
@@ -215,7 +234,7 @@ def choose_doubts(recipe: Recipe) -> Recipe:
         recipe.mixup,
         0.1,
         help="Pairs of photos are laid over each other (“mixup”): against learning by heart.",
-        key="teach_mixup",
+        key="train_mixup",
         **KEEP,
     )
     dropout = st.slider(
@@ -226,7 +245,7 @@ def choose_doubts(recipe: Recipe) -> Recipe:
         0.1,
         help="Part of what the network says of a photo that is left out at random each "
         "time (“dropout”): likewise.",
-        key="teach_dropout",
+        key="train_dropout",
         **KEEP,
     )
     return replace(recipe, label_smoothing=smoothing, mixup=mixup, dropout=dropout)
@@ -240,14 +259,14 @@ def choose_tuning(recipe: Recipe, tuned: bool) -> Recipe:
         20,
         TUNING_EPOCHS,
         disabled=not tuned,
-        key="teach_tuning_epochs",
+        key="train_fine_tuning_epochs",
         **KEEP,
     )
     balance = st.toggle(
         "Rare kinds count as much",
         recipe.balance,
         help="As frequent ones do.",
-        key="teach_balance",
+        key="train_class_weights",
         **KEEP,
     )
     return replace(recipe, tuning_epochs=tuning_epochs if tuned else 0, balance=balance)
@@ -258,7 +277,7 @@ def choose_rate(recipe: Recipe) -> Recipe:
         "Learning rate by hand",
         help="How far each step goes. If it is not set, it is found (“learning-rate "
         "finder”) and shown.",
-        key="teach_by_hand",
+        key="train_manual_rate",
         **KEEP,
     )
     rate = st.number_input(
@@ -268,7 +287,7 @@ def choose_rate(recipe: Recipe) -> Recipe:
         1e-3,
         format="%.6f",
         disabled=not by_hand,
-        key="teach_rate",
+        key="train_rate",
         **KEEP,
     )
     return replace(recipe, rate=rate if by_hand else None)
@@ -282,7 +301,7 @@ def choose_chance(recipe: Recipe) -> Recipe:
         recipe.seed,
         help="The same seed gives the same model on the same machine; another one another "
         "split and other beginnings.",
-        key="teach_seed",
+        key="train_seed",
         **KEEP,
     )
     return replace(recipe, seed=seed)

@@ -24,11 +24,11 @@ from vgg_demo.training.inspection import square_thumbnail
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.visitor import release_uploads
-from vgg_demo.ui.train.class_folders import offer_kinds
-from vgg_demo.ui.train.inspection import MOST_BYTES, MOST_PHOTOS, act, begin, limited, look_button
+from vgg_demo.ui.train.class_folders import offer_class_folders
+from vgg_demo.ui.train.inspection import MAX_BYTES, MAX_PHOTOS, act, begin, inspect_button, limited
 
 LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
-MOST_TABLE_BYTES = 5_000_000
+MAX_TABLE_BYTES = 5_000_000
 
 UPLOAD, FOLDER, KINDS = "Archive or photos", "A folder", "Kind by kind"
 
@@ -39,51 +39,51 @@ EXAMPLE_TILES = (
 )  # fmt: skip
 
 
-def offer_photos() -> None:
+def show_photo_sources() -> None:
     """Shows where photos may come from; what is given is put into the session and looked at."""
     own, others = st.columns([5, 6], gap="medium")
     with own:
         way = st.segmented_control(
             "Your photos",
             [UPLOAD, FOLDER, KINDS],
-            default=KINDS if "teach_kinds" in st.session_state else UPLOAD,
+            default=KINDS if "train_classes" in st.session_state else UPLOAD,
             required=True,
-            key="teach_way",
+            key="train_source",
         )
         if way != KINDS:
-            offer_upload(is_folder=way == FOLDER)
+            show_uploader(is_folder=way == FOLDER)
     if way == KINDS:
-        offer_kinds()
+        offer_class_folders()
     else:
         with others:
-            offer_example()
+            show_example()
     st.caption(
-        f":material/lock: Up to {MOST_PHOTOS:,} photos and {MOST_BYTES // 2**20} MB. They stay in "
+        f":material/lock: Up to {MAX_PHOTOS:,} photos and {MAX_BYTES // 2**20} MB. They stay in "
         "this server's memory while this tab is open, and with what was taught from them for at "
         "most a day. They are never written to disk; numbers that a network computes of them are, "
         "without names."
     )
 
 
-def offer_upload(*, is_folder: bool) -> None:
-    generation = st.session_state.setdefault("teach_uploads", 0)
+def show_uploader(*, is_folder: bool) -> None:
+    generation = st.session_state.setdefault("train_uploads", 0)
     uploads = st.file_uploader(
         "Upload photos",
         type=[*SUFFIXES, "csv", *(() if is_folder else UPLOAD_SUFFIXES)],
         accept_multiple_files="directory" if is_folder else True,
-        key=f"teach-{is_folder}-{generation}",
+        key=f"train-{is_folder}-{generation}",
         label_visibility="collapsed",
     )
-    given = list(uploads or ())
-    tables = [file for file in given if file.name.casefold().endswith(".csv")]
-    photos = [file for file in given if file not in tables]
+    samples = list(uploads or ())
+    tables = [file for file in samples if file.name.casefold().endswith(".csv")]
+    photos = [file for file in samples if file not in tables]
     st.markdown(
         "In folders named after what is on the photos; or with a table (CSV) that says it.",
         help="A ZIP or TAR of folders: `cat/1.jpg`, `dog/2.jpg`. A table has a column of the "
         "photos' names and one of what is on them, and is uploaded together with the photos.",
     )
     columns = choose_columns(tables[0]) if tables else None
-    offer_look(photos, tables, columns)
+    show_inspect_button(photos, tables, columns)
 
 
 def choose_columns(table: UploadedFile) -> Columns | None:
@@ -116,9 +116,9 @@ def place_of(name: str, header: Sequence[str], otherwise: int) -> int:
 
 def read_table(table: UploadedFile) -> str:
     data = table.getvalue()
-    if len(data) > MOST_TABLE_BYTES:
+    if len(data) > MAX_TABLE_BYTES:
         raise DatasetError(
-            f"The table has {len(data) / 1e6:.0f} MB; the limit is {MOST_TABLE_BYTES / 1e6:.0f} MB."
+            f"The table has {len(data) / 1e6:.0f} MB; the limit is {MAX_TABLE_BYTES / 1e6:.0f} MB."
         )
     try:
         return data.decode("utf-8-sig")
@@ -126,7 +126,7 @@ def read_table(table: UploadedFile) -> str:
         raise DatasetError("The table is no UTF-8 text. Save it as CSV UTF-8.") from None
 
 
-def offer_look(
+def show_inspect_button(
     photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
 ) -> None:
     size_bytes = sum(file.size for file in photos)
@@ -137,14 +137,14 @@ def offer_look(
         reason = "Give one table."
     elif tables and columns is None:
         reason = "The table cannot be used."
-    elif size_bytes > MOST_BYTES:
+    elif size_bytes > MAX_BYTES:
         reason = (
             f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
-            f"{MOST_BYTES // 2**20} MB. Take some out, or use the command line: "
-            "python -m vgg_demo teach train."
+            f"{MAX_BYTES // 2**20} MB. Take some out, or use the command line: "
+            "vgg-demo train."
         )
         st.error(reason, icon=":material/error:")
-    look_button(reason, take_uploads, photos, tables, columns)
+    inspect_button(reason, take_uploads, photos, tables, columns)
 
 
 def take_uploads(
@@ -155,7 +155,7 @@ def take_uploads(
     title = PurePosixPath(photos[0].name).parts[0].partition(".")[0]
     take(title, named, table, columns)
     release_uploads([*photos, *tables])  # the photos that are looked at hold them
-    st.session_state["teach_uploads"] += 1
+    st.session_state["train_uploads"] += 1
 
 
 def take(
@@ -174,10 +174,10 @@ def take(
         dataset = label_by_folders(limited(sources()))
     else:
         dataset = label_by_table(limited(sources()), table, columns)
-    st.session_state["teach_photos"] = begin(clean_label(title), dataset, limits)
+    st.session_state["train_inspection"] = begin(clean_label(title), dataset, limits)
 
 
-def offer_example() -> None:
+def show_example() -> None:
     st.markdown(
         "Or try it with these: 160 photos of dresses, pants, shoes and T-shirts",
         help="From the “Clothing dataset” of Alexey Grigorev and its contributors, in the public "

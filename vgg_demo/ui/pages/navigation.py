@@ -14,32 +14,32 @@ st.set_page_config(page_title="VGG Demo", page_icon=ICON, layout="wide")
 page = st.navigation(
     [
         st.Page(
-            "pages/classify.py",
+            "classify.py",
             title="Classify",
             icon=":material/image_search:",
             help="Give a photo and see what VGG16, or another network, makes of it.",
             default=True,
         ),
         st.Page(
-            "pages/compare.py",
+            "compare.py",
             title="Compare",
             icon=":material/compare:",
             help="Let several networks answer the same photo: where they agree, what each costs.",
         ),
         st.Page(
-            "pages/batch.py",
+            "batch.py",
             title="Batch",
             icon=":material/photo_library:",
             help="Give many photos, a folder or an archive; take a table away.",
         ),
         st.Page(
-            "pages/train.py",
+            "train.py",
             title="Teach",
             icon=":material/school:",
             help="Teach a network your own kinds of things, from photos of them.",
         ),
         st.Page(
-            "pages/about.py",
+            "about.py",
             title="About",
             icon=":material/menu_book:",
             help="How VGG16 works, layer by layer, and what this demo cannot tell.",
@@ -50,5 +50,5 @@ page = st.navigation(
 if page.url_path != "train" and "@" in str(st.query_params.to_dict()):
     # The address names a taught model, perhaps one that this browser had taught before.
     with st.container(gap=None):
-        available_models.come_back()
+        available_models.restore_runs()
 page.run()

@@ -1,0 +1,35 @@
+"""`serve`: the web page and the HTTP API."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("serve", epilog="Example: vgg-demo serve --port 8000")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on. 0.0.0.0 opens the server to your network.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
+@click.option("--ssl-certfile", type=click.Path(exists=True, dir_okay=False), help="For HTTPS.")
+@click.option("--ssl-keyfile", type=click.Path(exists=True, dir_okay=False), help="For HTTPS.")
+def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: str | None) -> None:
+    """Start the web page and the HTTP API.
+
+    The page is at /, the API at /api, its documentation at /api/docs. Stop the server with
+    Ctrl-C.
+    """
+    import uvicorn
+
+    uvicorn.run(
+        "vgg_demo.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+        access_log=False,
+    )
