@@ -181,7 +181,7 @@ def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Eve
             yield evict
         finally:
             evict.set()
-        used.classification(60)
+        used.result(60)
 
 
 def test_what_nobody_uses_goes_first(store: ModelStore) -> None:
@@ -200,7 +200,7 @@ def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
             load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
             assert not other.done()
             let_go_of_a.set()
-            other.classification(60)
+            other.result(60)
         assert loaded(store) == "bc"
 
 
@@ -278,7 +278,7 @@ def test_many_visitors_with_different_models(
 
     with ThreadPoolExecutor(4) as executor:
         for visitor in [executor.submit(visit, seed) for seed in range(4)]:
-            visitor.classification(200)
+            visitor.result(200)
     assert most == [2]
 
 
