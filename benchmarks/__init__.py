@@ -1,1 +1,1 @@
-"""What the program costs, measured beside what a user would take instead."""
+"""Benchmarks of VGG Demo against the usual alternatives, such as stock Keras."""

@@ -1,9 +1,9 @@
-"""Thousands of requests to the API: is every one answered, and does memory stay flat?
+"""Soak test of the API: thousands of requests, correct results, constant memory.
 
     python -m benchmarks.api_soak [MODEL] [REQUESTS]
 
-Starts the app as a person does and asks it from eight clients on this machine, photo by photo.
-Prints the table of ``benchmarks/README.md``.
+Starts the app as a user does and sends photos from eight clients on the same machine. Prints the
+table of ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NAMES = ("cat", "dog", "parrot", "moose", "coffee", "rocket")
 
 
 @dataclass
-class Evaluator:
-    """What the clients have seen so far."""
+class Measurements:
+    """Measurements of all clients."""
 
     seconds: list[float] = field(default_factory=list)
-    busy: int = 0
+    rejected: int = 0
     wrong: int = 0
     megabytes: list[tuple[int, float]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -40,17 +40,17 @@ class Evaluator:
 
 @dataclass(frozen=True)
 class Soak:
-    """A server, and what it is asked."""
+    """A server, and the requests to send."""
 
     url: str
     process: psutil.Process
     model: str
     count: int
     photos: Mapping[str, bytes]
-    evaluator: Evaluator = field(default_factory=Evaluator)
+    measurements: Measurements = field(default_factory=Measurements)
 
-    def ask(self, name: str, session: requests.Session) -> dict:
-        """Sends a photo, again and again as long as the server is too busy."""
+    def classify(self, name: str, session: requests.Session) -> dict:
+        """Sends a photo, and repeats the request while the server is too busy."""
         while True:
             response = session.post(
                 f"{self.url}/v1/classify", params={"model": self.model}, timeout=120,
@@ -59,29 +59,29 @@ class Soak:
             if response.status_code != 429:
                 response.raise_for_status()
                 return response.json()["results"][0]
-            with self.evaluator.lock:
-                self.evaluator.busy += 1
-            time.sleep(float(response.headers["Retry-After"]))  # as a good client does
+            with self.measurements.lock:
+                self.measurements.rejected += 1
+            time.sleep(float(response.headers["Retry-After"]))  # as a well-behaved client does
 
-    def be_client(self, number: int, expected: Mapping[str, str]) -> None:
-        """Asks one client's share, and notes what comes."""
+    def run_client(self, number: int, expected: Mapping[str, str]) -> None:
+        """Sends the requests of one client and records the results."""
         session = requests.Session()
         for turn in range(number, self.count, CLIENTS):
             name = NAMES[turn % len(NAMES)]
-            started = time.perf_counter()
-            answer = self.ask(name, session)
-            seconds = time.perf_counter() - started
-            wnid = answer["predictions"][0]["wnid"]
-            self.note(seconds, is_right=(answer["file"], wnid) == (f"{name}.jpg", expected[name]))
+            started_at = time.perf_counter()
+            result = self.classify(name, session)
+            seconds = time.perf_counter() - started_at
+            found = (result["file"], result["predictions"][0]["wnid"])
+            self.record(seconds, is_correct=found == (f"{name}.jpg", expected[name]))
 
-    def note(self, seconds: float, *, is_right: bool) -> None:
-        evaluator = self.evaluator
-        with evaluator.lock:
-            evaluator.seconds.append(seconds)
-            evaluator.wrong += not is_right
-            done = len(evaluator.seconds)
+    def record(self, seconds: float, *, is_correct: bool) -> None:
+        measurements = self.measurements
+        with measurements.lock:
+            measurements.seconds.append(seconds)
+            measurements.wrong += not is_correct
+            done = len(measurements.seconds)
             if done % (self.count // 8) == 0:
-                evaluator.megabytes.append((done, self.process.memory_info().rss / 1e6))
+                measurements.megabytes.append((done, self.process.memory_info().rss / 1e6))
 
 
 def start_server() -> tuple[subprocess.Popen[bytes], str]:
@@ -100,7 +100,7 @@ def start_server() -> tuple[subprocess.Popen[bytes], str]:
                 return process, url
         except requests.ConnectionError:
             pass
-        time.sleep(0.25)  # a server has no way to call back
+        time.sleep(0.25)  # the server cannot notify us
     raise RuntimeError("the server did not start")
 
 
@@ -110,34 +110,34 @@ def main(model: str = "mini_vgg", count: str = "2000") -> None:
     process, url = start_server()
     soak = Soak(url, psutil.Process(process.pid), model, int(count), photos)
     try:
-        alone = requests.Session()
-        expected = {name: soak.ask(name, alone)["predictions"][0]["wnid"] for name in NAMES}
-        started = time.perf_counter()
+        session = requests.Session()
+        expected = {name: soak.classify(name, session)["predictions"][0]["wnid"] for name in NAMES}
+        started_at = time.perf_counter()
         for name in NAMES * 5:
-            soak.ask(name, alone)
-        alone_seconds = (time.perf_counter() - started) / (5 * len(NAMES))
-        started = time.perf_counter()
+            soak.classify(name, session)
+        single_seconds = (time.perf_counter() - started_at) / (5 * len(NAMES))
+        started_at = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as clients:
-            list(clients.map(partial(soak.be_client, expected=expected), range(CLIENTS)))
-        seconds = time.perf_counter() - started
+            list(clients.map(partial(soak.run_client, expected=expected), range(CLIENTS)))
+        seconds = time.perf_counter() - started_at
     finally:
         process.terminate()
         process.wait(30)
-    print_table(soak, seconds, alone_seconds)
+    print_table(soak, seconds, single_seconds)
 
 
-def print_table(soak: Soak, seconds: float, alone_seconds: float) -> None:
-    evaluator = soak.evaluator
-    spread = 1000 * np.percentile(evaluator.seconds, [50, 95, 99])
-    memory = ", ".join(f"{size:.0f} after {done}" for done, size in evaluator.megabytes)
+def print_table(soak: Soak, seconds: float, single_seconds: float) -> None:
+    measurements = soak.measurements
+    latencies = 1000 * np.percentile(measurements.seconds, [50, 95, 99])
+    memory = ", ".join(f"{size:.0f} after {done}" for done, size in measurements.megabytes)
     print(f"| {soak.count} requests to {soak.model} from {CLIENTS} clients | |")
     print("|---|---|")
-    print(f"| answered, of them wrong | {len(evaluator.seconds)}, {evaluator.wrong} |")
-    print(f"| told to come later (429) | {evaluator.busy} |")
-    print(f"| requests a second | {len(evaluator.seconds) / seconds:.1f} |")
-    print(f"| the same from one client | {1 / alone_seconds:.1f} |")
-    print(f"| milliseconds, median / 95 % / 99 % | {' / '.join(f'{x:.0f}' for x in spread)} |")
-    print(f"| memory of the server, MB | {memory} |")
+    print(f"| completed, of them wrong | {len(measurements.seconds)}, {measurements.wrong} |")
+    print(f"| rejected as too busy (429) | {measurements.rejected} |")
+    print(f"| requests per second | {len(measurements.seconds) / seconds:.1f} |")
+    print(f"| requests per second, one client | {1 / single_seconds:.1f} |")
+    print(f"| latency (ms), median / 95 % / 99 % | {' / '.join(f'{x:.0f}' for x in latencies)} |")
+    print(f"| server memory (MB) | {memory} |")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How much faster photos are together than one by one, beside stock Keras.
+"""Time per photo, one at a time and in batches, compared with stock Keras.
 
     python -m benchmarks.batch [MODEL ...]
 
-Each figure is the time for a photo, from its file to its answer: the median of three rounds over
-the same photos, after one that is not counted, in a process of its own. Prints the table of
+Each figure is the time per photo, from the file to the predictions: the median of three rounds
+over the same photos after a warm-up round, in a separate process. Prints the table of
 ``benchmarks/README.md``.
 """
 
@@ -25,6 +25,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.weight_files import provide
+from vgg_demo import memory
 from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 
@@ -40,18 +41,18 @@ def photos() -> list[str]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Returns the median time for a photo."""
+    """Returns the median time per photo; the first round is a warm-up."""
     rounds = []
     for _ in range(ROUNDS + 1):
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         work()
-        rounds.append(1000 * (time.perf_counter() - started) / PHOTOS)
+        rounds.append(1000 * (time.perf_counter() - started_at) / PHOTOS)
     return median(rounds[1:])
 
 
 def keras(spec: ModelSpec, folder: Path, batch_size: int, *, is_compiled: bool) -> float:
-    """As Keras's documentation does; `is_compiled` calls a `tf.function` instead of predict."""
-    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # `vgg_demo` sets it when imported
+    """Predicts as in the documentation of Keras; `is_compiled` uses a `tf.function` instead."""
+    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # the default, whatever the user has set
     import keras
     import tensorflow as tf
 
@@ -65,19 +66,21 @@ def keras(spec: ModelSpec, folder: Path, batch_size: int, *, is_compiled: bool) 
 
     def work() -> None:
         names = photos()
-        for first in range(0, PHOTOS, batch_size):
-            batch = np.stack([load(name) for name in names[first : first + batch_size]])
+        for start in range(0, PHOTOS, batch_size):
+            batch = np.stack([load(name) for name in names[start : start + batch_size]])
             batch = module.preprocess_input(batch)
             if is_compiled:
-                answer = compiled(tf.constant(batch)).numpy()
+                probabilities = compiled(tf.constant(batch)).numpy()
             else:
-                answer = model.predict(batch, verbose=0)
-            np.argsort(-answer)[:, :5]
+                probabilities = model.predict(batch, verbose=0)
+            np.argsort(-probabilities)[:, :5]
 
     return milliseconds(work)
 
 
-def ours_one_by_one(spec: ModelSpec, folder: Path) -> float:
+def vgg_demo_single(spec: ModelSpec, folder: Path) -> float:
+    memory.prepare_process()  # as every program does
+
     from vgg_demo.images.decode import read_file
     from vgg_demo.inference.classify import classify
     from vgg_demo.inference.store import ModelStore
@@ -91,7 +94,9 @@ def ours_one_by_one(spec: ModelSpec, folder: Path) -> float:
     return milliseconds(work)
 
 
-def ours_together(spec: ModelSpec, folder: Path) -> float:
+def vgg_demo_batched(spec: ModelSpec, folder: Path) -> float:
+    memory.prepare_process()
+
     from vgg_demo.batch.pipeline import classify_photos, flatten
     from vgg_demo.files.sources import find_photos
     from vgg_demo.inference.store import ModelStore
@@ -105,37 +110,39 @@ def ours_together(spec: ModelSpec, folder: Path) -> float:
     return milliseconds(work)
 
 
-def ours_ready(spec: ModelSpec, _: Path) -> float:
-    """Decoding and preparing alone, in as many threads as there are cores."""
+def vgg_demo_preprocessing(spec: ModelSpec, _: Path) -> float:
+    """Only decodes and preprocesses, in as many threads as there are cores."""
+    memory.prepare_process()
+
     from vgg_demo.images.decode import read_file
     from vgg_demo.images.photo import open_photo
     from vgg_demo.inference.classify import prepare_photo
     from vgg_demo.models.preprocess import Resize
 
-    def ready(path: str) -> object:
+    def prepare(path: str) -> object:
         return prepare_photo(open_photo(read_file(path)), spec, Resize.CROP)
 
     def work() -> None:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(ready, photos()))
+            list(threads.map(prepare, photos()))
 
     return milliseconds(work)
 
 
-MEASURED: dict[str, Callable[[ModelSpec, Path], float]] = {
-    "stock Keras, `predict`, one by one": partial(keras, batch_size=1, is_compiled=False),
-    "stock Keras, compiled, one by one": partial(keras, batch_size=1, is_compiled=True),
+BENCHMARKS: dict[str, Callable[[ModelSpec, Path], float]] = {
+    "stock Keras, `predict`, one at a time": partial(keras, batch_size=1, is_compiled=False),
+    "stock Keras, compiled, one at a time": partial(keras, batch_size=1, is_compiled=True),
     f"stock Keras, compiled, batches of {KERAS_BATCH}": partial(
         keras, batch_size=KERAS_BATCH, is_compiled=True
     ),
-    "VGG Demo, one by one": ours_one_by_one,
-    "VGG Demo, together": ours_together,
-    "of that, decoding and preparing, all cores": ours_ready,
+    "VGG Demo, one at a time": vgg_demo_single,
+    "VGG Demo, batched": vgg_demo_batched,
+    "of that, decoding and preprocessing, all cores": vgg_demo_preprocessing,
 }
 
 
 def measure(name: str, spec: ModelSpec, folder: Path) -> float:
-    return MEASURED[name](spec, folder)
+    return BENCHMARKS[name](spec, folder)
 
 
 def main(names: Sequence[str]) -> None:
@@ -143,15 +150,15 @@ def main(names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         random = provide(specs, folder, Settings.from_environment(os.environ))
-        print("| milliseconds for a photo |", " | ".join(spec.keras_name for spec in specs), "|")
+        print("| milliseconds per photo |", " | ".join(spec.keras_name for spec in specs), "|")
         print("|---|" + "---|" * len(specs))
-        for name in MEASURED:
+        for name in BENCHMARKS:
             cells = []
             for spec in specs:
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
                     cells.append(f"{executor.submit(measure, name, spec, folder).result():.1f}")
             print(f"| {name} |", " | ".join(cells), "|", flush=True)
-        print(f"\nRandom values in the files of: {', '.join(random) or 'none'}.")
+        print(f"\nModels with random weights: {', '.join(random) or 'none'}.")
 
 
 if __name__ == "__main__":

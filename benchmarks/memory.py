@@ -1,9 +1,9 @@
-"""Peak memory of loading and comparing models, beside stock Keras's.
+"""Peak memory of loading models, compared with stock Keras.
 
     python -m benchmarks.memory
 
-Every line is measured in a process of its own. Linux only: the peak is the kernel's
-``VmHWM``. Prints the table of ``benchmarks/README.md``.
+Each row is measured in a separate process. Linux only: the peak is the kernel's ``VmHWM``. Prints
+the table of ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.weight_files import provide
+from vgg_demo import memory
 from vgg_demo.models.registry import MODEL_SETS, get_spec
-from vgg_demo.settings import MEMORY_SHARE, Settings
+from vgg_demo.settings import MEMORY_FRACTION, Settings
 
 FREE_HOST_BYTES = 2_700_000_000  # Streamlit Community Cloud
 VGG16 = "vgg16"
@@ -28,7 +29,7 @@ CLASSICS = MODEL_SETS["Five classics"]
 
 
 def peak_megabytes() -> float:
-    """Returns the most memory that this process ever held."""
+    """Returns the peak resident set size of this process."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
 
@@ -40,16 +41,16 @@ def import_tensorflow(_: Path) -> float:
 
 
 def keras_vgg16(folder: Path) -> float:
-    return keras_one_after_another(folder, (VGG16,))
+    return keras_in_sequence(folder, (VGG16,))
 
 
 def keras_classics(folder: Path) -> float:
-    return keras_one_after_another(folder, CLASSICS)
+    return keras_in_sequence(folder, CLASSICS)
 
 
-def keras_one_after_another(folder: Path, names: tuple[str, ...]) -> float:
-    """Loads each model as Keras's documentation does, and lets go of it."""
-    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # `vgg_demo` sets it when imported
+def keras_in_sequence(folder: Path, names: tuple[str, ...]) -> float:
+    """Loads each model as in the documentation of Keras, predicts once, and deletes the model."""
+    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # the default, whatever the user has set
     import keras
 
     for name in names:
@@ -62,20 +63,22 @@ def keras_one_after_another(folder: Path, names: tuple[str, ...]) -> float:
     return peak_megabytes()
 
 
-def ours_vgg16(folder: Path) -> float:
-    return ours_one_after_another(folder, (VGG16,), FREE_HOST_BYTES)
+def vgg_demo_vgg16(folder: Path) -> float:
+    return vgg_demo_in_sequence(folder, (VGG16,), FREE_HOST_BYTES)
 
 
-def ours_classics(folder: Path) -> float:
-    return ours_one_after_another(folder, CLASSICS, FREE_HOST_BYTES)
+def vgg_demo_classics(folder: Path) -> float:
+    return vgg_demo_in_sequence(folder, CLASSICS, FREE_HOST_BYTES)
 
 
-def ours_one_after_another(folder: Path, names: tuple[str, ...], host_bytes: int) -> float:
+def vgg_demo_in_sequence(folder: Path, names: tuple[str, ...], host_bytes: int) -> float:
+    memory.prepare_process()  # as every program does
+
     from vgg_demo.images.examples import load_examples
     from vgg_demo.inference.classify import classify
     from vgg_demo.inference.store import ModelStore
 
-    budget = int(MEMORY_SHARE * host_bytes)
+    budget = int(MEMORY_FRACTION * host_bytes)
     store = ModelStore(Settings(weights_dir=folder, offline=True, memory_bytes=budget))
     photo = load_examples()[0].read()
     for name in names:
@@ -83,12 +86,12 @@ def ours_one_after_another(folder: Path, names: tuple[str, ...], host_bytes: int
     return peak_megabytes()
 
 
-MEASURES: tuple[tuple[str, Callable[[Path], float]], ...] = (
+BENCHMARKS: tuple[tuple[str, Callable[[Path], float]], ...] = (
     ("TensorFlow imported, no model", import_tensorflow),
     ("VGG16, stock Keras", keras_vgg16),
-    ("VGG16, VGG Demo", ours_vgg16),
-    ("the five classics one after another, stock Keras", keras_classics),
-    ("the five classics one after another, VGG Demo", ours_classics),
+    ("VGG16, VGG Demo", vgg_demo_vgg16),
+    ("five classics in sequence, stock Keras", keras_classics),
+    ("five classics in sequence, VGG Demo", vgg_demo_classics),
 )
 
 
@@ -97,11 +100,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random = provide([get_spec(model) for model in CLASSICS], folder, Settings())
-        print("| | peak, MB |\n|---|---|")
-        for title, measure in MEASURES:
+        print("| | peak (MB) |\n|---|---|")
+        for title, benchmark in BENCHMARKS:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-                print(f"| {title} | {executor.submit(measure, folder).result():,.0f} |", flush=True)
-        print(f"\nRandom values in the files of: {', '.join(random) or 'none'}.")
+                print(
+                    f"| {title} | {executor.submit(benchmark, folder).result():,.0f} |", flush=True
+                )
+        print(f"\nModels with random weights: {', '.join(random) or 'none'}.")
 
 
 if __name__ == "__main__":

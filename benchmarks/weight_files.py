@@ -1,4 +1,4 @@
-"""Weight files for measuring where the official ones cannot be had."""
+"""Weight files for benchmarks, also if the official ones cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vgg_demo.weights.local import find_weights
 def provide(specs: list[ModelSpec], folder: Path, settings: Settings) -> list[str]:
     """Puts a weight file of every model into a folder.
 
-    What is on this machine is linked; for the rest Keras writes the random values that it
-    begins with, in its own legacy layout, which take as long to load and as much memory.
+    Installed files are linked. For the other models, Keras writes a file with its initial random
+    weights in the legacy layout, which takes as much time and memory to load.
 
     Returns:
-        The names of the models whose values are random.
+        The names of the models with random weights.
     """
     random = []
     for spec in specs:
@@ -28,7 +28,7 @@ def provide(specs: list[ModelSpec], folder: Path, settings: Settings) -> list[st
             target.symlink_to(found.resolve())
         else:
             random.append(spec.name)
-            # In a process of its own: what building leaves behind would be measured too.
+            # In a separate process: memory left over from building would be measured too.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
                 executor.submit(_write_random, spec, target).result()
     return random

@@ -1,4 +1,4 @@
-"""What the tests share: real photos, the embedded model, official-looking weight files."""
+"""Shared fixtures: example photos, model stores, and weight files with random values."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-memory.prepare_process()  # as every program does
+memory.prepare_process()  # as in all entry points
 
 ROOT = Path(__file__).parents[1]
 
-PIECES = 16
-"""Squares that `pieces` cuts out of each photo."""
+CROPS = 16
+"""Crops per photo in the fixture `crops`."""
 
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keeps every test away from the network and from the user's own Keras cache."""
+    """Isolates every test from the network and from the user's Keras cache."""
     monkeypatch.setenv("VGG_DEMO_OFFLINE", "1")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("VGG_DEMO_WEIGHTS_DIR", raising=False)
@@ -38,28 +38,28 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def store() -> ModelStore:
-    """A store with nothing but the embedded model."""
+    """A store in which only the embedded model is installed."""
     return ModelStore(Settings(cache_dir=Path("does-not-exist"), offline=True))
 
 
 @pytest.fixture(scope="session")
 def photos() -> dict[str, bytes]:
-    """The bundled photos by name: cat, dog, parrot, moose, coffee, rocket."""
+    """The example photos by name: cat, dog, parrot, moose, coffee, rocket."""
     return {Path(example.file).stem: example.read() for example in load_examples()}
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The facts, weights and photos that lie beside a developer's checkout."""
+    """The folder ``../shared`` with weights and photos, which only developers have."""
     path = ROOT.parent / "shared"
     if not (path / "weights").is_dir():
-        pytest.skip("needs ../shared, which only developers have")
+        pytest.skip("needs the folder ../shared, which only developers have")
     return path
 
 
 @pytest.fixture(scope="session")
 def shared_store(shared: Path) -> ModelStore:
-    """A store with the real weights of MobileNetV2 and MobileNetV3Small."""
+    """A store with the ImageNet weights of MobileNetV2 and MobileNetV3Small."""
     return ModelStore(
         Settings(weights_dir=shared / "weights", cache_dir=Path("does-not-exist"), offline=True)
     )
@@ -67,7 +67,7 @@ def shared_store(shared: Path) -> ModelStore:
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
-    """Returns a function that writes an image to bytes."""
+    """A function that encodes an image to bytes."""
 
     def write(image: Image.Image, image_format: str, **options: object) -> bytes:
         buffer = io.BytesIO()
@@ -79,7 +79,7 @@ def encode() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def vgg16_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a VGG16 file in the official legacy layout, holding random values."""
+    """A folder with a VGG16 weight file in the official legacy layout, with random values."""
     folder = tmp_path_factory.mktemp("vgg16")
     path = folder / get_spec("vgg16").weights.name
     write_vgg16(path)
@@ -89,7 +89,7 @@ def vgg16_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weight file of MobileNetV3Small with random values, written by Keras itself."""
+    """A weight file of MobileNetV3Small with random values, written by Keras."""
     import keras
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -102,19 +102,19 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pieces(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes]) -> Path:
-    """A folder with folders of pieces: cat, parrot, rocket."""
-    folder = tmp_path_factory.mktemp("pieces")
+def crops(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes]) -> Path:
+    """A dataset with the class folders cat, parrot and rocket: crops of three example photos."""
+    folder = tmp_path_factory.mktemp("crops")
     for name in ("cat", "parrot", "rocket"):
         (folder / name).mkdir()
         image = decode(photos[name])
-        for number in range(PIECES):
-            cut(image, number).save(folder / name / f"{number:02}.jpg", quality=90)
+        for number in range(CROPS):
+            crop(image, number).save(folder / name / f"{number:02}.jpg", quality=90)
     return folder
 
 
-def cut(image: Image.Image, number: int) -> Image.Image:
-    """Returns one of `PIECES` squares of a photo, each another one."""
+def crop(image: Image.Image, number: int) -> Image.Image:
+    """Returns one of `CROPS` different square crops of a photo."""
     side = round(min(image.size) * 0.6)
     left = (image.width - side) * (number % 4) // 3
     top = (image.height - side) * (number // 4) // 3
@@ -122,7 +122,7 @@ def cut(image: Image.Image, number: int) -> Image.Image:
 
 
 def write_vgg16(path: Path) -> None:
-    """Writes random He-scaled weights as the official file of 2016 lays them out."""
+    """Writes random weights (He initialization) in the layout of the official file of 2016."""
     rng = np.random.default_rng(16)
     shapes: dict[str, tuple[int, ...]] = {}
     channels = 3
@@ -143,7 +143,7 @@ def write_vgg16(path: Path) -> None:
                 continue
             scale = np.float32(np.sqrt(2 / np.prod(shape[:-1])))
             if name == "predictions":
-                scale /= 16  # inputs of ±128 would drive the softmax into one class
+                scale /= 16  # inputs of ±128 would saturate the softmax
             kernel = rng.standard_normal(shape, dtype=np.float32) * scale
             bias = rng.standard_normal(shape[-1], dtype=np.float32) * np.float32(0.05)
             names = [f"{name}_W_1:0", f"{name}_b_1:0"]

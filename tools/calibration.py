@@ -1,4 +1,4 @@
-"""How right Mini-VGG is, and how well it knows how right it is."""
+"""Accuracy and calibration of Mini-VGG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vgg_demo.inference.classify import softmax
 
 
 def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Fits a temperature on images that were kept aside and folds it into the last layer."""
+    """Fits a temperature on held-out images and folds it into the last layer."""
     temperature = fit_temperature(model.predict(to_input(images), verbose=0), labels)
     last = model.get_layer("predictions")
     last.set_weights([weight / temperature for weight in last.get_weights()])
@@ -19,19 +19,19 @@ def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.nda
 
 
 def measure(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict:
-    """Returns what the model card tells of test images."""
+    """Returns the metrics of the model card, measured on test images."""
     logits = model.predict(to_input(images), verbose=0)
     predicted = logits.argmax(axis=1)
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
     np.add.at(confusion, (labels, predicted), 1)
-    right = confusion.diagonal()
+    correct = confusion.diagonal()
     return {
         "accuracy": float((predicted == labels).mean()),
         "test_images": len(labels),
         "expected_calibration_error": expected_calibration_error(
             reliability(softmax(logits).max(axis=1), predicted == labels)
         ),
-        "recall": dict(zip(CLASSES, (right / confusion.sum(1)).tolist(), strict=True)),
-        "precision": dict(zip(CLASSES, (right / confusion.sum(0)).tolist(), strict=True)),
+        "recall": dict(zip(CLASSES, (correct / confusion.sum(1)).tolist(), strict=True)),
+        "precision": dict(zip(CLASSES, (correct / confusion.sum(0)).tolist(), strict=True)),
         "confusion": confusion.tolist(),
     }

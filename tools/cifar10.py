@@ -1,4 +1,4 @@
-"""CIFAR-10 as Mini-VGG's training sees it: shifted, mirrored, distorted."""
+"""CIFAR-10 and its augmentation for the training of Mini-VGG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH_SIZE = 256
-AUGMENTED_SHARE = 0.5  # of the images, by TrivialAugment
+AUGMENTED_FRACTION = 0.5  # of the images, by TrivialAugment
 CUTOUT = 8  # pixels
 LABEL_SMOOTHING = 0.1
 PADDING = 4  # pixels
@@ -28,7 +28,7 @@ def load_images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_input(images: np.ndarray) -> np.ndarray:
-    """Scales uint8 pixels to float32 in [-1, 1]: the model's recipe."""
+    """Scales uint8 pixels to float32 in [-1, 1], the preprocessing of the model."""
     return images.astype(np.float32) / 127.5 - 1.0
 
 
@@ -40,8 +40,8 @@ def _enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
     return lambda image, amount: kind(image).enhance(1 + 0.99 * amount)
 
 
-# Amounts are in [-1, 1]; ranges as in the paper's table 1 ("wide"), but shifts of at most 12
-# of the 32 pixels.
+# Amounts are in [-1, 1]. Ranges follow table 1 ("wide") of the paper, except that shifts are at
+# most 12 of the 32 pixels.
 TRIVIAL_AUGMENTS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     lambda image, _: image,
     lambda image, _: ImageOps.autocontrast(image),
@@ -61,31 +61,31 @@ TRIVIAL_AUGMENTS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
 
 
 def trivial_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Applies one random operation with a random strength (Müller & Hutter 2021).
+    """Applies a random operation with a random strength to a uint8 image (H, W, 3).
 
-    TrivialAugment, arXiv 2103.10158: `image` and the result are uint8 (H, W, 3).
+    TrivialAugment (Müller & Hutter 2021, arXiv 2103.10158).
     """
     operation = TRIVIAL_AUGMENTS[rng.integers(len(TRIVIAL_AUGMENTS))]
     return np.asarray(operation(Image.fromarray(image), rng.uniform(-1, 1)))
 
 
-class Augmented(keras.utils.PyDataset):
-    """Shuffled batches of shifted, mirrored images with a square cut out of each.
+class AugmentedBatches(keras.utils.PyDataset):
+    """Shuffled batches of images, augmented by shifts, flips, TrivialAugment and cutout.
 
-    The labels are probabilities, smoothed by `LABEL_SMOOTHING`.
-
-    Every random choice follows from (seed, epoch, batch), so a run can be repeated.
+    Images are float32 (N, 32, 32, 3) in [-1, 1]. Labels are probabilities (N, 10), smoothed by
+    `LABEL_SMOOTHING`. All random choices are determined by (seed, epoch, batch), so a run is
+    reproducible.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int) -> None:
         super().__init__(workers=1, max_queue_size=4)
         pad = ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0))
         self._padded = np.pad(images, pad, mode="reflect")
-        sharp = keras.utils.to_categorical(labels, len(CLASSES))
-        self._labels = sharp * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(CLASSES)
+        one_hot = keras.utils.to_categorical(labels, len(CLASSES))
+        self._labels = one_hot * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(CLASSES)
         self._seed = seed
         self._epoch = 0
-        self._mirror_first = np.random.default_rng(seed).integers(0, 2, len(labels))
+        self._flip_first = np.random.default_rng(seed).integers(0, 2, len(labels))
         self._shuffle()
 
     def __len__(self) -> int:
@@ -99,12 +99,12 @@ class Augmented(keras.utils.PyDataset):
         rows = top[:, None, None] + np.arange(size)[None, :, None]
         columns = left[:, None, None] + np.arange(size)[None, None, :]
         pixels = self._padded[chosen[:, None, None], rows, columns]
-        for i in np.flatnonzero(rng.random(n) < AUGMENTED_SHARE):
+        for i in np.flatnonzero(rng.random(n) < AUGMENTED_FRACTION):
             pixels[i] = trivial_augment(pixels[i], rng)
         batch = to_input(pixels)
-        # Mirrored every other epoch, beginning at random (Jordan 2024, arXiv 2404.00498).
-        mirrored = (self._mirror_first[chosen] + self._epoch) % 2 == 1
-        batch[mirrored] = batch[mirrored, :, ::-1]
+        # Flip each image every other epoch, with a random start (Jordan 2024, arXiv 2404.00498).
+        flipped = (self._flip_first[chosen] + self._epoch) % 2 == 1
+        batch[flipped] = batch[flipped, :, ::-1]
         for image, (y, x) in zip(batch, rng.integers(0, size, (n, 2)), strict=True):
             half = CUTOUT // 2
             image[max(0, y - half) : y + half, max(0, x - half) : x + half] = 0.0

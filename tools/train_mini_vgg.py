@@ -1,10 +1,11 @@
-"""Trains Mini-VGG, the model that the package carries, from scratch on CIFAR-10.
+"""Trains Mini-VGG, the model that is bundled with the package, from scratch on CIFAR-10.
 
     python tools/train_mini_vgg.py path/to/cifar10 [--epochs 64 60 16]
 
-``path/to/cifar10`` holds ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe
-is in `train`; what it reached is written beside the weights as ``mini_vgg.json`` and told in
-``vgg_demo/data/mini_vgg.md``. Some four hours on two cores with bfloat16 arithmetic.
+``path/to/cifar10`` contains ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. The recipe is in
+`train`. The metrics are written next to the weights as ``mini_vgg.json``, from which
+``tools/write_mini_vgg_card.py`` generates the model card. Training takes about four hours on two
+cores with bfloat16 arithmetic.
 """
 
 from __future__ import annotations
@@ -23,35 +24,35 @@ import keras
 import numpy as np
 import tensorflow as tf
 from calibration import divide_by_temperature, measure
-from cifar10 import Augmented, load_images
+from cifar10 import AugmentedBatches, load_images
 
 from vgg_demo.models.mini_vgg import build_mini_vgg
 
-HELD_OUT = 1_000  # training images kept aside to fit the temperature
+HELD_OUT = 1_000  # training images held out to fit the temperature
 PEAK_LEARNING_RATE = 0.3
-AVERAGING_LEARNING_RATE = 0.06  # a fifth of the peak, as for VGG-16 in the paper
-SETTLING_EPOCHS = 2  # on the way up to that rate, before the first weights that count
+AVERAGING_LEARNING_RATE = 0.06  # a fifth of the peak, as for VGG-16 in the SWA paper
+WARMUP_EPOCHS = 2  # up to the averaging rate; their weights are not averaged
 STATISTICS_BATCHES = 60
-TEACHER_SHARE = 0.7  # of the label
+DISTILLATION_WEIGHT = 0.7  # of the teacher's probabilities in the labels
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """How long each stage takes, in epochs."""
+    """Epochs of each training stage."""
 
-    down: int = 64
-    around: int = 60
-    taught: int = 16
+    decay: int = 64
+    averaging: int = 60
+    distillation: int = 16
 
 
-WEIGHT_DECAY = 5e-3  # Keras decays outside the momentum: this is 5e-4 in most papers
+WEIGHT_DECAY = 5e-3  # decoupled from the momentum in Keras: equals 5e-4 in most papers
 
 
 class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation by TensorFlow's fused kernel.
+    """Batch normalization with TensorFlow's fused kernel, without a learned scale.
 
-    Keras 3 computes it step by step; the fused kernel more than doubles the speed of the
-    whole training on a CPU. Without a learned scale: `build_mini_vgg` pools before it.
+    Keras 3 composes it from several operations; the fused kernel more than doubles the training
+    speed on a CPU. The scale is omitted because `build_mini_vgg` pools before normalization.
     """
 
     momentum = 0.9
@@ -88,20 +89,20 @@ class FusedBatchNormalization(keras.layers.Layer):
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Ends a training with the mean of the weights at the ends of its epochs.
+    """Averages the weights at the end of each epoch and sets the average after training.
 
-    Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): at a constant
-    rate, training wanders around a wide minimum, and the mean lies deeper inside.
+    Stochastic weight averaging (SWA; Izmailov et al. 2018, arXiv 1803.05407): at a constant
+    learning rate, the weights move around a wide minimum, and their average is closer to it.
     """
 
-    def __init__(self, settling_epochs: int) -> None:
+    def __init__(self, warmup_epochs: int) -> None:
         super().__init__()
-        self._settling_epochs = settling_epochs
+        self._warmup_epochs = warmup_epochs
         self._sums: list[np.ndarray] = []
         self._count = 0
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:  # noqa: ARG002
-        if epoch < self._settling_epochs:
+        if epoch < self._warmup_epochs:
             return
         weights = [weight.astype(np.float64) for weight in self.model.get_weights()]
         self._sums = [a + b for a, b in zip(self._sums or weights, weights, strict=True)]
@@ -111,40 +112,49 @@ class WeightAverage(keras.callbacks.Callback):
         self.model.set_weights([total / self._count for total in self._sums])
 
 
-class CustomModel(Augmented):
-    """Augmented images whose labels are mixed with what a teacher says of them.
+class DistillationBatches(AugmentedBatches):
+    """Augmented batches whose labels are mixed with the probabilities of a teacher.
 
-    Distillation (Hinton et al. 2015, arXiv 1503.02531); teacher and student are of one
-    kind, as in born-again networks (Furlanello et al. 2018, arXiv 1805.04770).
+    Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). Teacher and student have the
+    same architecture, as in born-again networks (Furlanello et al. 2018, arXiv 1805.04770).
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, seed: int, trainer: keras.Model
+        self, images: np.ndarray, labels: np.ndarray, seed: int, teacher: keras.Model
     ) -> None:
         super().__init__(images, labels, seed)
         shape = (None, *images.shape[1:])
-        self._ask = tf.function(
-            lambda batch: tf.nn.softmax(trainer(batch, training=False)),
+        self._teacher_probabilities = tf.function(
+            lambda batch: tf.nn.softmax(teacher(batch, training=False)),
             input_signature=[tf.TensorSpec(shape, tf.float32)],
         )
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         batch, labels = super().__getitem__(index)
-        return batch, TEACHER_SHARE * self._ask(batch).numpy() + (1 - TEACHER_SHARE) * labels
+        return batch, DISTILLATION_WEIGHT * self._teacher_probabilities(batch).numpy() + (
+            1 - DISTILLATION_WEIGHT
+        ) * labels
 
 
 def train(images: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> keras.Model:
     """Trains with SGD in mixed bfloat16, in three stages.
 
-    Down to a minimum, with a warm-up and cosine decay; around it, averaging the weights;
-    and the same once more, with what that average says of each image and its mirror image as
-    most of the label.
+    1. Linear warm-up and cosine decay.
+    2. A constant learning rate; the weights are averaged (SWA).
+    3. As stage 2, with labels distilled from the averaged model of stage 2, whose prediction is
+       the average over an image and its mirror image.
+
+    Args:
+        images: uint8 training images (N, 32, 32, 3).
+        labels: Class indices (N,).
+        epochs: Epochs of each stage.
+        seed: Seed of all random choices.
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build_mini_vgg(lambda name: FusedBatchNormalization(name=name))
-    batches = Augmented(images, labels, seed)
-    steps = len(batches) * epochs.down
+    batches = AugmentedBatches(images, labels, seed)
+    steps = len(batches) * epochs.decay
     warmup = steps // 5
     rate = keras.optimizers.schedules.CosineDecay(
         PEAK_LEARNING_RATE / 20,
@@ -152,27 +162,27 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> 
         warmup_target=PEAK_LEARNING_RATE,
         warmup_steps=warmup,
     )
-    descend(model, batches, rate, epochs.down)
-    descend_around(model, batches, epochs.around)
-    taught = CustomModel(images, labels, seed + 1, trainer=fold_batch_norm(model))
-    descend_around(model, taught, epochs.custom)
+    fit(model, batches, rate, epochs.decay)
+    fit_with_averaging(model, batches, epochs.averaging)
+    distillation = DistillationBatches(images, labels, seed + 1, teacher=fold_batch_norm(model))
+    fit_with_averaging(model, distillation, epochs.distillation)
     keras.config.set_dtype_policy("float32")
     return model
 
 
-def descend_around(model: keras.Model, batches: Augmented, epochs: int) -> None:
-    """Trains at a constant rate and ends with the mean of the weights."""
-    rate = keras.optimizers.schedules.PolynomialDecay(  # up, in fact, and then constant
-        0.0, decay_steps=SETTLING_EPOCHS * len(batches), end_learning_rate=AVERAGING_LEARNING_RATE
+def fit_with_averaging(model: keras.Model, batches: AugmentedBatches, epochs: int) -> None:
+    """Trains at a constant learning rate and sets the average of the weights (SWA)."""
+    rate = keras.optimizers.schedules.PolynomialDecay(  # a linear warm-up, then constant
+        0.0, decay_steps=WARMUP_EPOCHS * len(batches), end_learning_rate=AVERAGING_LEARNING_RATE
     )
-    descend(model, batches, rate, epochs, [WeightAverage(SETTLING_EPOCHS)])
+    fit(model, batches, rate, epochs, [WeightAverage(WARMUP_EPOCHS)])
     for index in range(min(STATISTICS_BATCHES, len(batches))):
-        model(batches[index][0], training=True)  # the mean weights have statistics of their own
+        model(batches[index][0], training=True)  # update the statistics for the averaged weights
 
 
-def descend(
+def fit(
     model: keras.Model,
-    batches: Augmented,
+    batches: AugmentedBatches,
     learning_rate: keras.optimizers.schedules.LearningRateSchedule,
     epochs: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -187,7 +197,7 @@ def descend(
 
 
 def fold_batch_norm(trained: keras.Model) -> keras.Model:
-    """Returns the network without batch normalisation that computes the same: w/σ, β − μ/σ."""
+    """Folds batch normalization into the convolutions: kernel w/σ, bias β − μ/σ."""
     plain = build_mini_vgg()
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -202,7 +212,7 @@ def fold_batch_norm(trained: keras.Model) -> keras.Model:
 
 
 def save_float16(model: keras.Model, path: Path) -> None:
-    """Writes the weights in the layout of Keras's legacy HDF5 files, as float16."""
+    """Writes the weights as float16 in Keras's legacy HDF5 layout."""
     layers = [layer for layer in model.layers if layer.weights]
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name for layer in layers]
@@ -227,27 +237,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cifar10", type=Path)
     parser.add_argument(
-        "--epochs", type=int, nargs=3, default=[64, 60, 16], help="of the three stages"
+        "--epochs", type=int, nargs=3, default=[64, 60, 16], help="epochs of the three stages"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("vgg_demo/data/mini_vgg.h5"))
     args = parser.parse_args()
     epochs = Epochs(*args.epochs)
-    if min(epochs.around, epochs.custom) <= SETTLING_EPOCHS:
-        parser.error(f"The second and third of --epochs must be more than {SETTLING_EPOCHS}.")
+    if min(epochs.averaging, epochs.distillation) <= WARMUP_EPOCHS:
+        parser.error(f"The second and third of --epochs must be more than {WARMUP_EPOCHS}.")
 
     images, labels = load_images(args.cifar10 / "train")
     order = np.random.default_rng(args.seed).permutation(len(labels))
-    held, used = order[:HELD_OUT], order[HELD_OUT:]
+    held_out, training = order[:HELD_OUT], order[HELD_OUT:]
     started = time.monotonic()
-    trained = train(images[used], labels[used], epochs, args.seed)
+    trained = train(images[training], labels[training], epochs, args.seed)
     minutes = (time.monotonic() - started) / 60
 
     model = fold_batch_norm(trained)
-    temperature = divide_by_temperature(model, images[held], labels[held])
+    temperature = divide_by_temperature(model, images[held_out], labels[held_out])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_float16(model, args.out)
-    load_float16(model, args.out)  # report what was written, not what was held in memory
+    load_float16(model, args.out)  # measure the float16 weights that were written
     report = {
         **measure(model, *load_images(args.cifar10 / "test")),
         "parameters": model.count_params(),

@@ -1,4 +1,4 @@
-"""Writes Mini-VGG's model card from the report of its training.
+"""Writes the model card of Mini-VGG from the metrics of its training.
 
 python tools/write_mini_vgg_card.py [vgg_demo/data/mini_vgg.json]
 """
@@ -12,60 +12,67 @@ from pathlib import Path
 CARD = """\
 # Mini-VGG
 
-VGG in small: stacked 3×3 convolutions and 2×2 max-poolings as in the paper (Simonyan & Zisserman
-2014, arXiv 1409.1556), six of the former and three of the latter, for 32×32 images of ten kinds. In
-place of the paper's dense layers, the last feature map is averaged and read by one dense layer. As
-in the paper's tests, the photo and its mirror image are both looked at and averaged. VGG Demo
-carries it so that the page, the command line and the tests work with no network.
+A small VGG network: six 3×3 convolutions and three 2×2 max-pooling layers, stacked as in the paper
+(Simonyan & Zisserman 2014, arXiv 1409.1556), for 32×32 images of ten classes. Global average
+pooling and a single dense layer replace the paper's dense layers. As in the paper's evaluation,
+the prediction is the average over the photo and its mirror image. Mini-VGG is bundled with VGG
+Demo, so that the page, the command line and the tests work offline.
 
 | | |
 |---|---|
-| Accuracy on CIFAR-10's 10,000 test images | **{accuracy}** |
+| Accuracy on the 10,000 test images of CIFAR-10 | **{accuracy}** |
 | Parameters | {parameters} |
-| File | {size} (float16 values in the layout of Keras's HDF5 files) |
-| Expected calibration error on the test images, 15 bins | {ece} |
+| File | {size} (float16 values in Keras's legacy HDF5 layout) |
+| Expected calibration error on the test images (15 bins) | {ece} |
 | Input | 32×32 RGB pixels, scaled to [−1, 1] |
 | Output | logits of airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck |
 
-## Per class
+## Results per class
 
-| class | found (recall) | right when named (precision) |
+| Class | Recall | Precision |
 |---|---|---|
 {classes}
 
-## How it was trained
+## Training
 
-`tools/train_mini_vgg.py`, from random weights, over 49,000 of CIFAR-10's 50,000 training images,
-seed {seed}, in {minutes} minutes on two cores ({machine}, Keras {keras}, mixed bfloat16). SGD with
-Nesterov momentum, weight decay, label smoothing; images shifted, mirrored, half of them changed by
-TrivialAugment, with a square cut out. Three stages: {down} epochs of linear warm-up and cosine
-decay; {around} at a constant rate, whose weights were averaged; and {taught} more, averaged again,
-in which seven tenths of each label were what the average of the second stage says of the image and
-its mirror image. Batch normalisation helped the training and was then folded into the
-convolutions. The other 1,000 training images served to fit one temperature ({temperature}), which
-is folded into the last layer. The shipped weights were made in several sittings, each from the
-stored result of the one before. The test images took no part in training; they were looked at after
-each stage (91.92 % after the second), and work ended when they reached 92 %, so expect a shade
-less of new ones. The seed fixes every random choice of the recipe, not the order in which a
-processor adds: a second run ends close by, not on the same bits.
+`tools/train_mini_vgg.py` trains the model from random weights on 49,000 of the 50,000 training
+images of CIFAR-10, with seed {seed}, in {minutes} minutes on two cores ({machine}, Keras {keras},
+mixed bfloat16). It uses SGD with Nesterov momentum, weight decay and label smoothing. Images are
+shifted and flipped, half of them are changed by TrivialAugment, and a square is cut out of each
+(cutout). Training has three stages:
 
-The images were CIFAR-10 as JPEG files of quality 75 with halved colour resolution, training and
-test alike; on the original, lossless images the figures would differ.
+1. {decay} epochs with linear warm-up and cosine decay of the learning rate.
+2. {averaging} epochs at a constant learning rate, with stochastic weight averaging.
+3. {distillation} epochs with stochastic weight averaging and knowledge distillation: the averaged
+   model of stage 2 is the teacher, and its probabilities make up 70 % of each label.
 
-## Limits
+Batch normalization is used for training and then folded into the convolutions. The remaining
+1,000 training images are used to fit one temperature ({temperature}), which is folded into the last
+layer.
 
-- It knows ten things. Whatever else it is shown, it answers with one of them, often confidently.
-- It sees 32×32 pixels: small things, and things away from the centre, are lost.
-- Cats and dogs are its hardest pair, as the table shows.
-- CIFAR-10's photos are of single things, cut out by people; photos from life are harder.
+The published weights were trained in several sessions, each of which resumed from the saved result
+of the previous one. The test images were not used for training, but the accuracy on them was
+measured after each stage (91.92 % after the second), and training ended once it reached 92 %.
+Expect a slightly lower accuracy on new images. The seed determines all random choices, but not the
+order of floating-point additions, so another run produces similar but not identical weights.
+
+The images were JPEG versions of CIFAR-10 with quality 75 and chroma subsampling, for training and
+for testing. Results on the original, lossless images will differ.
+
+## Limitations
+
+- The model has ten classes. It predicts one of them for any photo, often with high confidence.
+- Its input has 32×32 pixels, so it misses small objects and objects far from the center.
+- Cats and dogs are the classes that it confuses most often, as their recall shows.
+- The photos of CIFAR-10 are cropped to single objects; other photos are harder.
 
 Data: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. The weights are
-under the project's MIT licence.
+available under the MIT license of the project.
 """
 
 
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
+def percent(fraction: float, digits: int = 1) -> str:
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
-"""Shows what VGG16 makes of a photo.
+"""Image classification with VGG16 and the other Keras Applications models.
+
+    from pathlib import Path
 
     from vgg_demo import ModelStore, Settings, classify, get_spec
 
     store = ModelStore(Settings())
-    result = classify(open("cat.jpg", "rb").read(), get_spec("mini_vgg"), store)
+    result = classify(Path("cat.jpg").read_bytes(), get_spec("mini_vgg"), store)
     print(result.predictions(3))
 
-Importing this package does not import TensorFlow; the first `classify` does.
+Importing this package does not import TensorFlow; the first call of `classify` does.
 """
 
 from vgg_demo.analysis.verdict import Verdict, interpret, one_line

@@ -1,4 +1,4 @@
-"""`python -m vgg_demo`."""
+"""Entry point of ``python -m vgg_demo``."""
 
 from vgg_demo.cli import main
 

@@ -1,4 +1,4 @@
-"""Private interfaces of other libraries, each with the reason and a test that it still works."""
+"""Uses of private APIs of other libraries, each with its reason and a contract test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def configure_streamlit() -> None:
-    """Applies the packaged Streamlit configuration where nothing else is configured.
+    """Applies the packaged Streamlit configuration to options that are not set elsewhere.
 
-    Streamlit reads `.streamlit/config.toml` in the working directory and next to the script of
-    `streamlit run`. An ASGI server started elsewhere has neither, and Streamlit has no public
-    way to set its theme and limits then (`tests/test_app.py`).
+    Streamlit reads ``.streamlit/config.toml`` in the working directory and next to the script of
+    ``streamlit run``. An ASGI server started elsewhere has neither, and Streamlit has no public
+    API to set its theme and limits in that case. Contract test: ``tests/test_app.py``.
     """
     from streamlit import config
 

@@ -24,10 +24,10 @@ PAGE = Path(__file__).parent / "ui" / "pages" / "navigation.py"
 def app_options() -> dict[str, Any]:
     """Prepares the process and returns the arguments of `st.App`.
 
-    They are returned instead of the application because `streamlit run` looks for a call of
-    `st.App` in the very script that it is given.
+    `streamlit run` requires that its script itself calls `st.App`; so this function returns the
+    arguments, not the application.
 
-    Invalid settings end the process with a message: the server must not start with them.
+    Invalid settings end the process with an error message.
     """
     memory.prepare_process()
     st.secrets.load_if_toml_exists()  # copies secrets to environment variables
@@ -38,7 +38,7 @@ def app_options() -> dict[str, Any]:
         sys.exit(f"Error: {error}")
 
     def get_service() -> Service:
-        # Imported late: Streamlit's caches must not exist before its runtime does.
+        # Imported late: Streamlit's caches must not be created before its runtime.
         from vgg_demo.ui.session.caches import get_downloads, get_settings, get_store
 
         return Service(get_settings(), api_settings, get_store(), get_downloads())
@@ -58,7 +58,7 @@ def create_app() -> st.App:
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    """Loads the first model in the background at startup; stops all work at shutdown."""
+    """Loads the first model in the background at startup; stops background work at shutdown."""
     from vgg_demo.ui.session.caches import get_downloads, get_training_queue
     from vgg_demo.ui.session.warm_up import warm_up
 

@@ -1,36 +1,36 @@
-"""Everything that can go wrong for reasons a person can do something about.
+"""All errors that VGG Demo raises for problems that a user can fix.
 
     VggDemoError
-    ├── ImageError                  the picture cannot be used
-    │   ├── NotAnImageError         not a picture in a format that is read here
-    │   ├── ImageTooLargeError      too many bytes or pixels
-    │   ├── ImageTooSmallError      too few pixels to recognise anything
-    │   └── ImageCorruptError       damaged or cut off
-    ├── FileUnreadableError         a path that cannot be opened
-    ├── FileUnwritableError         a path that cannot be written
-    ├── NoPhotosError               a folder, archive or pattern without photos
-    ├── ArchiveError                an archive that cannot be read to its end
-    │   ├── ArchiveCorruptError     damaged, or not an archive
-    │   └── ArchiveTooLargeError    too many files, or too much when unpacked
-    ├── TableError                  a table of results or of true labels that cannot be used
-    ├── DatasetError                photos that nothing can be learned from
-    ├── BundleError                 a taught model that cannot be used
-    ├── BusyError                   too much to do already
-    ├── ClusterError                a Ray cluster that cannot be used
-    ├── UnknownModelError           no model of that name
-    ├── NoSuchPartError             a model that has no such part to build on
-    ├── ModelError                  a model cannot be loaded
-    │   ├── MemoryBudgetError       it does not fit into memory
-    │   └── WeightsError            its weights cannot be had
-    │       ├── WeightsMissingError     not on this machine, or not to be read
-    │       ├── WeightsDownloadError    the download failed or brought the wrong bytes
-    │       ├── DownloadingError        they are on their way
-    │       ├── WeightsCorruptError     the file on this machine is damaged
-    │       └── DiskFullError           no room for the download
-    ├── ReceiptError                not a receipt that can be replayed
-    └── SettingsError               a setting that says nothing sensible
+    ├── ImageError                   an image cannot be used
+    │   ├── NotAnImageError          not an image in a supported format
+    │   ├── ImageTooLargeError       too many bytes or pixels
+    │   ├── ImageTooSmallError       too few pixels
+    │   └── ImageCorruptError        damaged or truncated
+    ├── FileUnreadableError          a path cannot be read
+    ├── FileUnwritableError          a path cannot be written
+    ├── NoPhotosError                a folder, archive or pattern contains no photos
+    ├── ArchiveError                 an archive cannot be read completely
+    │   ├── ArchiveCorruptError      damaged, or not an archive
+    │   └── ArchiveTooLargeError     too many files, or too large when unpacked
+    ├── TableError                   a table of results or labels cannot be used
+    ├── DatasetError                 a dataset cannot be used for training
+    ├── BundleError                  a custom model's bundle cannot be used
+    ├── BusyError                    too many requests or jobs at once
+    ├── ClusterError                 a Ray cluster cannot be used
+    ├── UnknownModelError            no model has this name
+    ├── FeatureLayerError            a model lacks the requested feature layer
+    ├── ModelError                   a model cannot be loaded
+    │   ├── MemoryBudgetError        the model exceeds the memory budget
+    │   └── WeightsError             the weights are unavailable
+    │       ├── WeightsMissingError      not installed, or unreadable
+    │       ├── WeightsDownloadError     the download failed or was rejected
+    │       ├── DownloadingError         the download is in progress
+    │       ├── WeightsCorruptError      the installed file is damaged
+    │       └── DiskFullError            not enough disk space for the download
+    ├── ReceiptError                 a receipt cannot be replayed
+    └── SettingsError                a setting has an invalid value
 
-Each message says the limit, what came, and what to do next. Programming mistakes stay
+Each message names the limit, the value received, and what to do next. Programming errors remain
 `ValueError` and `TypeError`.
 """
 
@@ -40,31 +40,31 @@ from collections.abc import Sequence
 
 
 class VggDemoError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ImageError(VggDemoError):
-    """The picture cannot be used."""
+    """An image cannot be used."""
 
 
 class NotAnImageError(ImageError):
-    """The bytes are not a picture in a format that is read here."""
+    """The bytes are not an image in a supported format."""
 
 
 class ImageTooLargeError(ImageError):
-    """The picture has too many bytes or too many pixels."""
+    """The image has too many bytes or too many pixels."""
 
 
 class ImageTooSmallError(ImageError):
-    """The picture has too few pixels to recognise anything."""
+    """The image has too few pixels for classification."""
 
 
 class ImageCorruptError(ImageError):
-    """The picture is damaged or cut off."""
+    """The image file is damaged or truncated."""
 
 
 class FileUnreadableError(VggDemoError):
-    """A path cannot be opened for reading."""
+    """A path cannot be read."""
 
 
 class FileUnwritableError(VggDemoError):
@@ -72,38 +72,38 @@ class FileUnwritableError(VggDemoError):
 
 
 class NoPhotosError(VggDemoError):
-    """A folder, an archive or a pattern holds no photos."""
+    """A folder, archive or pattern contains no photos."""
 
 
 class ArchiveError(VggDemoError):
-    """An archive cannot be read to its end."""
+    """An archive cannot be read completely."""
 
 
 class ArchiveCorruptError(ArchiveError):
-    """The archive is damaged, or not an archive."""
+    """The archive is damaged, or the file is not an archive."""
 
 
 class ArchiveTooLargeError(ArchiveError):
-    """The archive holds too many files, or too much when unpacked."""
+    """The archive contains too many files, or is too large when unpacked."""
 
 
 class TableError(VggDemoError):
-    """A table of results or of true labels cannot be used."""
+    """A table of results or labels cannot be used."""
 
 
 class DatasetError(VggDemoError):
-    """Nothing can be learned from these photos."""
+    """A dataset cannot be used for training."""
 
 
 class BundleError(VggDemoError):
-    """A bundle, in which a taught model is kept, is damaged or is none."""
+    """A bundle (the folder of a custom model) is damaged, or the folder is not a bundle."""
 
 
 class BusyError(VggDemoError):
-    """There is too much to do already.
+    """Too many requests or jobs are in progress.
 
     Attributes:
-        retry_seconds: After which it may be different.
+        retry_seconds: Seconds to wait before the next attempt.
     """
 
     def __init__(self, message: str, retry_seconds: float) -> None:
@@ -116,11 +116,11 @@ class ClusterError(VggDemoError):
 
 
 class UnknownModelError(VggDemoError):
-    """There is no model of that name.
+    """No model has this name.
 
     Attributes:
-        name: What was asked for, cut to 60 letters.
-        near: Names of models that are nearly so, the nearest first.
+        name: The requested name, truncated to 60 characters.
+        near: Names of similarly named models, best match first.
     """
 
     def __init__(self, name: str, near: Sequence[str] = ()) -> None:
@@ -128,12 +128,13 @@ class UnknownModelError(VggDemoError):
         self.near = tuple(near)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         super().__init__(
-            f"Unknown model {self.name!r}. {hint}All names: vgg-demo models, or GET /api/v1/models"
+            f"Unknown model {self.name!r}. {hint}List all models: vgg-demo models, "
+            "or GET /api/v1/models"
         )
 
 
 class FeatureLayerError(VggDemoError):
-    """A model has no such part that another could be built on."""
+    """A model lacks the requested feature layer."""
 
 
 class ModelError(VggDemoError):
@@ -141,31 +142,31 @@ class ModelError(VggDemoError):
 
 
 class MemoryBudgetError(ModelError):
-    """A model does not fit into the memory that this program may use."""
+    """A model exceeds the memory budget."""
 
 
 class WeightsError(ModelError):
-    """A model's weights cannot be had."""
+    """The weights of a model are unavailable."""
 
 
 class WeightsMissingError(WeightsError):
-    """The weights are not on this machine and may not be downloaded, or cannot be read."""
+    """The weights are not installed and cannot be downloaded, or cannot be read."""
 
 
 class WeightsDownloadError(WeightsError):
-    """The download failed or brought the wrong bytes."""
+    """The download failed, or the downloaded file was rejected."""
 
 
 class DownloadingError(WeightsError):
-    """The weights are on their way to this machine."""
+    """The weights are still being downloaded."""
 
 
 class WeightsCorruptError(WeightsError):
-    """The weights file on this machine is damaged."""
+    """The installed weight file is damaged."""
 
 
 class DiskFullError(WeightsError):
-    """The disk has no room for the download."""
+    """The disk does not have enough space for the download."""
 
 
 class ReceiptError(VggDemoError):
@@ -173,4 +174,4 @@ class ReceiptError(VggDemoError):
 
 
 class SettingsError(VggDemoError):
-    """A setting says nothing sensible."""
+    """A setting has an invalid value."""

@@ -1,4 +1,4 @@
-"""What a picture and an archive may be at most."""
+"""Maximum sizes of images and archives."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may be at most.
+    """Maximum size of an image.
 
     Attributes:
-        size_bytes: Bytes of the file.
-        pixels: Width times height.
+        size_bytes: Maximum file size in bytes.
+        pixels: Maximum width times height.
     """
 
     size_bytes: int = 20 * 2**20
@@ -23,11 +23,11 @@ DEFAULT_LIMITS = ImageLimits()
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive may hold at most.
+    """Maximum contents of an archive.
 
     Attributes:
-        members: Files and folders in it.
-        size_bytes: All of it together, unpacked.
+        members: Maximum number of files and folders.
+        size_bytes: Maximum total size when unpacked, in bytes.
     """
 
     members: int = 200_000

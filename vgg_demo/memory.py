@@ -1,4 +1,4 @@
-"""How much memory this process may use, uses, and gives back."""
+"""Memory of this process: its limit, its use, and the configuration of its allocators."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-# Options of glibc's `mallopt`, from its malloc.h.
+# Parameters of glibc's `mallopt`, from its malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 DEFAULT_MMAP_MAX = 65_536
 
-KEPT_BYTES = 512 * 2**20
-"""Freed memory that is kept at most: some more than a batch needs."""
+RETAINED_BYTES = 512 * 2**20
+"""Maximum amount of freed memory that the heap retains: a little more than a batch needs."""
 
 
 def allowed_bytes(root: Path = Path("/")) -> int:
-    """Returns the memory that this process may use: the machine's, or its container's limit.
+    """Returns the memory limit of this process in bytes.
 
-    Containers are limited by control groups, and `psutil` sees the whole machine. A group's
-    limit holds for those below it too, so the smallest on the way up counts.
+    This is the physical memory of the machine, or the limit of the container if that is smaller.
+    Containers are limited by control groups, while `psutil` reports the whole machine. The limit
+    of a group also applies to its descendants, so the smallest limit on the path to the root
+    counts.
 
     Args:
-        root: Where ``proc`` and ``sys`` are.
+        root: Folder that contains ``proc`` and ``sys``.
     """
     machine: int = psutil.virtual_memory().total
     return min([machine, *_control_group_limits(root)])
 
 
 def _control_group_limits(root: Path) -> Iterator[int]:
-    """Yields the limits of version 2 (``memory.max``) and 1 (``memory.limit_in_bytes``).
+    """Yields the limits of cgroup v2 (``memory.max``) and v1 (``memory.limit_in_bytes``).
 
-    Inside a container the path that the kernel names may be the host's, so that only the
-    mounted root is there; groups that are not there are passed over.
+    Inside a container, the kernel may report the host's path while only the mounted root exists.
+    Groups that do not exist are skipped.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -52,8 +54,8 @@ def _control_group_limits(root: Path) -> Iterator[int]:
         else:
             continue
         group = PurePosixPath(path.lstrip("/"))
-        for part in (group, *group.parents):
-            limit = _read_number(folder / part / file)
+        for ancestor in (group, *group.parents):
+            limit = _read_number(folder / ancestor / file)
             if limit is not None:
                 yield limit
 
@@ -61,44 +63,47 @@ def _control_group_limits(root: Path) -> Iterator[int]:
 def _read_number(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # not there, or "max": no limit
+    except (OSError, ValueError):  # missing, or "max" (no limit)
         return None
 
 
 def used_bytes() -> int:
-    """Returns the memory that this process holds now (its resident set)."""
+    """Returns the resident set size of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def prepare_process() -> None:
-    """Configures the memory allocators of a process that will run models.
+    """Configures the memory allocators of a process that runs models.
 
     Programs call this once, before TensorFlow is imported: the server, the command line, and
     worker processes. Importing `vgg_demo` does not, because both settings affect the whole
     process.
     """
-    # Without this, oneDNN's own allocator keeps the memory of an evicted model: 600 MB for VGG16.
+    # Without this, oneDNN's own allocator retains the memory of an evicted model: 600 MB for VGG16.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    prepare_allocator()
+    configure_allocator()
 
 
-def prepare_allocator() -> None:
-    """Has glibc keep what is freed for what comes next, until `give_back`.
+def configure_allocator() -> None:
+    """Configures glibc to reuse freed memory until `release_memory` is called.
 
-    A network's intermediate results have tens of megabytes each, and each look needs the same
-    again. By default glibc gets them from the system each time, which fills them with zeros
-    page by page: of the time for a batch, that is a fifth with VGG16 and a third with
-    MobileNetV2 (`benchmarks/README.md`). To be called early: threads that have memory of their
-    own already keep it. Elsewhere nothing happens.
+    The activations of a network take tens of megabytes, and every prediction allocates them
+    again. By default, glibc requests them from the operating system each time, which zeroes them
+    page by page. This takes a fifth of the time of a batch with VGG16 and a third with
+    MobileNetV2 (`benchmarks/README.md`). Call this early: it does not affect threads that already
+    have their own arena. Without glibc, this does nothing.
     """
-    _set_option(M_ARENA_MAX, 1)  # else every thread keeps what others could use
-    _set_option(M_TRIM_THRESHOLD, KEPT_BYTES)
+    _set_option(M_ARENA_MAX, 1)  # otherwise each thread retains memory that others could reuse
+    _set_option(M_TRIM_THRESHOLD, RETAINED_BYTES)
     _set_option(M_MMAP_MAX, 0)
 
 
 @contextmanager
-def in_pieces_of_their_own() -> Iterator[None]:
-    """Gets large pieces from the system each for itself: for weights, which stay and go at once."""
+def separate_allocations() -> Iterator[None]:
+    """Maps each large block separately (mmap) inside the ``with`` block.
+
+    Used for weights, which are allocated and freed together: the heap does not fragment.
+    """
     _set_option(M_MMAP_MAX, DEFAULT_MMAP_MAX)
     try:
         yield
@@ -107,20 +112,20 @@ def in_pieces_of_their_own() -> Iterator[None]:
 
 
 def _set_option(option: int, value: int) -> None:
-    with suppress(AttributeError, OSError, TypeError):  # macOS, musl, Windows have none
+    with suppress(AttributeError, OSError, TypeError):  # no mallopt on macOS, musl, Windows
         ctypes.CDLL(None).mallopt(option, value)
 
 
-def give_back() -> None:
-    """Frees what nobody refers to any more, and hands it back to the system.
+def release_memory() -> None:
+    """Collects garbage and returns freed memory to the operating system.
 
-    A Keras model is full of reference cycles, which only the collector ends.
+    Keras models contain reference cycles, which only the garbage collector frees.
     """
     gc.collect()
-    give_back_freed()
+    trim_heap()
 
 
-def give_back_freed() -> None:
-    """Hands what is free back to the system: glibc keeps it for what comes next."""
-    with suppress(AttributeError, OSError, TypeError):  # macOS, musl, Windows have none
+def trim_heap() -> None:
+    """Returns the freed memory that glibc retains to the operating system."""
+    with suppress(AttributeError, OSError, TypeError):  # no malloc_trim on macOS, musl, Windows
         ctypes.CDLL(None).malloc_trim(0)

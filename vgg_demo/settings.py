@@ -1,4 +1,4 @@
-"""What can be set from outside, read once at the door and passed in from there."""
+"""Settings from the environment: read once at the entry points and passed to everything else."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from vgg_demo import memory
 from vgg_demo.errors import SettingsError
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 
-MEMORY_SHARE = 0.6
-"""Part of the allowed memory that is used; the rest is for photos and for the peaks of work."""
+MEMORY_FRACTION = 0.6
+"""Default memory budget as a fraction of the memory limit; the rest is for photos and peaks."""
 
 
 def default_memory_bytes() -> int:
-    """Returns `MEMORY_SHARE` of what the process may use."""
-    return int(MEMORY_SHARE * memory.allowed_bytes())
+    """Returns `MEMORY_FRACTION` of the memory limit of this process, in bytes."""
+    return int(MEMORY_FRACTION * memory.allowed_bytes())
 
 
 def keras_home() -> Path:
-    """Returns Keras's own folder; like Keras, one for temporary files if there is no home.
+    """Returns the default folder of Keras: ``~/.keras``.
 
-    A container that runs under a number without a name has none.
+    Like Keras, this uses the folder for temporary files if there is no home folder, for example
+    in a container that runs under a user ID without a user name.
     """
     try:
         home = Path.home()
@@ -34,7 +35,7 @@ def keras_home() -> Path:
 
 
 def expand_user(path: str) -> Path:
-    """Puts the home folder in the place of a ~; a ~ that has none stays what it is."""
+    """Expands ``~`` to the home folder; keeps the path unchanged if there is no home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -42,74 +43,124 @@ def expand_user(path: str) -> Path:
 
 
 class TrainingAccess(StrEnum):
-    """What visitors of the page may teach."""
+    """Who can train custom models on the page, and who can publish them."""
 
     ON = "on"
-    """Models of their own, which they may keep on the server for everybody."""
+    """Every visitor can train custom models and publish them."""
 
     LOCAL = "local"
-    """The same, but only who sits at this very machine may keep any."""
+    """Every visitor can train custom models; only visitors on the same machine can publish."""
 
     PRIVATE = "private"
-    """Models of their own, for themselves, as long as the server runs."""
+    """Every visitor can train custom models for their own use while the server runs, but not
+    publish them."""
 
     OFF = "off"
-    """Nothing."""
+    """Training is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where weights are and what is allowed.
+    """Settings of the page, the API and the command line.
+
+    Fields that can be set by an environment variable describe it in their metadata: ``variable``,
+    ``help`` (one sentence) and ``default`` (the default as text).
 
     Attributes:
-        weights_dir: Folder searched first for weight files; None for none.
-        cache_dir: Folder that Keras and this program share: searched second, and where
-            downloads go.
-        offline: Never try to download.
-        answer_seconds: How long a download server may take to answer at all.
-        stall_seconds: How long a download may stand still, or nearly so, before it
-            counts as failed.
-        limits: What a picture may be at most.
-        memory_bytes: What the process may hold, with the models in it.
-        chosen_bundles_dir: Folder of taught models; None for the usual one.
-        training_access: What visitors of the page may teach.
+        weights_dir: Folder that is searched first for weight files; None for no such folder.
+        cache_dir: Folder for weight files that is shared with Keras: searched second, and the
+            destination of downloads.
+        offline: Whether downloads are disabled.
+        response_timeout_seconds: Maximum time from the start of a download request to the
+            response headers.
+        stall_timeout_seconds: Maximum time that a download may make (nearly) no progress.
+        limits: Maximum size of an image.
+        memory_bytes: Memory budget of the process, including loaded models, in bytes.
+        chosen_bundles_dir: Folder of published custom models; None for the default folder.
+        training_access: Who can train and publish custom models on the page.
     """
 
-    weights_dir: Path | None = None
-    cache_dir: Path = field(default_factory=lambda: keras_home() / "models")
-    offline: bool = False
-    answer_seconds: float = 5.0
-    stall_seconds: float = 30.0
+    weights_dir: Path | None = field(
+        default=None,
+        metadata={
+            "variable": "VGG_DEMO_WEIGHTS_DIR",
+            "help": "Folder that is searched first for weight files.",
+            "default": "not set",
+        },
+    )
+    cache_dir: Path = field(
+        default_factory=lambda: keras_home() / "models",
+        metadata={
+            "variable": "KERAS_HOME",
+            "help": "Folder of Keras; weight files are downloaded to its subfolder models.",
+            "default": "~/.keras",
+        },
+    )
+    offline: bool = field(
+        default=False,
+        metadata={
+            "variable": "VGG_DEMO_OFFLINE",
+            "help": "Disables downloads; any value except 0 counts.",
+            "default": "0",
+        },
+    )
+    response_timeout_seconds: float = 5.0
+    stall_timeout_seconds: float = 30.0
     limits: ImageLimits = DEFAULT_LIMITS
-    memory_bytes: int = field(default_factory=default_memory_bytes)
-    chosen_bundles_dir: Path | None = None
-    training_access: TrainingAccess = TrainingAccess.LOCAL
+    memory_bytes: int = field(
+        default_factory=default_memory_bytes,
+        metadata={
+            "variable": "VGG_DEMO_MEMORY_MB",
+            "help": "Memory budget of the process in megabytes (1 MB = 1,000,000 bytes).",
+            "default": f"{MEMORY_FRACTION:.0%} of the memory of the machine or container",
+        },
+    )
+    chosen_bundles_dir: Path | None = field(
+        default=None,
+        metadata={
+            "variable": "VGG_DEMO_BUNDLES_DIR",
+            "help": "Folder of the custom models that are published to all visitors.",
+            "default": "vgg_demo/bundles in KERAS_HOME",
+        },
+    )
+    training_access: TrainingAccess = field(
+        default=TrainingAccess.LOCAL,
+        metadata={
+            "variable": "VGG_DEMO_TRAIN",
+            "help": (
+                "Who can train and publish custom models on the page: on (everyone can do both), "
+                "local (only visitors on the same machine can publish), private (no publishing) "
+                "or off (no training)."
+            ),
+            "default": TrainingAccess.LOCAL.value,
+        },
+    )
 
     @property
     def bundles_dir(self) -> Path:
-        """Folder of the taught models that everybody may use, each a folder in it."""
+        """Folder of the published custom models, one folder for each."""
         return self.chosen_bundles_dir or self.cache_dir.parent / "vgg_demo" / "bundles"
 
     @property
     def features_file(self) -> Path:
-        """Where what networks made of photos is kept for teaching."""
+        """SQLite database that caches the features extracted for training."""
         return self.cache_dir.parent / "vgg_demo" / "features.sqlite"
 
     @classmethod
     def from_environment(
         cls, environment: Mapping[str, str], weights_dir: str | None = None
     ) -> Settings:
-        """Reads the settings.
+        """Reads the settings from environment variables.
 
         Args:
-            environment: ``VGG_DEMO_WEIGHTS_DIR``, ``VGG_DEMO_OFFLINE`` (anything but
-                empty and 0 means yes), ``VGG_DEMO_MEMORY_MB`` (megabytes of a million bytes),
-                ``VGG_DEMO_BUNDLES_DIR``, ``VGG_DEMO_TRAIN`` and Keras's own ``KERAS_HOME`` are
-                read.
-            weights_dir: Goes before ``VGG_DEMO_WEIGHTS_DIR``.
+            environment: The environment. Reads ``VGG_DEMO_WEIGHTS_DIR``, ``VGG_DEMO_OFFLINE``
+                (true unless empty or 0), ``VGG_DEMO_MEMORY_MB`` (1 MB = 1,000,000 bytes),
+                ``VGG_DEMO_BUNDLES_DIR``, ``VGG_DEMO_TRAIN``, and Keras's own ``KERAS_HOME``.
+            weights_dir: Overrides ``VGG_DEMO_WEIGHTS_DIR``.
 
         Raises:
-            SettingsError: If the memory is no number, or there is no such way of teaching.
+            SettingsError: If ``VGG_DEMO_MEMORY_MB`` is not a whole number, or
+                ``VGG_DEMO_TRAIN`` is not a value of `TrainingAccess`.
         """
         chosen = weights_dir or environment.get("VGG_DEMO_WEIGHTS_DIR", "")
         chosen_home = environment.get("KERAS_HOME", "")
@@ -124,12 +175,12 @@ class Settings:
         )
 
 
-def _read_training_access(word: str) -> TrainingAccess:
+def _read_training_access(value: str) -> TrainingAccess:
     try:
-        return TrainingAccess(word or TrainingAccess.LOCAL)
+        return TrainingAccess(value or TrainingAccess.LOCAL)
     except ValueError:
         raise SettingsError(
-            f"VGG_DEMO_TRAIN is {word[:60]!r}; it must be one of {', '.join(TrainingAccess)}."
+            f"VGG_DEMO_TRAIN is {value[:60]!r}; it must be one of {', '.join(TrainingAccess)}."
         ) from None
 
 

@@ -1,3 +1,3 @@
-"""The version, readable without importing anything else."""
+"""The package version, readable without other imports."""
 
 __version__ = "0.1.0"

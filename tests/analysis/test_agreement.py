@@ -1,4 +1,4 @@
-"""What several models say in common, and how far apart they are."""
+"""Consensus, average of the models, and distances between models."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as hnp
 
 from vgg_demo.analysis.agreement import (
     aggregate_outcomes,
-    average,
-    distances,
+    average_models,
     find_consensus,
     jensen_shannon_distance,
+    pairwise_distances,
 )
 from vgg_demo.inference.classify import softmax
 from vgg_demo.inference.results import Classification, Seconds
@@ -30,8 +30,8 @@ FIVE = ("vgg16", "vgg19", "resnet50", "inception_v3", "xception")
 scores = hnp.arrays(np.float64, 10, elements=st.floats(-800, 800))
 
 
-def answer(model: str, index: int, probability: float = 0.95) -> Classification:
-    """Returns an answer that is rather sure of one class."""
+def classification(model: str, index: int, probability: float = 0.95) -> Classification:
+    """Returns a classification that gives one class a high probability."""
     classes = len(load_labels(get_spec(model).labels))
     probabilities = np.full(classes, (1 - probability) / (classes - 1))
     probabilities[index] = probability
@@ -47,12 +47,12 @@ def answer(model: str, index: int, probability: float = 0.95) -> Classification:
     )
 
 
-def said(winners: Sequence[int]) -> list[tuple[str, int]]:
-    results = [answer(model, winner) for model, winner in zip(FIVE, winners, strict=False)]
-    return [(found.label, len(found.models)) for found in find_consensus(results)]
+def consensus_of(winners: Sequence[int]) -> list[tuple[str, int]]:
+    results = [classification(model, winner) for model, winner in zip(FIVE, winners, strict=False)]
+    return [(consensus.label, len(consensus.models)) for consensus in find_consensus(results)]
 
 
-def test_labels_of_this_test() -> None:
+def test_the_indices_in_this_file_are_the_expected_classes() -> None:
     indices = (BEAGLE, FOXHOUND, PUG, TABBY, AIRLINER, TEAPOT)
     assert [IMAGENET[index].label for index in indices] == [
         "beagle", "English foxhound", "pug", "tabby", "airliner", "teapot",
@@ -73,46 +73,60 @@ def test_labels_of_this_test() -> None:
         ([], []),
     ],
 )
-def test_consensus(winners: list[int], expected: list[tuple[str, int]]) -> None:
-    assert said(winners) == expected
+def test_consensus_gets_more_specific_as_majorities_shrink(
+    winners: list[int], expected: list[tuple[str, int]]
+) -> None:
+    assert consensus_of(winners) == expected
 
 
-def test_who_agrees() -> None:
-    results = [answer("vgg16", BEAGLE), answer("vgg19", TABBY), answer("xception", BEAGLE)]
+def test_consensus_names_the_agreeing_models() -> None:
+    results = [
+        classification("vgg16", BEAGLE),
+        classification("vgg19", TABBY),
+        classification("xception", BEAGLE),
+    ]
     first, second = find_consensus(results)
     assert first.models == ("vgg16", "vgg19", "xception")
     assert second.models == ("vgg16", "xception")
     assert second.definition.startswith("a small short-legged")
 
 
-def test_models_of_other_classes_agree_through_wordnet() -> None:
+def test_models_with_different_classes_agree_through_wordnet() -> None:
     airplane, ship = 0, 8
-    (both,) = find_consensus([answer("vgg16", AIRLINER), answer("mini_vgg", airplane)])
-    assert both.label == "airplane"
-    (both,) = find_consensus([answer("vgg16", AIRLINER), answer("mini_vgg", ship)])
-    assert both.label == "craft"
+    (consensus,) = find_consensus(
+        [classification("vgg16", AIRLINER), classification("mini_vgg", airplane)]
+    )
+    assert consensus.label == "airplane"
+    (consensus,) = find_consensus(
+        [classification("vgg16", AIRLINER), classification("mini_vgg", ship)]
+    )
+    assert consensus.label == "craft"
 
 
-def test_distances_of_models_of_other_classes() -> None:
+def test_distances_between_models_with_different_classes() -> None:
     airplane, ship = 0, 8
     results = [
-        answer("vgg16", AIRLINER, 1.0),
-        answer("mini_vgg", airplane, 1.0),
-        answer("mini_vgg", ship, 1.0),
-        answer("vgg19", TEAPOT, 1.0),
+        classification("vgg16", AIRLINER, 1.0),
+        classification("mini_vgg", airplane, 1.0),
+        classification("mini_vgg", ship, 1.0),
+        classification("vgg19", TEAPOT, 1.0),
     ]
-    assert distances(results).tolist() == [
+    assert pairwise_distances(results).tolist() == [
         [0.0, 0.0, 1.0, 1.0],
         [0.0, 0.0, 1.0, 1.0],
         [1.0, 1.0, 0.0, 1.0],
         [1.0, 1.0, 1.0, 0.0],
     ]
-    assert distances([]).shape == (0, 0)
+    assert pairwise_distances([]).shape == (0, 0)
 
 
-def test_the_mean_is_over_models_of_the_same_classes() -> None:
-    ensemble = average(
-        [answer("vgg16", BEAGLE, 0.9), answer("mini_vgg", 5, 0.9), answer("vgg19", PUG, 0.7)]
+def test_average_uses_only_models_with_the_same_classes() -> None:
+    ensemble = average_models(
+        [
+            classification("vgg16", BEAGLE, 0.9),
+            classification("mini_vgg", 5, 0.9),
+            classification("vgg19", PUG, 0.7),
+        ]
     )
     assert ensemble is not None
     assert ensemble.models == ("vgg16", "vgg19")
@@ -124,12 +138,12 @@ def test_the_mean_is_over_models_of_the_same_classes() -> None:
 
 
 @pytest.mark.parametrize("models", [[], ["vgg16"], ["vgg16", "mini_vgg"]])
-def test_a_mean_of_fewer_than_two(models: list[str]) -> None:
-    assert average([answer(model, 0) for model in models]) is None
+def test_average_of_fewer_than_two_models_is_none(models: list[str]) -> None:
+    assert average_models([classification(model, 0) for model in models]) is None
 
 
 @given(scores, scores)
-def test_the_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarray) -> None:
+def test_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarray) -> None:
     p, q = softmax(one), softmax(other)
     distance = jensen_shannon_distance(p, q)
     assert 0 <= distance <= 1
@@ -138,23 +152,25 @@ def test_the_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarra
 
 
 @given(scores, scores, scores)
-def test_no_detour_is_shorter(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> None:
+def test_distance_obeys_the_triangle_inequality(
+    one: np.ndarray, other: np.ndarray, third: np.ndarray
+) -> None:
     p, q, r = softmax(one), softmax(other), softmax(third)
     detour = jensen_shannon_distance(p, r) + jensen_shannon_distance(r, q)
     assert jensen_shannon_distance(p, q) <= detour + 1e-6
 
 
 @given(hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40)))
-def test_rolled_up_probabilities_still_sum_to_one(scores: np.ndarray) -> None:
+def test_aggregated_probabilities_sum_to_one(scores: np.ndarray) -> None:
     outcomes = load_labels("cifar10")
-    rolled_up = aggregate_outcomes(outcomes, softmax(scores), IMAGENET)
-    assert rolled_up.shape == (11,)
-    assert (rolled_up >= 0).all()
-    assert rolled_up.sum() == pytest.approx(1)
+    aggregated = aggregate_outcomes(outcomes, softmax(scores), IMAGENET)
+    assert aggregated.shape == (11,)
+    assert (aggregated >= 0).all()
+    assert aggregated.sum() == pytest.approx(1)
 
 
-def test_a_known_distance() -> None:
-    """By hand: H(1/2, 1/2) − H(3/4, 1/4)/2 − …, for p = (1, 0) and q = (1/2, 1/2)."""
+def test_distance_equals_a_value_computed_by_hand() -> None:
+    """Definition: H(1/2, 1/2) − H(3/4, 1/4)/2 − …, for p = (1, 0) and q = (1/2, 1/2)."""
     mean_entropy = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
     expected = np.sqrt(mean_entropy - (0 + 1) / 2)
     assert jensen_shannon_distance(np.array([1.0, 0]), np.array([0.5, 0.5])) == pytest.approx(

@@ -1,4 +1,4 @@
-"""What is really on photos, by their names and by tables."""
+"""Ground truth from file names, folders and label tables."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 
 from vgg_demo.analysis.ground_truth import (
     find_ground_truth,
+    find_wnid,
     ground_truth_from_name,
     read_ground_truth,
-    wnid_of,
 )
 from vgg_demo.errors import TableError
 from vgg_demo.models.labels import load_labels
@@ -36,28 +36,28 @@ from vgg_demo.models.labels import load_labels
         ("1.jpg", None),
     ],
 )
-def test_names(name: str, wnid: str | None) -> None:
+def test_ground_truth_from_path(name: str, wnid: str | None) -> None:
     assert ground_truth_from_name(name) == wnid
 
 
-def test_each_class_by_its_name() -> None:
+def test_every_class_is_found_by_its_label() -> None:
     for labels in (load_labels("cifar10"), load_labels("imagenet")):
         for label in labels:
-            assert wnid_of(label.wnid) == label.wnid
-            assert wnid_of(label.label.replace(" ", "_")) == label.wnid
-    assert wnid_of("egyptian CAT") == "n02124075"
-    assert wnid_of("crane") is None  # a bird or a machine
-    assert (wnid_of("Cardigan"), wnid_of("cardigan")) == ("n02113186", "n02963159")
-    assert wnid_of("CARDIGAN") is None  # a dog or a garment
+            assert find_wnid(label.wnid) == label.wnid
+            assert find_wnid(label.label.replace(" ", "_")) == label.wnid
+    assert find_wnid("egyptian CAT") == "n02124075"
+    assert find_wnid("crane") is None  # a bird or a machine
+    assert (find_wnid("Cardigan"), find_wnid("cardigan")) == ("n02113186", "n02963159")
+    assert find_wnid("CARDIGAN") is None  # a dog or a garment
 
 
-def test_kinds_of_things_by_their_names() -> None:
-    assert wnid_of("dog") == wnid_of("Dog") == "n02084071"
-    assert wnid_of("train") is None  # a folder of photos to learn from is not of trains
-    assert wnid_of("n02075296") == "n02075296"
+def test_general_synsets_are_found_by_id_only() -> None:
+    assert find_wnid("dog") == find_wnid("Dog") == "n02084071"
+    assert find_wnid("train") is None  # a folder of training photos does not show trains
+    assert find_wnid("n02075296") == "n02075296"
 
 
-def test_what_is_right_for_whom() -> None:
+def test_ground_truth_depends_on_the_classes_of_the_model() -> None:
     imagenet, cifar10 = load_labels("imagenet"), load_labels("cifar10")
     assert find_ground_truth("n02123045", imagenet).label.label == "tabby"
     assert find_ground_truth("n02123045", cifar10).label.label == "cat"
@@ -67,7 +67,7 @@ def test_what_is_right_for_whom() -> None:
     assert imagenet[dog.indices[0]].label == "Chihuahua"
 
 
-def test_tables() -> None:
+def test_label_table_matches_ends_of_paths() -> None:
     find = read_ground_truth(
         "\ufeffimage,label,note\n1.jpg,tabby,x\nb\\1.jpg,n01751748,\n2.jpg,mine,\n"
     )
@@ -76,22 +76,22 @@ def test_tables() -> None:
     assert find("2.jpg") is find("11.jpg") is find("3.jpg") is None
 
 
-def test_the_longer_path_in_a_table_goes_before() -> None:
+def test_the_longest_match_in_a_label_table_counts() -> None:
     find = read_ground_truth("image,label\ncats/1.jpg,my holidays\n./1.jpg,tabby\n")
     assert find("photos/cats/1.jpg") is None
     assert find("photos/1.jpg") == "n02123045"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", r"the columns \(none\); it needs image and label"),
         ("file,label\n1.jpg,cat\n", "the columns file, label; it needs"),
         ("image,label\n", "No label in the table is a class"),
-        ("image,label\n1.jpg,tabby\n1.jpg,tench\n", "says two things of '1.jpg'"),
+        ("image,label\n1.jpg,tabby\n1.jpg,tench\n", "different labels for '1.jpg'"),
         ("image,label\n1.jpg,T-Shirt\n2.jpg\n", "the first is 'T-Shirt'"),
     ],
 )
-def test_bad_tables(text: str, words: str) -> None:
-    with pytest.raises(TableError, match=words):
+def test_invalid_label_table_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
         read_ground_truth(text)

@@ -1,4 +1,4 @@
-"""How specific and how sure an answer may be."""
+"""Verdicts: the most specific group, certainty and wording."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis.extra import numpy as hnp
 from vgg_demo.analysis.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
+    describe_scope,
     headline,
     interpret_probabilities,
     measure_certainty,
     most_specific_group,
     one_line,
-    scope,
 )
 from vgg_demo.inference.classify import softmax
 from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
@@ -32,32 +32,32 @@ TABBY, TIGER_CAT, PERSIAN_CAT, EGYPTIAN_CAT = 281, 282, 283, 285
 logits = hnp.arrays(np.float64, 1000, elements=st.floats(-40, 40))
 
 
-def spread(**shares: float) -> np.ndarray:
-    """Returns probabilities over ImageNet: the shares given by index, the rest even."""
-    probabilities = np.full(1000, (1 - sum(shares.values())) / (1000 - len(shares)))
-    for index, share in shares.items():
-        probabilities[int(index.removeprefix("c"))] = share
+def probabilities_with(**given: float) -> np.ndarray:
+    """Returns probabilities of the ImageNet classes: some by index, the rest uniform."""
+    probabilities = np.full(1000, (1 - sum(given.values())) / (1000 - len(given)))
+    for index, probability in given.items():
+        probabilities[int(index.removeprefix("c"))] = probability
     return probabilities
 
 
-def test_cats_add_up_to_a_cat() -> None:
-    group = most_specific_group(spread(c281=0.62, c282=0.2, c285=0.15), IMAGENET)
+def test_probabilities_of_cat_breeds_add_up_to_a_domestic_cat() -> None:
+    group = most_specific_group(probabilities_with(c281=0.62, c282=0.2, c285=0.15), IMAGENET)
     assert group is not None
     assert group.label == "domestic cat"
     assert group.probability == pytest.approx(0.97, abs=0.001)
 
 
-def test_one_clear_class_is_its_own_group() -> None:
-    group = most_specific_group(spread(c281=0.9), IMAGENET)
+def test_a_single_probable_class_is_its_own_group() -> None:
+    group = most_specific_group(probabilities_with(c281=0.9), IMAGENET)
     assert group is not None
     assert (group.label, group.classes) == ("tabby", 1)
 
 
-def test_an_even_spread_is_nothing_at_all() -> None:
+def test_uniform_probabilities_have_no_group() -> None:
     assert most_specific_group(np.full(1000, 1e-3), IMAGENET) is None
 
 
-def test_technical_words_give_way_to_plain_ones() -> None:
+def test_a_common_name_replaces_a_technical_one() -> None:
     placentals = [label.index for label in IMAGENET if "n01886756" in ancestors(label.wnid)]
     probabilities = np.zeros(1000)
     probabilities[placentals] = 1 / len(placentals)
@@ -66,7 +66,7 @@ def test_technical_words_give_way_to_plain_ones() -> None:
     assert group.label == "mammal"
 
 
-def test_ten_classes_too() -> None:
+def test_groups_work_for_ten_classes() -> None:
     probabilities = np.array([0.02, 0.48, 0, 0, 0, 0, 0, 0, 0, 0.5])
     group = most_specific_group(probabilities, CIFAR10)
     assert group is not None
@@ -74,18 +74,18 @@ def test_ten_classes_too() -> None:
 
 
 @given(logits)
-def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -> None:
+def test_a_group_always_reaches_the_threshold(scores: np.ndarray) -> None:
     probabilities = softmax(scores)
     group = most_specific_group(probabilities, IMAGENET)
     if group is not None:
-        members = [label.index for label in IMAGENET if group.wnid in ancestors(label.wnid)]
-        assert len(members) == group.classes <= MAX_GROUP_SHARE * 1000
-        assert probabilities[members].sum() == pytest.approx(group.probability)
+        indices = [label.index for label in IMAGENET if group.wnid in ancestors(label.wnid)]
+        assert len(indices) == group.classes <= MAX_GROUP_SHARE * 1000
+        assert probabilities[indices].sum() == pytest.approx(group.probability)
         assert group.probability >= GROUP_THRESHOLD
 
 
 @pytest.mark.parametrize(
-    ("shares", "words"),
+    ("given", "words"),
     [
         ({"c281": 0.9}, "A tabby, 90%"),
         (
@@ -94,27 +94,27 @@ def test_a_group_is_never_less_probable_than_its_threshold(scores: np.ndarray) -
         ),
         (
             {"c281": 0.42, "c282": 0.4, "c285": 0.15},
-            "A domestic cat, 97%; unsure which one, perhaps a tabby, 42%",
+            "A domestic cat, 97%; not sure which one, perhaps a tabby, 42%",
         ),
         ({"c281": 0.3}, "Not sure – perhaps a tabby, 30%"),
     ],
-    ids=["class", "group", "unsure which", "unsure"],
+    ids=["class", "group", "not sure which", "not sure"],
 )
-def test_verdicts_in_words(shares: dict[str, float], words: str) -> None:
-    verdict = interpret_probabilities(spread(**shares), IMAGENET)
+def test_wording_of_verdicts(given: dict[str, float], words: str) -> None:
+    verdict = interpret_probabilities(probabilities_with(**given), IMAGENET)
     assert one_line(verdict) == words
     first, second = headline(verdict)
     assert words.startswith(first)
     assert words.endswith(second)
 
 
-def test_only_the_small_model_has_a_scope_to_tell() -> None:
-    assert "10 things only: airplane, automobile, bird" in scope(get_spec("mini_vgg"))
-    assert scope(get_spec("vgg16")) == ""
+def test_scope_is_described_only_for_a_model_with_few_classes() -> None:
+    assert "has only 10 classes: airplane, automobile, bird" in describe_scope(get_spec("mini_vgg"))
+    assert describe_scope(get_spec("vgg16")) == ""
 
 
 @given(logits)
-def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
+def test_the_winner_belongs_to_the_group(scores: np.ndarray) -> None:
     probabilities = softmax(scores)
     verdict = interpret_probabilities(probabilities, IMAGENET)
     if verdict.group is None:
@@ -125,7 +125,7 @@ def test_the_named_class_belongs_to_the_named_group(scores: np.ndarray) -> None:
 
 
 @given(logits)
-def test_certainty_stays_in_its_ranges(scores: np.ndarray) -> None:
+def test_margin_and_effective_classes_are_in_range(scores: np.ndarray) -> None:
     certainty = measure_certainty(softmax(scores))
     assert 0 <= certainty.margin <= 1
     assert 0.999 <= certainty.effective_classes <= 1000.001
@@ -148,12 +148,12 @@ def test_softmax_sums_to_one(scores: np.ndarray) -> None:
         ([0.3] + [0.7 / 100] * 100, False),
     ],
 )
-def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
+def test_certainty_rule(probabilities: list[float], sure: bool) -> None:
     assert measure_certainty(np.array(probabilities)).is_sure is sure
 
 
 @pytest.mark.parametrize(
-    ("unknown_below", "probability", "is_sure"),
+    ("unknown_threshold", "probability", "is_sure"),
     [
         (0.0, 0.49, False),
         (0.0, 0.51, True),
@@ -162,19 +162,19 @@ def test_the_rule_for_unsure(probabilities: list[float], sure: bool) -> None:
         (0.7, 0.71, True),
     ],
 )
-def test_a_taught_model_has_a_threshold_of_its_own(
-    unknown_below: float, probability: float, is_sure: bool
+def test_a_custom_model_uses_its_unknown_threshold(
+    unknown_threshold: float, probability: float, is_sure: bool
 ) -> None:
     classes = custom_classes(("mug", "cup", "glass"))
     custom = CustomModel(
-        Path("x.bundle"), "vgg16", FeatureLayer.GLOBAL_POOLING, classes, 1.0, unknown_below
+        Path("x.bundle"), "vgg16", FeatureLayer.GLOBAL_POOLING, classes, 1.0, unknown_threshold
     )
     rest = (1 - probability) / 2
     verdict = interpret_probabilities(
-        np.array([probability, rest, rest]), classes, custom.sure_from
+        np.array([probability, rest, rest]), classes, custom.effective_threshold
     )
     assert verdict.is_sure is is_sure
     first, second = headline(verdict)
-    expected = "Mug, " if is_sure else "Not sure that it is any of these"
+    expected = "Mug, " if is_sure else "Not sure that it is any of these classes"
     assert first.startswith(expected)
-    assert second == ("" if is_sure else f"nearest is mug, {probability:.0%}")
+    assert second == ("" if is_sure else f"the closest is mug, {probability:.0%}")

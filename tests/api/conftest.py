@@ -1,4 +1,4 @@
-"""The API with the embedded model, without a server around it."""
+"""Fixtures: the API with the embedded model, called in-process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from vgg_demo.api import ApiSettings, Service, create_api
-from vgg_demo.inference.background import Downloads
+from vgg_demo.inference.background import BackgroundDownloads
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.settings import Settings
 
-Open = Callable[..., TestClient]
+OpenApi = Callable[..., TestClient]
 
 
 @pytest.fixture(scope="session")
@@ -23,23 +23,25 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def open_api(settings: Settings, store: ModelStore) -> Iterator[Open]:
-    """Returns a function that makes a client of an API with some settings of its own."""
+def open_api(settings: Settings, store: ModelStore) -> Iterator[OpenApi]:
+    """Returns a function that opens a client for an API with the given settings."""
     clients: list[TestClient] = []
 
-    def make(**limits: object) -> TestClient:
-        allowed = replace(ApiSettings(), **limits)
-        service = Service(settings, allowed, store, Downloads(settings, store))
-        client = TestClient(create_api(lambda: service, allowed), raise_server_exceptions=False)
+    def open_client(**changes: object) -> TestClient:
+        api_settings = replace(ApiSettings(), **changes)
+        service = Service(settings, api_settings, store, BackgroundDownloads(settings, store))
+        client = TestClient(
+            create_api(lambda: service, api_settings), raise_server_exceptions=False
+        )
         client.service = service
         clients.append(client.__enter__())
         return client
 
-    yield make
+    yield open_client
     for client in clients:
         client.__exit__()
 
 
 @pytest.fixture
-def api(open_api: Open) -> TestClient:
+def api(open_api: OpenApi) -> TestClient:
     return open_api()

@@ -1,4 +1,4 @@
-"""What the API answers, and what it refuses."""
+"""The API in-process: results, errors, limits, access and settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from urllib3 import encode_multipart_formdata
 
-from tests.api.conftest import Open
+from tests.api.conftest import OpenApi
 from vgg_demo.api import ApiSettings
 from vgg_demo.cli import main
 from vgg_demo.errors import SettingsError
@@ -33,7 +34,7 @@ def part(data: bytes, name: str = "photo.jpg") -> tuple[str, tuple[str, bytes]]:
     return "file", (name, data)
 
 
-def test_the_document_is_the_command_lines(api: TestClient) -> None:
+def test_classify_returns_the_document_of_the_command_line(api: TestClient) -> None:
     paths = [EXAMPLES / "cat.jpg", EXAMPLES / "credits.json", EXAMPLES / "dog.jpg"]
     arguments = ["classify", *map(str, paths), "--model", "mini_vgg", "--top", "3", "--json"]
     expected = json.loads(CliRunner().invoke(main, arguments).stdout)
@@ -47,46 +48,50 @@ def test_the_document_is_the_command_lines(api: TestClient) -> None:
     assert [error["error"] for error in document["errors"]] == ["NotAnImageError"]
 
 
-def test_how_a_photo_is_made_square(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_resize_method_is_applied(api: TestClient, photos: dict[str, bytes]) -> None:
     response = api.post(f"{CLASSIFY}&resize=pad", files=[part(photos["parrot"])])
     assert response.json()["results"][0]["resize"] == "pad"
 
 
-def test_a_comparison(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_compare_defaults_to_all_installed_models(
+    api: TestClient, photos: dict[str, bytes]
+) -> None:
     url = "/v1/compare?models=mini_vgg,vgg16&repeat=2&top=1"
     document = api.post(url, files=[part(photos["cat"])]).json()
-    (answer,), (error,) = document["results"], document["errors"]
-    assert answer["predictions"][0]["label"] == "cat"
-    assert len(answer["runs"]["seconds"]) == 2
+    (result,), (error,) = document["results"], document["errors"]
+    assert result["predictions"][0]["label"] == "cat"
+    assert len(result["runs"]["seconds"]) == 2
     assert (error["model"], error["error"]) == ("vgg16", "WeightsMissingError")
     document = api.post("/v1/compare", files=[part(photos["cat"])]).json()
-    assert [answer["model"] for answer in document["results"]] == ["mini_vgg"]  # all that is here
+    assert [result["model"] for result in document["results"]] == ["mini_vgg"]
 
 
-def test_models(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_models_lists_installed_and_loaded_models(
+    api: TestClient, photos: dict[str, bytes]
+) -> None:
     api.post(CLASSIFY, files=[part(photos["cat"])])
     models = {model["name"]: model for model in api.get("/v1/models").json()["models"]}
     assert list(models) == list(MODELS)
-    assert (models["mini_vgg"]["here"], models["mini_vgg"]["loaded"]) == (True, True)
-    assert (models["vgg16"]["here"], models["vgg16"]["loaded"]) == (False, False)
-    assert "path" not in models["mini_vgg"]  # where things are on the server is its own business
+    assert (models["mini_vgg"]["installed"], models["mini_vgg"]["loaded"]) == (True, True)
+    assert (models["vgg16"]["installed"], models["vgg16"]["loaded"]) == (False, False)
+    assert "path" not in models["mini_vgg"]  # paths on the server are private
 
 
-def test_labels(api: TestClient) -> None:
+def test_labels_describes_a_wordnet_id(api: TestClient) -> None:
     tabby = api.get("/v1/labels/n02123045").json()
     assert tabby["classes"] == [{"labels": "imagenet", "index": 281, "label": "tabby"}]
-    assert [kind["name"] for kind in tabby["kind_of"]][:2] == ["domestic cat", "cat"]
+    assert [ancestor["name"] for ancestor in tabby["hypernyms"]][:2] == ["domestic cat", "cat"]
     assert api.get("/v1/labels/n02121620").json()["classes"][0]["labels"] == "cifar10"
     assert api.get("/v1/labels/n99999999").status_code == 404
 
 
-def test_health(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_health_and_readiness(api: TestClient, photos: dict[str, bytes]) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     api.post(CLASSIFY, files=[part(photos["cat"])])
     assert api.get("/readyz").json() == {"status": "ready"}
 
 
-def test_metrics(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_metrics_count_requests_and_photos(api: TestClient, photos: dict[str, bytes]) -> None:
     api.post(CLASSIFY, files=[part(photos["cat"]), part(photos["dog"])])
     for path in ("/v1/labels/n02123045", "/v1/labels/n02124075", "/a/b", "/c"):
         api.get(path)
@@ -104,22 +109,39 @@ def test_metrics(api: TestClient, photos: dict[str, bytes]) -> None:
         assert line in text
 
 
-def test_documentation_needs_no_other_server(api: TestClient) -> None:
+def test_documentation_loads_nothing_from_other_servers(api: TestClient) -> None:
     page = api.get("/docs").text
     assert "swagger" in page
     assert "https://" not in page
     assert api.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
 
 
+def test_openapi_describes_every_operation_parameter_and_error(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    assert len(operations) == 7
+    for operation in operations:
+        assert operation["summary"]
+        assert operation["description"]
+        assert set(operation["tags"]) <= tags
+        assert all(parameter["description"] for parameter in operation.get("parameters", []))
+        for status, response in operation["responses"].items():
+            if status != "200":
+                assert response["content"] == {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+
+
 @pytest.mark.parametrize(
-    ("url", "photo", "status", "error", "words"),
+    ("url", "photo", "status", "error", "message"),
     [
         ("/v1/classify?model=vgg61", "cat", 404, "UnknownModelError", "Did you mean vgg19"),
-        ("/v1/classify", "cat", 404, "WeightsMissingError", "VGG16 is not on this server"),
+        ("/v1/classify", "cat", 404, "WeightsMissingError", "VGG16 is not installed on"),
         (CLASSIFY + "&top=0", "cat", 422, "InvalidRequest", "top: Input should be greater"),
         (CLASSIFY + "&resize=x", "cat", 422, "InvalidRequest", "resize: Input should be 'crop'"),
         ("/v1/compare?models=vgg61", "cat", 404, "UnknownModelError", "Did you mean"),
-        ("/v1/compare?models=mini_vgg", "bad", 422, "NotAnImageError", "not a picture"),
+        ("/v1/compare?models=mini_vgg", "bad", 422, "NotAnImageError", "not an image"),
         ("/v1/compare?repeat=21", "cat", 422, "InvalidRequest", "repeat: Input should be less"),
         ("/v1/compare?models=vgg16,vgg19,xception,resnet50,resnet101,mini_vgg", "cat", 422,
          "TooManyModels", "names 6 models; the limit is 5"),
@@ -127,27 +149,29 @@ def test_documentation_needs_no_other_server(api: TestClient) -> None:
         ("/v1/models", "cat", 405, "InvalidRequest", "Method Not Allowed"),
     ],
 )  # fmt: skip
-def test_refusals(
+def test_invalid_request_is_rejected(
     url: str,
     photo: str,
     status: int,
     error: str,
-    words: str,
+    message: str,
     api: TestClient,
     photos: dict[str, bytes],
 ) -> None:
-    response = api.post(url, files=[part(photos.get(photo, b"no picture"))])
+    response = api.post(url, files=[part(photos.get(photo, b"not an image"))])
     assert response.status_code == status
     assert response.json()["error"] == error
-    assert words in response.json()["message"]
+    assert message in response.json()["message"]
 
 
-def test_near_names_are_told(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_unknown_model_suggests_near_matches(api: TestClient, photos: dict[str, bytes]) -> None:
     response = api.post("/v1/classify?model=vgg61", files=[part(photos["cat"])])
     assert response.json()["near"] == ["vgg19", "vgg16"]
 
 
-def test_photos_that_cannot_be_used(api: TestClient, encode: Callable[..., bytes]) -> None:
+def test_request_without_a_usable_photo_is_rejected(
+    api: TestClient, encode: Callable[..., bytes]
+) -> None:
     huge = encode(Image.new("1", (8000, 7000)), "PNG")
     response = api.post(CLASSIFY, files=[part(huge), part(b"", "empty.jpg")])
     assert response.status_code == 422
@@ -159,7 +183,7 @@ def test_photos_that_cannot_be_used(api: TestClient, encode: Callable[..., bytes
     ]  # fmt: skip
 
 
-def test_a_name_that_is_no_text(api: TestClient) -> None:
+def test_file_name_with_a_lone_surrogate_is_accepted(api: TestClient) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="+2AA-.jpg"\r\n\r\nx\r\n'
         b"--x--\r\n"
@@ -168,7 +192,7 @@ def test_a_name_that_is_no_text(api: TestClient) -> None:
     assert api.post(CLASSIFY, content=body, headers=headers).status_code == 422
 
 
-def test_without_a_photo(api: TestClient) -> None:
+def test_request_without_a_photo_is_rejected(api: TestClient) -> None:
     assert api.post(CLASSIFY).json()["message"] == "file: Field required."
     assert api.post(CLASSIFY, content=b"x").status_code == 422
     broken = api.post(
@@ -177,16 +201,18 @@ def test_without_a_photo(api: TestClient) -> None:
     assert broken.status_code == 400
 
 
-def test_too_many_photos(open_api: Open, photos: dict[str, bytes]) -> None:
-    api = open_api(files=2)
+def test_too_many_photos_in_one_request_are_rejected(
+    open_api: OpenApi, photos: dict[str, bytes]
+) -> None:
+    api = open_api(max_photos=2)
     assert api.post(CLASSIFY, files=[part(photos["cat"])] * 2).status_code == 200
     response = api.post(CLASSIFY, files=[part(photos["cat"])] * 3)
     assert (response.status_code, response.json()["error"]) == (422, "TooManyFiles")
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_a_body_that_is_too_large(is_announced: bool, open_api: Open) -> None:
-    api = open_api(body_bytes=10_000)
+def test_a_body_that_is_too_large_is_rejected(is_announced: bool, open_api: OpenApi) -> None:
+    api = open_api(max_body_bytes=10_000)
 
     def body() -> Iterator[bytes]:
         for _ in range(100):
@@ -198,7 +224,7 @@ def test_a_body_that_is_too_large(is_announced: bool, open_api: Open) -> None:
     )
     assert response.status_code == 413
     assert response.json()["error"] == "ContentTooLarge"
-    assert api.post(CLASSIFY, files=[part(b"small")]).status_code == 422  # and goes on
+    assert api.post(CLASSIFY, files=[part(b"small")]).status_code == 422  # still works
 
 
 def asgi(
@@ -206,11 +232,11 @@ def asgi(
     messages: list[dict],
     content_type: str = "multipart/form-data; boundary=x",
     *,
-    is_deaf: bool = False,
+    stops_receiving: bool = False,
     **headers: str,
 ) -> dict:
-    """Sends a request by hand: how fast, and in which pieces, a client would not let us say."""
-    answered: dict = {"body": b""}
+    """Sends a request as ASGI messages, to control its chunks and their timing."""
+    response: dict = {"body": b""}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
         "path": "/v1/classify", "raw_path": b"/v1/classify", "root_path": "", "scheme": "http",
@@ -218,102 +244,112 @@ def asgi(
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
     scope["headers"].append((b"content-type", content_type.encode()))
-    left = iter(messages)
+    remaining = iter(messages)
 
     async def receive() -> dict:
-        message = next(left, None)
+        message = next(remaining, None)
         if message is None:
             await asyncio.sleep(3600)
         return message
 
     async def send(message: dict) -> None:
         if message["type"] == "http.response.start":
-            answered["status"] = message["status"]
-        elif is_deaf:
+            response["status"] = message["status"]
+        elif stops_receiving:
             await asyncio.sleep(3600)
-        answered["body"] += message.get("body", b"")
+        response["body"] += message.get("body", b"")
 
-    with ThreadPoolExecutor(1) as executor:  # Playwright keeps a loop running in this thread
+    with ThreadPoolExecutor(1) as executor:  # Playwright keeps an event loop running in this thread
         executor.submit(asyncio.run, api.app(scope, receive, send)).result(60)
-    return answered
+    return response
 
 
-def test_a_body_that_never_ends(open_api: Open) -> None:
-    api = open_api(body_seconds=0.2)
-    piece = {"type": "http.request", "body": b"--x\r\n", "more_body": True}
-    answered = asgi(api, [piece])
-    assert answered["status"] == 408
-    assert b"did not arrive within" in answered["body"]
+def test_a_body_that_never_ends_times_out(open_api: OpenApi) -> None:
+    api = open_api(body_timeout_seconds=0.2)
+    chunk = {"type": "http.request", "body": b"--x\r\n", "more_body": True}
+    response = asgi(api, [chunk])
+    assert response["status"] == 408
+    assert b"did not arrive within" in response["body"]
 
 
-def test_a_client_that_takes_no_answer(open_api: Open, photos: dict[str, bytes]) -> None:
-    """It holds nobody up, and its photos are let go of."""
-    api = open_api(answer_seconds=0.1, bodies_bytes=len(photos["cat"]) + 1000)
-    body, kind = encode_multipart_formdata([("file", ("cat.jpg", photos["cat"]))])
+def test_a_client_that_stops_receiving_does_not_block_others(
+    open_api: OpenApi, photos: dict[str, bytes]
+) -> None:
+    """Its photos are released after the timeout."""
+    api = open_api(send_timeout_seconds=0.1, max_total_body_bytes=len(photos["cat"]) + 1000)
+    body, content_type = encode_multipart_formdata([("file", ("cat.jpg", photos["cat"]))])
     for _ in range(2):
-        answered = asgi(
-            api, [{"type": "http.request", "body": body}], content_type=kind, is_deaf=True
+        response = asgi(
+            api,
+            [{"type": "http.request", "body": body}],
+            content_type=content_type,
+            stops_receiving=True,
         )
-        assert answered["status"] == 200
-        assert answered["body"] == b""
+        assert response["status"] == 200
+        assert response["body"] == b""
     assert api.post(CLASSIFY, files=[part(photos["cat"])]).status_code == 200
 
 
-def test_a_client_that_goes_away(api: TestClient) -> None:
-    piece = {"type": "http.request", "body": b"--x\r\n", "more_body": True}
-    asgi(api, [piece, {"type": "http.disconnect"}])
+def test_a_client_that_disconnects_does_not_stop_the_server(api: TestClient) -> None:
+    chunk = {"type": "http.request", "body": b"--x\r\n", "more_body": True}
+    asgi(api, [chunk, {"type": "http.disconnect"}])
     assert api.get("/healthz").status_code == 200
 
 
-def test_too_much_at_a_time(open_api: Open, photos: dict[str, bytes]) -> None:
-    """All bodies together have a limit too, which is free again afterwards."""
+def test_total_size_of_all_bodies_is_limited(open_api: OpenApi, photos: dict[str, bytes]) -> None:
+    """Each request frees its share when it ends."""
     cat = part(photos["cat"])
-    api = open_api(bodies_bytes=len(photos["cat"]) // 2)
+    api = open_api(max_total_body_bytes=len(photos["cat"]) // 2)
     for _ in range(2):
         response = api.post(CLASSIFY, files=[cat])
         assert response.status_code == 429
         assert response.headers["Retry-After"] == "1"
-    api = open_api(bodies_bytes=2 * len(photos["cat"]))
+    api = open_api(max_total_body_bytes=2 * len(photos["cat"]))
     for _ in range(5):
         assert api.post(CLASSIFY, files=[cat]).status_code == 200
 
 
-def test_a_full_queue(api: TestClient, photos: dict[str, bytes]) -> None:
-    api.service._batcher._most_waiting = 1
-    held = threading.Event()
+def test_a_full_queue_returns_busy_and_retry_after(
+    api: TestClient, photos: dict[str, bytes]
+) -> None:
+    api.service._batcher._max_waiting = 1
+    resume = threading.Event()
     with api.service.store.use(MODELS["mini_vgg"]) as model:
         logits = model.engine.logits
 
         def slow(batch: object) -> object:
-            held.wait(60)
+            resume.wait(60)
             return logits(batch)
 
         with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as clients:
             patch.setattr(model.engine, "logits", slow)
             send = lambda: api.post(CLASSIFY, files=[part(photos["cat"])])  # noqa: E731
-            sent: list[Future] = [clients.submit(send) for _ in range(8)]
+            requests: list[Future] = [clients.submit(send) for _ in range(8)]
             for _ in range(600):
-                if sum(request.done() for request in sent) == 6:  # one is at work, one waits
+                # One request is in progress, one waits.
+                if sum(request.done() for request in requests) == 6:
                     break
                 threading.Event().wait(0.1)
-            held.set()
-            answers = [request.result(60) for request in sent]
-    statuses = sorted(answer.status_code for answer in answers)
+            resume.set()
+            responses = [request.result(60) for request in requests]
+    statuses = sorted(response.status_code for response in responses)
     assert statuses == [200, 200] + [429] * 6
-    busy = next(answer for answer in answers if answer.status_code == 429)
+    busy = next(response for response in responses if response.status_code == 429)
     assert busy.json()["error"] == "BusyError"
     assert int(busy.headers["Retry-After"]) >= 1
     assert api.post(CLASSIFY, files=[part(photos["cat"])]).status_code == 200
 
 
-def test_too_many_comparisons(open_api: Open, photos: dict[str, bytes]) -> None:
-    api = open_api(comparisons=0)
+def test_too_many_waiting_comparisons_are_rejected(
+    open_api: OpenApi, photos: dict[str, bytes]
+) -> None:
+    api = open_api(max_waiting_comparisons=0)
     api.service._comparisons = 1
     response = api.post("/v1/compare", files=[part(photos["cat"])])
     assert (response.status_code, response.headers["Retry-After"]) == (429, "5")
 
 
-KEY = "a-key-that-nobody-guesses"
+KEY = "a-key-that-is-hard-to-guess"
 
 
 @pytest.mark.parametrize(
@@ -333,20 +369,22 @@ KEY = "a-key-that-nobody-guesses"
         ("/docs/../v1/models", "", 401),
     ],
 )
-def test_a_key(path: str, header: str, status: int, open_api: Open) -> None:
+def test_api_key_is_required_except_for_public_paths(
+    path: str, header: str, status: int, open_api: OpenApi
+) -> None:
     headers = {"Authorization": header.encode()} if header else {}
     response = open_api(key=KEY).get(path, headers=headers)
     assert response.status_code == status
     assert (response.headers.get("www-authenticate") == "Bearer") is (status == 401)
 
 
-def test_without_the_key_no_body_is_read(open_api: Open) -> None:
+def test_a_request_without_the_key_is_rejected_before_its_body_is_read(open_api: OpenApi) -> None:
     assert asgi(open_api(key=KEY), [])["status"] == 401
 
 
 @pytest.mark.parametrize("origins", [(), ("https://example.org",)])
-def test_other_sites_may_ask_only_if_they_are_named(
-    origins: tuple[str, ...], open_api: Open
+def test_cross_origin_requests_require_a_configured_origin(
+    origins: tuple[str, ...], open_api: OpenApi
 ) -> None:
     api = open_api(origins=origins)
     for origin in ("https://example.org", "https://evil.example"):
@@ -355,10 +393,9 @@ def test_other_sites_may_ask_only_if_they_are_named(
         assert allowed == (origin if origin in origins else None)
 
 
-def test_a_model_that_is_on_its_way(
-    open_api: Open, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+def test_a_model_being_downloaded_returns_retry_after(
+    open_api: OpenApi, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the server itself, or a visitor of the page, has asked for it."""
     api = open_api()
     monkeypatch.setattr(api.service._downloads, "get", lambda _: Download(Status.RUNNING))
     response = api.post("/v1/classify", files=[part(photos["cat"])])
@@ -367,7 +404,7 @@ def test_a_model_that_is_on_its_way(
 
 
 def test_no_request_starts_a_download(
-    open_api: Open, photos: dict[str, bytes], tmp_path: Path
+    open_api: OpenApi, photos: dict[str, bytes], tmp_path: Path
 ) -> None:
     api = open_api()
     api.service.settings = Settings(cache_dir=tmp_path, offline=False)
@@ -377,8 +414,8 @@ def test_no_request_starts_a_download(
     assert api.service._downloads.get(MODELS["resnet50"]) is None
 
 
-def test_where_things_are_on_the_server_is_not_told(
-    open_api: Open, photos: dict[str, bytes], tmp_path: Path
+def test_error_messages_do_not_reveal_folders_of_the_server(
+    open_api: OpenApi, photos: dict[str, bytes], tmp_path: Path
 ) -> None:
     settings = Settings(cache_dir=tmp_path, offline=True)
     (tmp_path / MODELS["vgg16"].weights.name).write_bytes(b"damaged")
@@ -397,7 +434,7 @@ def test_where_things_are_on_the_server_is_not_told(
 def test_uploads_stay_in_memory(
     api: TestClient, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no temporary file can be made, a photo of four megabytes is answered."""
+    """A photo of four megabytes is classified although no temporary file can be created."""
     noise = Image.effect_noise((1300, 1000), 200).convert("RGB")
     photo = encode(noise, "BMP")
     assert len(photo) > 3 * 2**20
@@ -405,32 +442,40 @@ def test_uploads_stay_in_memory(
     assert api.post(CLASSIFY, files=[part(photo)]).status_code == 200
 
 
-def test_more_photos_than_may_wait(open_api: Open, photos: dict[str, bytes]) -> None:
-    """They are refused before they are decoded."""
-    api = open_api(waiting=2)
+def test_photos_beyond_the_waiting_limit_are_rejected(
+    open_api: OpenApi, photos: dict[str, bytes]
+) -> None:
+    """They are rejected before they are decoded."""
+    api = open_api(max_waiting_photos=2)
     assert api.post(CLASSIFY, files=[part(photos["cat"])] * 2).status_code == 200
     response = api.post(CLASSIFY, files=[part(photos["cat"])] * 3)
     assert (response.status_code, response.json()["error"]) == (429, "BusyError")
     assert api.post(CLASSIFY, files=[part(photos["cat"])] * 2).status_code == 200
 
 
-def test_settings() -> None:
+def test_settings_are_read_from_the_environment() -> None:
     assert ApiSettings.from_environment({}) == ApiSettings()
-    found = ApiSettings.from_environment(
+    settings = ApiSettings.from_environment(
         {"VGG_DEMO_API_KEY": KEY, "VGG_DEMO_API_ORIGINS": "https://a.org, http://localhost:3000"}
     )
-    assert (found.key, found.origins) == (KEY, ("https://a.org", "http://localhost:3000"))
+    assert (settings.key, settings.origins) == (KEY, ("https://a.org", "http://localhost:3000"))
+
+
+def test_settings_from_the_environment_describe_themselves() -> None:
+    described = [field.metadata for field in fields(ApiSettings) if field.metadata]
+    assert [one["variable"] for one in described] == ["VGG_DEMO_API_KEY", "VGG_DEMO_API_ORIGINS"]
+    assert all(one["help"].endswith(".") and one["default"] for one in described)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
-        ("KEY", "short", "has 5 characters; it needs at least 16"),
+        ("KEY", "short", "has 5 characters; it must have at least 16"),
         ("KEY", "é" * 20, "printable ASCII"),
         ("ORIGINS", "*", r"'\*'; an origin looks like"),
         ("ORIGINS", "https://a.org/path", "without a path"),
     ],
 )
-def test_bad_settings(name: str, value: str, words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
+def test_invalid_setting_is_rejected(name: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         ApiSettings.from_environment({f"VGG_DEMO_API_{name}": value})

@@ -1,4 +1,4 @@
-"""Many photos with the embedded model: rows in order, whatever is among them."""
+"""Batch classification with the embedded model: rows in input order, with failures in between."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def source(name: str, data: bytes) -> Source:
 
 @pytest.fixture
 def sources(photos: dict[str, bytes]) -> list[Source]:
-    """Twenty photos, a bad one first and others among them."""
+    """Photos in several formats, with two invalid files: one first, one in between."""
     names = [*photos] * 3
-    found = [source(f"{place}-{name}", photos[name]) for place, name in enumerate(names)]
-    bad = [source(f"bad-{number}", b"no picture") for number in range(2)]
-    return [bad[0], *found[:9], bad[1], *found[9:]]
+    valid = [source(f"{index}-{name}", photos[name]) for index, name in enumerate(names)]
+    bad = [source(f"bad-{number}", b"not an image") for number in range(2)]
+    return [bad[0], *valid[:9], bad[1], *valid[9:]]
 
 
-def test_rows_come_in_order(sources: list[Source], store: ModelStore) -> None:
+def test_rows_come_in_input_order(sources: list[Source], store: ModelStore) -> None:
     rows = list(classify_photos(sources, [MINI_VGG], store))
     assert [row.source for row in rows] == sources
     for row in rows:
@@ -43,17 +43,17 @@ def test_rows_come_in_order(sources: list[Source], store: ModelStore) -> None:
             assert (row.results, row.failure.error) == ((), "NotAnImageError")
             assert row.failure.file == row.source.name
         else:
-            alone = classify(row.source.read(), MINI_VGG, store, file=row.source.name)
+            single = classify(row.source.read(), MINI_VGG, store, file=row.source.name)
             (result,) = row.results
-            assert (result.file, result.sha256) == (alone.file, alone.sha256)
-            assert np.allclose(result.probabilities, alone.probabilities, atol=1e-6)
+            assert (result.file, result.sha256) == (single.file, single.sha256)
+            assert np.allclose(result.probabilities, single.probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["mini_vgg", "mobilenet_v2"])
-def test_a_row_does_not_depend_on_those_beside_it(
+def test_probabilities_do_not_depend_on_the_other_photos_in_the_batch(
     name: str, photos: dict[str, bytes], shared_store: ModelStore
 ) -> None:
-    """Not even in its last digit, for one to sixteen photos at once."""
+    """Not even in the last digit, for batches of different sizes."""
     spec = get_spec(name)
     sources = [source(photo, data) for photo, data in photos.items()] * 3
 
@@ -62,17 +62,19 @@ def test_a_row_does_not_depend_on_those_beside_it(
             row.results[0].probabilities for row in classify_photos(sources, [spec], shared_store)
         ]
 
-    together = probabilities(sources)
+    all_at_once = probabilities(sources)
     for count in (1, 2, 3, 7):
-        apart = [
-            found
-            for first in range(0, len(sources), count)
-            for found in probabilities(sources[first : first + count])
+        in_parts = [
+            result
+            for start in range(0, len(sources), count)
+            for result in probabilities(sources[start : start + count])
         ]
-        assert np.array_equal(apart, together)
+        assert np.array_equal(in_parts, all_at_once)
 
 
-def test_several_models_look_at_each_photo(sources: list[Source], shared_store: ModelStore) -> None:
+def test_several_models_classify_each_photo(
+    sources: list[Source], shared_store: ModelStore
+) -> None:
     rows = list(classify_photos(sources, [MOBILENET, MINI_VGG], shared_store))
     assert [row.source for row in rows] == sources
     assert {tuple(result.model for result in row.results) for row in rows} == {
@@ -82,7 +84,7 @@ def test_several_models_look_at_each_photo(sources: list[Source], shared_store: 
     assert [result.predictions(1)[0].label for result in cat.results] == ["Egyptian cat", "cat"]
 
 
-def test_what_cannot_be_read_is_a_row(store: ModelStore) -> None:
+def test_unreadable_photo_becomes_a_failure_row(store: ModelStore) -> None:
     def fail() -> bytes:
         raise FileUnreadableError("Cannot read it.")
 
@@ -90,28 +92,28 @@ def test_what_cannot_be_read_is_a_row(store: ModelStore) -> None:
     assert (row.failure.error, row.failure.message) == ("FileUnreadableError", "Cannot read it.")
 
 
-def test_nothing_in_nothing_out(store: ModelStore) -> None:
+def test_no_photos_give_no_rows(store: ModelStore) -> None:
     assert list(classify_photos([], [MINI_VGG], store)) == []
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="at least one model"):
         next(classify_photos([], [], store))
 
 
-def test_a_model_that_is_not_here_ends_it(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_missing_weights_raise_an_error(photos: dict[str, bytes], store: ModelStore) -> None:
     with pytest.raises(WeightsMissingError):
         list(classify_photos([source("cat", photos["cat"])], [MOBILENET], store))
 
 
-def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: ModelStore) -> None:
-    """Ten million would not fit; and after closing nothing is read any more."""
+def test_photos_are_read_only_as_needed(photos: dict[str, bytes], store: ModelStore) -> None:
+    """Ten million photos would not fit into memory, and closing the iterator stops reading."""
     read: list[int] = []
 
     def endless() -> Iterator[Source]:
         number = 0
         while True:
-            yield Source(str(number), partial(reading, number))
+            yield Source(str(number), partial(read_photo, number))
             number += 1
 
-    def reading(number: int) -> bytes:
+    def read_photo(number: int) -> bytes:
         read.append(number)
         return photos["cat"]
 
@@ -122,32 +124,36 @@ def test_photos_are_taken_as_they_are_needed(photos: dict[str, bytes], store: Mo
     for thread in threading.enumerate():
         if thread.name.startswith("decode"):
             thread.join(60)
-    assert max(read) < 20 + 3 * vgg_demo.batch.pipeline.CHUNK
+    assert max(read) < 20 + 3 * vgg_demo.batch.pipeline.CHUNK_SIZE
 
 
-def test_little_is_held_of_an_archive(photos: dict[str, bytes], store: ModelStore) -> None:
-    """What is read from beginning to end is in memory; ten megabytes each, so ten at most."""
-    taken: list[int] = []
+def test_few_photos_of_a_sequential_archive_are_buffered(
+    photos: dict[str, bytes], store: ModelStore
+) -> None:
+    """Photos of such an archive are in memory; at 10 MB each, at most ten are read ahead."""
+    yielded: list[int] = []
 
-    def heavy() -> Iterator[Source]:
+    def large_photos() -> Iterator[Source]:
         for number in range(60):
-            taken.append(number)
-            yield Source(str(number), lambda: photos["cat"], held_bytes=10_000_000)
+            yielded.append(number)
+            yield Source(str(number), lambda: photos["cat"], buffered_bytes=10_000_000)
 
     models = [MINI_VGG, replace(MINI_VGG, name="mini_vgg")]
-    rows = classify_photos(heavy(), models, store)
+    rows = classify_photos(large_photos(), models, store)
     next(rows)
-    assert len(taken) < 10
+    assert len(yielded) < 10
     rows.close()
 
 
-def test_models_of_large_input_take_fewer_photos_at_once() -> None:
+def test_models_with_large_input_get_smaller_chunks() -> None:
     large = replace(MOBILENET, input_size=2000)
     assert vgg_demo.batch.pipeline._chunk_size([large]) == 1
-    assert vgg_demo.batch.pipeline._chunk_size([MOBILENET]) == vgg_demo.batch.pipeline.CHUNK
+    assert vgg_demo.batch.pipeline._chunk_size([MOBILENET]) == vgg_demo.batch.pipeline.CHUNK_SIZE
 
 
-def test_flat_rows(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_flat_rows_of_results_and_failures_have_the_same_columns(
+    photos: dict[str, bytes], store: ModelStore
+) -> None:
     sources = [source("cat.jpg", photos["cat"]), source("b\udcff.jpg", b"x")]
     rows: list[BatchRow] = list(classify_photos(sources, [MINI_VGG], store))
     (good,), (bad,) = (flatten(row, [MINI_VGG], top=2) for row in rows)
@@ -163,7 +169,7 @@ def test_flat_rows(photos: dict[str, bytes], store: ModelStore) -> None:
     assert bad["label_1"] is bad["sure"] is bad["sha256"] is None
 
 
-def test_a_table_has_columns_for_answers_that_a_model_does_not_have(
+def test_columns_beyond_the_number_of_classes_are_empty(
     photos: dict[str, bytes], store: ModelStore
 ) -> None:
     (row,) = classify_photos([source("cat.jpg", photos["cat"])], [MINI_VGG], store)

@@ -1,4 +1,4 @@
-"""The batch on a Ray cluster: the rows of the local engine, whatever happens to a machine."""
+"""Batch classification on a Ray cluster gives the same rows as on one machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vgg_demo.batch.pipeline import classify_photos, flatten
-from vgg_demo.batch.ray import Work, classify_with_ray
+from vgg_demo.batch.ray import BatchJob, classify_with_ray
 from vgg_demo.cli import main
 from vgg_demo.errors import ClusterError
 from vgg_demo.files.result_tables import read_rows
@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "vgg_demo" / "data" / "examples"
 def local_rows(folder: Path, model: str, settings: Settings) -> list[dict[str, Any]]:
     spec = get_spec(model)
     rows = classify_photos(find_photos([str(folder)]), [spec], ModelStore(settings))
-    return [found for row in rows for found in flatten(row, [spec])]
+    return [flat for row in rows for flat in flatten(row, [spec])]
 
 
 def ray_rows(out: Path) -> list[dict[str, Any]]:
@@ -42,53 +42,55 @@ def batch(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Forty photos; two are none, one is empty."""
+    """Photos in two folders; two files are not images, one is empty."""
     folder = tmp_path / "photos"
-    (folder / "below").mkdir(parents=True)
+    (folder / "nested").mkdir(parents=True)
     names = ("cat", "dog", "parrot", "moose")
     for number in range(40):
-        place = folder / "below" if number % 3 == 0 else folder
-        shutil.copy(EXAMPLES / f"{names[number % 4]}.jpg", place / f"{number:02}.jpg")
-    (folder / "bad.jpg").write_bytes(b"no picture")
-    (folder / "below" / "bad.png").write_bytes(b"no picture either")
+        parent = folder / "nested" if number % 3 == 0 else folder
+        shutil.copy(EXAMPLES / f"{names[number % 4]}.jpg", parent / f"{number:02}.jpg")
+    (folder / "bad.jpg").write_bytes(b"not an image")
+    (folder / "nested" / "bad.png").write_bytes(b"not an image either")
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "notes.txt").write_text("no photo")
+    (folder / "notes.txt").write_text("not a photo")
     shutil.copy(EXAMPLES / "cat.jpg", folder / "_DSC0001.jpg")
-    shutil.copy(EXAMPLES / "cat.jpg", folder / "below" / "._hidden.jpg")
+    shutil.copy(EXAMPLES / "cat.jpg", folder / "nested" / "._hidden.jpg")
     return folder
 
 
-def test_the_rows_of_the_local_engine(folder: Path, tmp_path: Path) -> None:
-    """On a cluster of this machine, for this run: bit for bit, with rows for bad files."""
+def test_ray_rows_equal_the_rows_of_one_machine(folder: Path, tmp_path: Path) -> None:
+    """On a temporary local cluster: bit for bit, including the rows of invalid files."""
     pytest.importorskip("ray")
     out = tmp_path / "out.parquet"
     result = batch(folder, "--model", "mini_vgg", "--out", out, "--concurrency", "1")
     assert "44 rows in " in result.stderr
-    assert "3 of them with an error" in result.stderr
+    assert "3 with an error" in result.stderr
     assert result.exit_code == 1
     expected = local_rows(folder, "mini_vgg", Settings())
-    found = ray_rows(out)
-    assert found == expected
-    assert sum(row["error"] == "NotAnImageError" for row in found) == 3
+    rows = ray_rows(out)
+    assert rows == expected
+    assert sum(row["error"] == "NotAnImageError" for row in rows) == 3
 
 
-def test_a_cluster_that_is_too_small(folder: Path, tmp_path: Path) -> None:
+def test_cluster_with_too_few_cpus_is_rejected(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    work = Work(("mini_vgg",), Resize.CROP, 5, Settings())
+    job = BatchJob(("mini_vgg",), Resize.CROP, 5, Settings())
     with pytest.raises(ClusterError, match=r"1000 actors and a reader need 1001 CPUs; the cluster"):
-        classify_with_ray([str(folder)], str(tmp_path / "out"), work, concurrency=1000)
+        classify_with_ray([str(folder)], str(tmp_path / "out"), job, concurrency=1000)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("paths", [["a.zip"], ["photos", "s3://bucket/photos"]])
-def test_places_that_do_not_go(paths: list[str], tmp_path: Path) -> None:
+def test_archives_and_mixed_locations_are_rejected(paths: list[str], tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    work = Work(("mini_vgg",), Resize.CROP, 5, Settings())
+    job = BatchJob(("mini_vgg",), Resize.CROP, 5, Settings())
     with pytest.raises(ClusterError, match="Unpack archives first"):
-        classify_with_ray(paths, str(tmp_path / "out"), work)
+        classify_with_ray(paths, str(tmp_path / "out"), job)
 
 
-def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_names_the_install_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     result = batch(EXAMPLES, "--model", "mini_vgg", "--out", tmp_path / "out.parquet")
     assert result.exit_code == 1
@@ -99,24 +101,24 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "arguments",
     [(), ("--out", "a.csv"), ("--resume", "a.parquet"), ("--out", "a.parquet", "--move-to", "b")],
 )
-def test_used_wrongly(arguments: tuple[str, ...]) -> None:
+def test_invalid_options_are_rejected(arguments: tuple[str, ...]) -> None:
     result = batch(EXAMPLES, "--model", "mini_vgg", *arguments)
     assert result.exit_code == 2
-    assert "--engine ray needs --out FOLDER.parquet" in result.stderr
+    assert "--engine ray requires --out FOLDER.parquet" in result.stderr
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
+def test_existing_output_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     out.mkdir()
     result = batch(EXAMPLES, "--model", "mini_vgg", "--out", out)
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     without = CliRunner().invoke(main, ["batch", str(EXAMPLES), "--concurrency", "2"])
-    assert "need --engine ray" in without.stderr
+    assert "require --engine ray" in without.stderr
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Three machines of one CPU each, as processes of this one; two will work."""
+    """Three nodes with one CPU each, as local processes; two of them join in the test."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
@@ -126,8 +128,10 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_machine_is_lost(cluster: Any, shared: Path, tmp_path: Path) -> None:
-    """Of two that work, one is killed on the way: nothing is lost, and nothing there twice."""
+def test_lost_machine_neither_loses_nor_duplicates_rows(
+    cluster: Any, shared: Path, tmp_path: Path
+) -> None:
+    """One of two worker nodes is killed halfway."""
     machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
     folder, out = shared / "data" / "imagenet-sample", tmp_path / "out.parquet"
     settings = Settings(weights_dir=shared / "weights", offline=True)
@@ -143,13 +147,13 @@ def test_a_machine_is_lost(cluster: Any, shared: Path, tmp_path: Path) -> None:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    work = Work(("mobilenet_v2",), Resize.CROP, 5, settings)
-    written = classify_with_ray(
-        [str(folder)], str(out), work, address=cluster.address, concurrency=2
+    job = BatchJob(("mobilenet_v2",), Resize.CROP, 5, settings)
+    summary = classify_with_ray(
+        [str(folder)], str(out), job, address=cluster.address, concurrency=2
     )
     killer.join(60)
-    assert killed[0] < sum(1 for _ in out.glob("*.parquet"))  # while it was at work
-    assert (written.rows, written.failed) == (500, 0)
-    found = ray_rows(out)
-    assert len({row["file"] for row in found}) == 500
-    assert found == local_rows(folder, "mobilenet_v2", settings)
+    assert killed[0] < sum(1 for _ in out.glob("*.parquet"))  # it was killed during the job
+    assert (summary.rows, summary.failed) == (500, 0)
+    rows = ray_rows(out)
+    assert len({row["file"] for row in rows}) == 500
+    assert rows == local_rows(folder, "mobilenet_v2", settings)

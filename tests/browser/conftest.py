@@ -1,4 +1,4 @@
-"""A real server and a real Chromium."""
+"""Fixtures: a running server, and a page in Chromium that fails on console errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHROMIUM = next(
     ),
     None,
 )
-TIMEOUT = 60_000  # milliseconds; the first answer waits for TensorFlow
+TIMEOUT = 60_000  # milliseconds; the first prediction waits for TensorFlow
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,23 +59,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a person starts it, offline, with nothing but Mini-VGG; gives its address."""
+    """URL of a server that is offline and has only Mini-VGG installed."""
     with running_app(tmp_path_factory) as url:
         yield url
 
 
 @pytest.fixture
 def waiting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app with a network in which nobody answers, so that each download takes seconds."""
-    with socket.create_server(("127.0.0.1", 0)) as silence:
-        proxy = f"http://127.0.0.1:{silence.getsockname()[1]}"
+    """URL of a server behind a proxy that never responds, so that each download takes seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with running_app(tmp_path_factory, VGG_DEMO_OFFLINE="0", HTTPS_PROXY=proxy) as url:
             yield url
 
 
 @pytest.fixture
 def console() -> list[str]:
-    """What the browser complained about."""
+    """Errors in the browser's console."""
     return []
 
 
@@ -83,24 +83,25 @@ def console() -> list[str]:
 def page(
     browser: Browser, server: str, console: list[str], request: pytest.FixtureRequest
 ) -> Iterator[Page]:
-    """The classify page, loaded, in a window of its own."""
+    """The page Classify in a new browser context."""
     context = browser.new_context(
         viewport=request.param, permissions=["camera"], color_scheme="light"
     )
     page = context.new_page()
     page.set_default_timeout(TIMEOUT)
 
-    def note(message: ConsoleMessage) -> None:
-        # On a page below the root, Streamlit looks for its server there first. And it takes the
-        # pictures of a run that is interrupted away before the next has put them back.
-        is_streamlits = re.search(
-            r"/(compare|batch|teach)/_stcore/(health|host-config)|/media/\w+\.(jpg|png)",
+    def collect(message: ConsoleMessage) -> None:
+        # Two harmless errors of Streamlit: a page below the root first requests its health check
+        # below that page, and an interrupted run deletes its images before the next run adds
+        # them again.
+        is_harmless = re.search(
+            r"/(compare|batch|train)/_stcore/(health|host-config)|/media/\w+\.(jpg|png)",
             f"{message.location} {message.text}",
         )
-        if message.type == "error" and not is_streamlits:
+        if message.type == "error" and not is_harmless:
             console.append(f"{message.text} {message.location}")
 
-    page.on("console", note)
+    page.on("console", collect)
     page.on("pageerror", lambda error: console.append(str(error)))
     page.goto(server)
     page.get_by_role("heading", name="see in your photo").wait_for()
@@ -111,5 +112,5 @@ def page(
 
 
 def wait_until_drawn(page: Page) -> None:
-    """Until then a click may hit what is about to move or to go."""
+    """Waits for the end of the script run. Before, a click may hit an element that still moves."""
     page.locator("[data-test-script-state=notRunning]").wait_for()

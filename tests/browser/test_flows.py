@@ -1,4 +1,4 @@
-"""What people do, in a real browser."""
+"""User flows on the pages Classify and About, in a real browser."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def verdict(page: Page):
 
 
 def take_photo(page: Page) -> None:
-    """Clicks the camera's button once the camera shows something: before, there is no photo.
+    """Clicks the camera's button once the video plays; before that, there is no photo.
 
-    Streamlit asks for the camera once more when the page's width has been the same for a second,
-    and a click in between is lost.
+    Streamlit restarts the camera once the page's width has not changed for a second; a click in
+    between is lost. So this waits until the stream has been the same for two seconds.
     """
     page.wait_for_function(
         """() => {
@@ -38,15 +38,15 @@ def take_photo(page: Page) -> None:
     page.get_by_role("button", name="Take Photo").click()
 
 
-def test_example_click(page: Page) -> None:
+def test_click_on_example_shows_prediction(page: Page) -> None:
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
-    expect(page.get_by_text("Mini-VGG's answer")).to_be_visible()
+    expect(page.get_by_text("Predicted by Mini-VGG")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
 
 
-def test_a_click_on_the_picture_is_a_click_on_the_example(page: Page) -> None:
-    # The button lies over the whole tile once its style is there.
+def test_click_on_thumbnail_chooses_the_example(page: Page) -> None:
+    # Once its style is loaded, the button covers the whole tile.
     page.wait_for_function(
         """() => {
             const tile = document.querySelector(".st-key-tile-parrot").getBoundingClientRect()
@@ -54,12 +54,12 @@ def test_a_click_on_the_picture_is_a_click_on_the_example(page: Page) -> None:
             return top !== null && top.closest("[class*=st-key-example-]") !== null
         }"""
     )
-    # The tile's upper left corner is the picture's.
+    # The upper left corner of the tile is that of the thumbnail.
     page.locator(".st-key-tile-parrot").click(position={"x": 20, "y": 20})
     expect(verdict(page)).to_contain_text("A bird")
 
 
-def test_screen_readers_hear_the_answer(page: Page) -> None:
+def test_prediction_is_announced_to_screen_readers(page: Page) -> None:
     status = page.get_by_role("status").filter(has_text="%")
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(status).to_contain_text("A cat")
@@ -67,26 +67,26 @@ def test_screen_readers_hear_the_answer(page: Page) -> None:
     expect(status).to_contain_text("A dog")
 
 
-def test_a_removed_photo_leaves_an_empty_page(page: Page) -> None:
+def test_removing_the_photo_shows_the_empty_state(page: Page) -> None:
     page.locator("input[type=file]").set_input_files(EXAMPLES / "dog.jpg")
     expect(verdict(page)).to_contain_text("A dog")
     page.get_by_role("button", name="Remove", exact=True).click()
-    expect(page.get_by_text("The answer will stand here")).to_be_visible()
+    expect(page.get_by_text("Results appear here")).to_be_visible()
     expect(page.get_by_text("dog.jpg")).to_have_count(0)
 
 
-def test_upload(page: Page) -> None:
+def test_uploaded_photo_is_classified(page: Page) -> None:
     page.locator("input[type=file]").set_input_files(EXAMPLES / "dog.jpg")
     expect(verdict(page)).to_contain_text("A dog")
     photo = page.get_by_alt_text("Your photo dog.jpg")
     expect(photo).to_be_visible()
 
 
-def test_sideways_phone_photo_comes_upright(page: Page, tmp_path: Path) -> None:
+def test_rotated_phone_photo_is_shown_upright(page: Page, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    sideways = Image.open(EXAMPLES / "moose.jpg").transpose(Image.Transpose.ROTATE_90)
-    sideways.save(tmp_path / "phone.jpg", exif=exif)
+    rotated = Image.open(EXAMPLES / "moose.jpg").transpose(Image.Transpose.ROTATE_90)
+    rotated.save(tmp_path / "phone.jpg", exif=exif)
     page.locator("input[type=file]").set_input_files(tmp_path / "phone.jpg")
     expect(verdict(page)).to_contain_text("A deer")
     photo = page.get_by_alt_text("Your photo phone.jpg")
@@ -95,7 +95,7 @@ def test_sideways_phone_photo_comes_upright(page: Page, tmp_path: Path) -> None:
     assert width > height > 0
 
 
-def test_camera(page: Page) -> None:
+def test_camera_photo_is_classified(page: Page) -> None:
     page.get_by_role("radio", name="Camera").or_(
         page.get_by_text("Camera", exact=True)
     ).first.click()
@@ -103,10 +103,10 @@ def test_camera(page: Page) -> None:
     expect(verdict(page)).to_be_visible()
 
 
-def test_slider_changes_the_number_of_answers(page: Page) -> None:
+def test_slider_changes_the_number_of_predictions(page: Page) -> None:
     page.get_by_role("button", name="Parrot", exact=True).click()
     expect(verdict(page)).to_contain_text("A bird")
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("Show as table").click()
     rows = page.get_by_role("table").get_by_role("row")
     expect(rows).to_have_count(6)
     page.get_by_role("button", name="Settings").click()
@@ -117,7 +117,7 @@ def test_slider_changes_the_number_of_answers(page: Page) -> None:
     expect(page).to_have_url(re.compile("top=3"))
 
 
-def test_settings_come_back_from_the_url_and_photos_do_not(page: Page, server: str) -> None:
+def test_url_restores_settings_but_not_the_photo(page: Page, server: str) -> None:
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
     page.goto(f"{server}/?top=8&resize=pad&model=mini_vgg")
@@ -128,7 +128,7 @@ def test_settings_come_back_from_the_url_and_photos_do_not(page: Page, server: s
     expect(page.locator("h2")).to_have_count(0)
 
 
-def test_bad_file_then_good_file(page: Page, tmp_path: Path) -> None:
+def test_valid_photo_works_after_an_invalid_file(page: Page, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("I am text")
     upload = page.locator("input[type=file]")
     upload.set_input_files(tmp_path / "text.jpg")
@@ -138,7 +138,7 @@ def test_bad_file_then_good_file(page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text("This photo cannot be used")).to_have_count(0)
 
 
-def test_thirty_megabytes_are_refused_and_told(page: Page, tmp_path: Path) -> None:
+def test_upload_of_30_megabytes_is_rejected_with_a_message(page: Page, tmp_path: Path) -> None:
     (tmp_path / "large.jpg").write_bytes(b"\xff\xd8\xff" + bytes(30_000_000))
     upload = page.locator("input[type=file]")
     upload.set_input_files(tmp_path / "large.jpg")
@@ -147,18 +147,18 @@ def test_thirty_megabytes_are_refused_and_told(page: Page, tmp_path: Path) -> No
     expect(verdict(page)).to_contain_text("A cat")
 
 
-def test_what_the_network_saw(page: Page) -> None:
+def test_expander_shows_what_the_model_sees(page: Page) -> None:
     page.get_by_role("button", name="Dog", exact=True).click()
     expect(verdict(page)).to_contain_text("A dog")
-    page.get_by_text("What the network saw").click()
+    page.get_by_text("What the model sees").click()
     expect(page.get_by_alt_text("The photo as 32 by 32 pixels")).to_be_visible()
     expect(page.get_by_text("mini_vgg.h5")).to_be_visible()
 
 
-def test_take_away(page: Page, tmp_path: Path) -> None:
+def test_annotated_photo_and_receipt_can_be_downloaded(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
-    for name, start in [("Photo with the answer", b"\x89PNG"), ("Receipt", b'{\n  "receipt": 1')]:
+    for name, start in [("Annotated photo", b"\x89PNG"), ("Receipt", b'{\n  "receipt": 1')]:
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         path = tmp_path / download.value.suggested_filename
@@ -166,24 +166,26 @@ def test_take_away(page: Page, tmp_path: Path) -> None:
         assert path.read_bytes().startswith(start)
 
 
-def test_about(page: Page) -> None:
+def test_about_shows_figure_and_layers(page: Page) -> None:
     page.get_by_role("link", name="About").click()
-    expect(page.get_by_role("heading", name="How VGG16 works")).to_be_visible()
-    expect(page.get_by_text("138,357,544 parameters in all")).to_be_visible()
+    expect(page.get_by_role("heading", name="What VGG16 is")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    page.get_by_text("All 22 layers").click()
+    expect(page.get_by_text("138,357,544 parameters in total")).to_be_visible()
 
 
-def test_a_look_at_about_and_back(page: Page, server: str) -> None:
+def test_photo_is_kept_while_visiting_about(page: Page, server: str) -> None:
     page.goto(f"{server}/?model=mini_vgg&top=3")
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
     page.get_by_role("link", name="About").click()
-    expect(page.get_by_role("heading", name="How VGG16 works")).to_be_visible()
+    expect(page.get_by_role("heading", name="What VGG16 is")).to_be_visible()
     page.get_by_role("link", name="Classify").click()
     expect(verdict(page)).to_contain_text("A cat")
     expect(page.get_by_text("This photo cannot be used")).to_have_count(0)
 
 
-def test_theme_switch(page: Page) -> None:
+def test_dark_theme_can_be_chosen(page: Page) -> None:
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")
     app = page.get_by_test_id("stApp")
@@ -196,18 +198,18 @@ def test_theme_switch(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True, ids=["phone"])
-def test_phone_width(page: Page) -> None:
+def test_page_fits_a_phone_and_scrolls_to_the_result(page: Page) -> None:
     page.get_by_role("button", name="Moose", exact=True).click()
     expect(verdict(page)).to_contain_text("A deer")
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
     main = page.get_by_test_id("stMain")
     width, visible = main.evaluate("element => [element.scrollWidth, element.clientWidth]")
     assert width <= visible == PHONE["width"]
-    # What answers a tap comes into view by itself.
+    # The page has scrolled to the result.
     expect(page.get_by_alt_text("Bull moose").last).to_be_in_viewport()
 
 
-def test_keyboard_alone(page: Page) -> None:
+def test_example_can_be_chosen_with_the_keyboard(page: Page) -> None:
     page.get_by_role("button", name="Parrot", exact=True).focus()
     page.keyboard.press("Enter")
     expect(verdict(page)).to_contain_text("A bird")

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: its streams, its signals, its exit status."""
+"""The command line as a separate process: streams, signals and exit status."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CAT = str(ROOT / "vgg_demo" / "data" / "examples" / "cat.jpg")
 VGG_DEMO = ("-m", "vgg_demo")
 MINI_VGG = ("classify", "--model", "mini_vgg", "--top", "1")
 SCOPE = (
-    b"Mini-VGG knows 10 things only: airplane, automobile, bird, cat, deer, dog, frog, horse, "
-    b"ship, truck. Whatever you show it, it answers with one of them.\n"
+    b"Mini-VGG has only 10 classes: airplane, automobile, bird, cat, deer, dog, frog, horse, "
+    b"ship, truck. Every photo is assigned to one of them.\n"
 )
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files and signals")
-linux = pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs file names with arbitrary bytes")
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
 def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     environment = os.environ | options.pop("environment", {})
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set by conftest.py; users have none
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # conftest.py sets it; users do not
     if "stdout" not in options:
         options["stdout"] = subprocess.PIPE
     return subprocess.run(
@@ -44,14 +44,14 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes
     )
 
 
-def test_nothing_but_our_own_words_is_on_stderr() -> None:
+def test_stderr_has_only_our_own_messages() -> None:
     process = python(*VGG_DEMO, *MINI_VGG, CAT, "--json")
     assert process.returncode == 0
     assert process.stderr == SCOPE
     assert json.loads(process.stdout)["results"]
 
 
-def test_verify_is_as_quiet(tmp_path: Path) -> None:
+def test_verify_prints_nothing_to_stderr(tmp_path: Path) -> None:
     code = (
         "import json, sys, pathlib\n"
         "from vgg_demo import ModelStore, Settings, classify, get_spec\n"
@@ -63,24 +63,24 @@ def test_verify_is_as_quiet(tmp_path: Path) -> None:
     receipt = tmp_path / "receipt.json"
     receipt.write_bytes(python("-c", code).stdout)
     process = python(*VGG_DEMO, "verify", str(receipt), CAT)
-    assert process.stdout.endswith(b"The receipt holds.\n")
+    assert process.stdout.endswith(b"Receipt confirmed.\n")
     assert process.stderr == b""
 
 
-def test_a_damaged_photo_is_told_of_in_our_words_only(tmp_path: Path) -> None:
+def test_damaged_photo_is_reported_without_library_messages(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tif"
     with Image.open(CAT) as image:
         image.save(damaged, compression="tiff_lzw")
     data = bytearray(damaged.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 99] = b"\xff" * 99  # libtiff would tell stderr
+    data[len(data) // 2 : len(data) // 2 + 99] = b"\xff" * 99  # libtiff writes a warning to stderr
     damaged.write_bytes(data)
     process = python(*VGG_DEMO, *MINI_VGG, str(damaged))
     assert process.returncode == 1
     assert len(process.stderr.splitlines()) == 1
-    assert b"The picture is damaged" in process.stderr
+    assert b"The image is damaged" in process.stderr
 
 
-def test_errors_while_tensorflow_is_loaded_are_seen() -> None:
+def test_errors_while_importing_tensorflow_are_visible() -> None:
     code = "import sys\nsys.modules['tensorflow'] = None\nfrom vgg_demo.cli import main\n"
     process = python("-c", f"{code}main([*{MINI_VGG!r}, {CAT!r}])")
     assert process.returncode == 1
@@ -89,7 +89,7 @@ def test_errors_while_tensorflow_is_loaded_are_seen() -> None:
 
 @posix
 @pytest.mark.parametrize("closed", ["0", "1", "2"])
-def test_a_stream_that_is_closed_from_the_start(closed: str) -> None:
+def test_closed_standard_streams_are_no_error(closed: str) -> None:
     command = [sys.executable, *VGG_DEMO, *MINI_VGG, *([] if closed == "0" else [CAT])]
     process = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command],
@@ -104,7 +104,7 @@ def test_a_stream_that_is_closed_from_the_start(closed: str) -> None:
 
 
 @posix
-def test_a_table_for_a_stream_that_is_closed() -> None:
+def test_csv_to_a_closed_stdout_raises_no_traceback() -> None:
     command = [sys.executable, *VGG_DEMO, "compare", CAT, "--models", "mini_vgg", "--csv"]
     process = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *command],
@@ -117,15 +117,15 @@ def test_a_table_for_a_stream_that_is_closed() -> None:
 
 
 @posix
-def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_special_files_are_rejected_at_once(tmp_path: Path) -> None:
     pipe = str(tmp_path / "pipe.jpg")
     os.mkfifo(pipe)
     process = python(*VGG_DEMO, *MINI_VGG, pipe, "/dev/zero", str(tmp_path), "--json")
     assert process.returncode == 1
     messages = [error["message"] for error in json.loads(process.stdout)["errors"]]
-    assert "it is a pipe;" in messages[0]
+    assert "it is a pipe," in messages[0]
     assert "it is a device" in messages[1]
-    assert "it is a folder;" in messages[2]
+    assert "it is a folder," in messages[2]
     receipt = python(*VGG_DEMO, "verify", pipe, CAT)
     assert b"it is a pipe" in receipt.stderr
 
@@ -140,7 +140,9 @@ ESCAPED = rb"a\x1b[2J\n\u202egpj.\udcff.jpg"
     [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}],
     ids=str,
 )
-def test_file_names_steer_no_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_control_characters_in_file_names_are_escaped(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     shutil.copy(CAT, tmp_path / HOSTILE)
     shutil.copy(CAT, tmp_path / "猫.jpg")
     photos = [str(tmp_path / HOSTILE), str(tmp_path / "猫.jpg"), f"missing {HOSTILE}"]
@@ -150,12 +152,12 @@ def test_file_names_steer_no_terminal(tmp_path: Path, environment: dict[str, str
     assert ESCAPED in process.stdout
     assert len(process.stderr.splitlines()) == 2
     assert ESCAPED in process.stderr
-    shown = process.stdout + process.stderr
-    assert not any(raw in shown for raw in (b"\x1b", b"\xff", "\u202e".encode()))
+    output = process.stdout + process.stderr
+    assert not any(raw in output for raw in (b"\x1b", b"\xff", "\u202e".encode()))
 
 
 @posix
-def test_json_names_files_exactly(tmp_path: Path) -> None:
+def test_json_contains_file_names_unescaped(tmp_path: Path) -> None:
     shutil.copy(CAT, tmp_path / HOSTILE)
     photos = [str(tmp_path / HOSTILE), f"missing {HOSTILE}"]
     annotated = tmp_path / "\x1b[2J"
@@ -174,7 +176,7 @@ def test_json_names_files_exactly(tmp_path: Path) -> None:
     [("--\x1b[2J\nx",), ("\x1b[2J\nx",), ("classify", "--\x1b[2J\nx"), ("models", "\x1b[2J\nx")],
     ids=["option", "command", "option of a command", "too many"],
 )
-def test_wrong_usage_is_quoted_escaped(arguments: tuple[str, ...]) -> None:
+def test_usage_errors_escape_control_characters(arguments: tuple[str, ...]) -> None:
     process = python(*VGG_DEMO, *arguments)
     assert process.returncode == 2
     assert rb"\x1b[2J\nx" in process.stderr
@@ -187,17 +189,17 @@ def test_wrong_usage_is_quoted_escaped(arguments: tuple[str, ...]) -> None:
     [("--help",), ("models", "--help"), ("models",), (*MINI_VGG, CAT), (*MINI_VGG, CAT, "--json")],
     ids=" ".join,
 )
-def test_a_full_disk(arguments: tuple[str, ...]) -> None:
+def test_full_disk_is_reported(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
         process = python(*VGG_DEMO, *arguments, stdout=full)
     assert process.returncode == 1
-    message = b"Error: Cannot write the answer (No space left on device). Send it somewhere else.\n"
+    message = b"Error: Cannot write the output (No space left on device). Redirect it elsewhere.\n"
     assert process.stderr.removeprefix(SCOPE) == message
 
 
 @posix
 @pytest.mark.parametrize("arguments", [("models",), (*MINI_VGG, CAT)], ids=" ".join)
-def test_a_reader_that_has_gone(arguments: tuple[str, ...]) -> None:
+def test_closed_pipe_ends_the_command_silently(arguments: tuple[str, ...]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     process = python(*VGG_DEMO, *arguments, stdout=write_end)
@@ -207,7 +209,7 @@ def test_a_reader_that_has_gone(arguments: tuple[str, ...]) -> None:
 
 
 @linux
-def test_lines_that_are_typed(tmp_path: Path) -> None:
+def test_prompt_accepts_quoted_paths_home_folders_and_any_bytes(tmp_path: Path) -> None:
     latin = os.fsdecode("käse.jpg".encode("latin-1"))
     shutil.copy(CAT, tmp_path / latin)
     shutil.copy(CAT, tmp_path / "it's.jpg")
@@ -223,13 +225,13 @@ def test_lines_that_are_typed(tmp_path: Path) -> None:
     named, raw = str(tmp_path / "it's.jpg"), str(tmp_path / latin)
     assert [result["file"] for result in document["results"]] == [named, raw, named]
     assert [error["error"] for error in document["errors"]] == ["FileUnreadableError"]
-    assert process.stderr.count(b"EXIT to end") == 7
-    assert process.stderr.endswith(b"(EXIT to end): \n")
+    assert process.stderr.count(b"EXIT to quit") == 7
+    assert process.stderr.endswith(b"(EXIT to quit): \n")
 
 
 @posix
-def test_ctrl_c_at_the_prompt_ends_tidily() -> None:
-    # Where tests run in the background, a child would ignore the signal.
+def test_ctrl_c_at_the_prompt_prints_the_results() -> None:
+    # A child of a background process ignores SIGINT by default.
     code = (
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"from vgg_demo.cli import main\nmain([*{MINI_VGG!r}, '--json'])"
@@ -241,7 +243,7 @@ def test_ctrl_c_at_the_prompt_ends_tidily() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    prompt = b"Path of a photo (EXIT to end): "
+    prompt = b"Photo path (EXIT to quit): "
     assert process.stderr is not None
     assert process.stderr.read(len(prompt)) == prompt
     process.send_signal(signal.SIGINT)
@@ -264,7 +266,7 @@ def test_ctrl_c_at_the_prompt_ends_tidily() -> None:
     ],
     ids=" ".join,
 )
-def test_tensorflow_is_not_imported_needlessly(arguments: list[str]) -> None:
+def test_commands_that_load_no_model_do_not_import_tensorflow(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom vgg_demo.cli import main\n"
         f"try: main({arguments!r})\n"
@@ -277,7 +279,7 @@ def test_tensorflow_is_not_imported_needlessly(arguments: list[str]) -> None:
         assert b"Example: vgg-demo " in process.stdout
 
 
-def test_the_command_line_needs_no_streamlit() -> None:
+def test_command_line_works_without_streamlit() -> None:
     code = (
         "import sys\nsys.modules['streamlit'] = None\nfrom vgg_demo.cli import main\n"
         f"main([*{MINI_VGG!r}, {CAT!r}])"

@@ -1,4 +1,4 @@
-"""Where photos are found, and in which order."""
+"""Photos in files, folders, patterns and archives, and their order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vgg_demo.limits import DEFAULT_LIMITS, ArchiveLimits
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Photos (that hold their own names), and what is none."""
+    """A folder with photos (each contains its own name), archives and other files."""
     for name in ("b.jpg", "a.PNG", "sub/deep/c.webp", "sub/d.jpeg", ".git/e.jpg", "notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +33,13 @@ def names(*paths: str) -> list[str]:
     return [source.name.replace(os.sep, "/") for source in find_photos(paths)]
 
 
-def fails(source: Source, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
+def check_error(source: Source, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         source.read()
 
 
 @pytest.mark.usefixtures("folder")
-def test_order() -> None:
+def test_photos_are_found_in_the_order_of_the_paths() -> None:
     assert names("more.zip", "notes.txt", "sub", "b.jpg", "more.tar") == [
         "more.zip/x/1.jpg", "more.zip/2.jpg", "notes.txt", "sub/d.jpeg", "sub/deep/c.webp",
         "b.jpg", "more.tar/3.jpg",
@@ -47,7 +47,7 @@ def test_order() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_folder_with_those_below_it() -> None:
+def test_folders_are_searched_recursively() -> None:
     found = list(find_photos(["."]))
     assert [source.name for source in found] == [
         f".{os.sep}" + name.replace("/", os.sep)
@@ -72,38 +72,38 @@ def test_a_folder_with_those_below_it() -> None:
         ("more.*", ["more.tar/3.jpg", "more.zip/x/1.jpg", "more.zip/2.jpg"]),
     ],
 )
-def test_patterns(pattern: str, expected: list[str]) -> None:
+def test_patterns_are_expanded(pattern: str, expected: list[str]) -> None:
     assert names(pattern) == expected
 
 
-def test_a_name_that_only_looks_like_a_pattern(folder: Path) -> None:
+def test_existing_file_with_a_pattern_as_its_name_is_found(folder: Path) -> None:
     (folder / "[1].jpg").write_bytes(b"x")
     assert names("[1].jpg") == ["[1].jpg"]
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_cannot_be_listed_is_a_row_among_others() -> None:
-    Path("bad.zip").write_bytes(b"no archive")
-    empty, none, bad, missing, photo = find_photos(
+def test_path_that_cannot_be_listed_becomes_a_source_with_an_error() -> None:
+    Path("bad.zip").write_bytes(b"not an archive")
+    empty, unmatched, bad, missing, photo = find_photos(
         ["empty", "*.gif", "bad.zip", "missing.zip", "b.jpg"]
     )
-    fails(empty, NoPhotosError, "no photos in 'empty'")
-    fails(none, NoPhotosError, r"no photos in '\*.gif'")
-    fails(bad, ArchiveCorruptError, "'bad.zip' is damaged")
-    fails(missing, FileUnreadableError, "Cannot read 'missing.zip'")
+    check_error(empty, NoPhotosError, "no photos in 'empty'")
+    check_error(unmatched, NoPhotosError, r"no photos in '\*.gif'")
+    check_error(bad, ArchiveCorruptError, "'bad.zip' is damaged")
+    check_error(missing, FileUnreadableError, "Cannot read 'missing.zip'")
     assert photo.read() == b"b.jpg"
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_comes_before_the_damage_is_there() -> None:
+def test_photos_before_the_damage_are_found() -> None:
     whole = make_tar({"1.jpg": b"1", "2.jpg": bytes(2000)})
     Path("cut.tar").write_bytes(whole[:2048])
     first, *_, last = find_photos(["cut.tar"])
     assert (first.name, first.read()) == ("cut.tar/1.jpg", b"1")
-    fails(last, ArchiveCorruptError, "damaged")
+    check_error(last, ArchiveCorruptError, "damaged")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs links")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
 def test_links_to_folders_are_not_followed(folder: Path) -> None:
     (folder / "sub" / "loop").symlink_to(folder, target_is_directory=True)
     (folder / "sub" / "link.jpg").symlink_to(folder / "b.jpg")
@@ -111,19 +111,19 @@ def test_links_to_folders_are_not_followed(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_counting() -> None:
+def test_photos_are_counted() -> None:
     assert count_photos([".", "more.zip", "missing.jpg"]) == 7
-    assert count_photos(["more.tar"]) is None  # it would have to be unpacked
+    assert count_photos(["more.tar"]) is None  # requires unpacking
 
 
-def test_members_can_be_read_later_and_again(folder: Path) -> None:
+def test_members_can_be_read_repeatedly(folder: Path) -> None:
     for name in ("more.zip", "more.tar"):
         sources = list(find_photos([name]))
         for _ in range(2):
             assert sources[-1].read() == {"more.zip": b"2", "more.tar": b"3"}[name]
 
 
-def test_uploads() -> None:
+def test_photos_in_uploads_are_found() -> None:
     limits = ArchiveLimits(members=2)
     (photo,) = find_in_upload("a.jpg", io.BytesIO(b"x"), DEFAULT_LIMITS, limits)
     assert (photo.name, photo.read(), photo.read(), photo.path) == ("a.jpg", b"x", b"x", None)

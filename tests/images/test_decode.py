@@ -1,4 +1,4 @@
-"""The gate: every format and orientation comes in, nothing harmful does."""
+"""Decoding: every format and orientation is supported, malicious files are rejected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cat(photos: dict[str, bytes]) -> Image.Image:
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:
-    """Returns the mean absolute difference of two images in levels of 255."""
+    """Returns the mean absolute difference of two images on a scale from 0 to 255."""
     return float(np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean())
 
 
@@ -50,7 +50,7 @@ def difference(a: Image.Image, b: Image.Image) -> float:
         ("AVIF", {"quality": 95}, 4),
     ],
 )
-def test_formats(
+def test_every_format_is_decoded(
     cat: Image.Image, encode: Encode, image_format: str, options: dict, tolerance: float
 ) -> None:
     image = decode(encode(cat, image_format, **options))
@@ -60,7 +60,7 @@ def test_formats(
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_come_upright(
+def test_photos_are_rotated_upright(
     cat: Image.Image, encode: Encode, image_format: str, orientation: int
 ) -> None:
     undo = {
@@ -80,7 +80,7 @@ def test_photos_come_upright(
     assert difference(image, cat) < 4
 
 
-def test_heic_comes_upright(cat: Image.Image, encode: Encode) -> None:
+def test_heic_is_rotated_upright(cat: Image.Image, encode: Encode) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     stored = cat.transpose(Image.Transpose.ROTATE_90)
@@ -89,24 +89,24 @@ def test_heic_comes_upright(cat: Image.Image, encode: Encode) -> None:
     assert difference(image, cat) < 4
 
 
-def test_broken_exif_is_no_reason_to_refuse_a_photo(cat: Image.Image, encode: Encode) -> None:
+def test_photo_with_invalid_exif_is_decoded(cat: Image.Image, encode: Encode) -> None:
     data = encode(cat, "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage")
     assert decode(data).size == cat.size
 
 
-def test_cmyk(cat: Image.Image, encode: Encode) -> None:
+def test_cmyk_is_converted(cat: Image.Image, encode: Encode) -> None:
     assert difference(decode(encode(cat.convert("CMYK"), "JPEG", quality=95)), cat) < 6
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "PA"])
-def test_every_colour_mode_becomes_rgb(cat: Image.Image, encode: Encode, mode: str) -> None:
+def test_every_color_mode_becomes_rgb(cat: Image.Image, encode: Encode, mode: str) -> None:
     image_format = "TIFF" if mode == "PA" else "PNG"
     source = cat.convert("P").convert("PA") if mode == "PA" else cat.convert(mode)
     image = decode(encode(source, image_format))
     assert (image.mode, image.size) == ("RGB", cat.size)
 
 
-def test_transparency_is_laid_over_white(encode: Encode) -> None:
+def test_transparency_is_composited_over_white(encode: Encode) -> None:
     half = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
     half.paste((0, 0, 255, 255), (0, 0, 16, 32))
     image = decode(encode(half, "PNG"))
@@ -114,13 +114,13 @@ def test_transparency_is_laid_over_white(encode: Encode) -> None:
     assert image.getpixel((28, 16)) == (255, 255, 255)
 
 
-def test_transparent_palette_is_laid_over_white(encode: Encode) -> None:
+def test_transparent_palette_is_composited_over_white(encode: Encode) -> None:
     palette = Image.new("P", (32, 32), 0)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     assert decode(encode(palette, "PNG", transparency=0)).getpixel((5, 5)) == (255, 255, 255)
 
 
-def test_sixteen_bits_are_scaled_not_clipped(encode: Encode) -> None:
+def test_sixteen_bit_grayscale_is_scaled_not_clipped(encode: Encode) -> None:
     ramp = np.linspace(0, 65_535, 64 * 64).reshape(64, 64).astype(np.uint16)
     image = np.asarray(decode(encode(Image.fromarray(ramp), "PNG")))[..., 0]
     assert np.abs(image - ramp / 257).max() <= 1
@@ -136,7 +136,7 @@ def test_sixteen_bits_are_scaled_not_clipped(encode: Encode) -> None:
         np.linspace(100, 5000, 4096).astype(np.int32),
     ],
 )
-def test_greys_without_a_natural_white_use_their_own_range(
+def test_grayscale_without_a_defined_white_uses_its_own_range(
     encode: Encode, values: np.ndarray
 ) -> None:
     data = encode(Image.fromarray(values.reshape(64, 64)), "TIFF")
@@ -145,7 +145,7 @@ def test_greys_without_a_natural_white_use_their_own_range(
 
 
 @pytest.mark.filterwarnings("error")
-def test_nan_and_infinity_do_not_spoil_the_other_pixels(encode: Encode) -> None:
+def test_nan_and_infinity_do_not_affect_other_pixels(encode: Encode) -> None:
     values = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
     values[0, :3] = np.nan, np.inf, -np.inf
     image = np.asarray(decode(encode(Image.fromarray(values), "TIFF")))[..., 0]
@@ -155,12 +155,14 @@ def test_nan_and_infinity_do_not_spoil_the_other_pixels(encode: Encode) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
-def test_a_grey_of_one_value_is_black(encode: Encode, value: float) -> None:
+def test_grayscale_with_a_single_value_is_black(encode: Encode, value: float) -> None:
     data = encode(Image.fromarray(np.full((32, 32), value, np.float32)), "TIFF")
     assert decode(data).getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
-def test_bands_leave_no_seams(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_converting_in_bands_leaves_no_seams(
+    encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rgba = np.random.default_rng(1).integers(0, 256, (50, 40, 4), np.uint8)
     data = encode(Image.fromarray(rgba), "PNG")
     whole = decode(data)
@@ -168,7 +170,7 @@ def test_bands_leave_no_seams(encode: Encode, monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(decode(data), whole)
 
 
-def test_first_frame_of_an_animation(encode: Encode) -> None:
+def test_first_frame_of_an_animation_is_decoded(encode: Encode) -> None:
     frames = [Image.new("RGB", (40, 30), color) for color in ("red", "green", "blue")]
     for image_format in ("GIF", "WEBP", "PNG"):
         data = encode(frames[0], image_format, save_all=True, append_images=frames[1:])
@@ -177,7 +179,7 @@ def test_first_frame_of_an_animation(encode: Encode) -> None:
         assert max(green, blue) < 50
 
 
-def test_huge_jpegs_are_decoded_at_a_fraction(photos: dict[str, bytes], encode: Encode) -> None:
+def test_huge_jpegs_are_decoded_at_reduced_size(photos: dict[str, bytes], encode: Encode) -> None:
     large = Image.open(io.BytesIO(photos["dog"])).resize((6000, 5000))
     image = decode(encode(large, "JPEG"))
     assert image.size == (3000, 2500)
@@ -186,36 +188,40 @@ def test_huge_jpegs_are_decoded_at_a_fraction(photos: dict[str, bytes], encode: 
 
 
 @pytest.mark.parametrize(
-    ("data", "error", "words"),
+    ("data", "error", "message"),
     [
         (b"", NotAnImageError, "empty"),
         (b"I am text, renamed to .jpg", NotAnImageError, "JPEG, PNG, WebP"),
-        (b"%PDF-1.7 ...", NotAnImageError, "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAnImageError, "not a picture"),
-        (b"x" * (20 * 2**20 + 1), ImageTooLargeError, "more than 20 MB; the limit here is 20 MB"),
-        (b"x" * (25 * 2**20), ImageTooLargeError, "has 25.00 MB; the limit here is 20 MB"),
+        (b"%PDF-1.7 ...", NotAnImageError, "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAnImageError, "not an image"),
+        (b"x" * (20 * 2**20 + 1), ImageTooLargeError, "more than 20 MB; the limit is 20 MB"),
+        (b"x" * (25 * 2**20), ImageTooLargeError, "is 25.00 MB; the limit is 20 MB"),
     ],
 )
-def test_what_is_no_photo(data: bytes, error: type[ImageError], words: str) -> None:
-    with pytest.raises(error, match=words):
+def test_files_that_are_not_photos_are_rejected(
+    data: bytes, error: type[ImageError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         decode(data)
 
 
-@pytest.mark.parametrize("kept", [0.02, 0.3, 0.7, 0.98])
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.7, 0.98])
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"])
-def test_truncated_files(cat: Image.Image, encode: Encode, image_format: str, kept: float) -> None:
+def test_truncated_files_are_rejected(
+    cat: Image.Image, encode: Encode, image_format: str, fraction: float
+) -> None:
     data = encode(cat, image_format)
     with pytest.raises((ImageCorruptError, NotAnImageError), match=r"again|Choose"):
-        decode(data[: int(len(data) * kept)])
+        decode(data[: int(len(data) * fraction)])
 
 
-def test_one_pixel(encode: Encode) -> None:
+def test_one_pixel_is_too_small(encode: Encode) -> None:
     with pytest.raises(ImageTooSmallError, match=r"1 × 1 pixels; at least 16 × 16"):
         decode(encode(Image.new("RGB", (1, 1)), "PNG"))
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Returns a PNG that claims a size and holds next to nothing."""
+    """Returns a PNG that declares a size and contains hardly any data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -230,30 +236,30 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-def test_zero_pixels() -> None:
+def test_zero_pixels_are_rejected() -> None:
     with pytest.raises(ImageError, match=r"try again|Choose"):
         decode(png_header(0, 0))
 
 
-def test_header_of_fifty_thousand_by_fifty_thousand() -> None:
+def test_header_with_far_too_many_pixels_is_rejected() -> None:
     with pytest.raises(ImageTooLargeError, match="50 megapixels"):
         decode(png_header(50_000, 50_000))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(7_100, 7_100), (10_000, 10_000)])
-def test_more_pixels_than_the_limit(size: tuple[int, int]) -> None:
+def test_too_many_pixels_are_rejected(size: tuple[int, int]) -> None:
     with pytest.raises(ImageTooLargeError, match=rf"{size[0]:,} × {size[1]:,}"):
         decode(png_header(*size))
 
 
-def test_limits_can_be_set(photos: dict[str, bytes]) -> None:
+def test_limits_are_configurable(photos: dict[str, bytes]) -> None:
     with pytest.raises(ImageTooLargeError, match="0 megapixels"):
         decode(photos["cat"], ImageLimits(pixels=1000))
 
 
-def test_a_png_that_inflates_beyond_its_size(encode: Encode) -> None:
-    """200 MB of zeros in a few kilobytes: only what the header promises is ever inflated."""
+def test_png_is_inflated_only_to_its_declared_size(encode: Encode) -> None:
+    """200 MB of zeros in a small file: only the size declared in the header is inflated."""
     bomb = png_header(64, 64)
     start = bomb.index(b"IDAT") - 4
     body = zlib.compress(b"\x00" * 200_000_000, 9)
@@ -269,25 +275,25 @@ def test_a_png_that_inflates_beyond_its_size(encode: Encode) -> None:
     assert decode(data).size == (64, 64)
 
 
-def test_extension_is_not_trusted(photos: dict[str, bytes], encode: Encode, tmp_path) -> None:
+def test_file_extension_is_not_trusted(photos: dict[str, bytes], encode: Encode, tmp_path) -> None:
     path = tmp_path / "really_a_jpeg.png"
     path.write_bytes(photos["dog"])
     assert decode(read_file(str(path))).size == (512, 512)
 
 
 @pytest.mark.parametrize("path", ["missing.jpg", ".", "bad\0name.jpg"])
-def test_unreadable_paths(path: str) -> None:
+def test_unreadable_paths_raise_an_error(path: str) -> None:
     with pytest.raises(FileUnreadableError, match="Cannot read"):
         read_file(path)
 
 
-def test_reading_stops_behind_the_limit(tmp_path) -> None:
+def test_reading_stops_after_the_limit(tmp_path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(b"x" * 5000)
     assert len(read_file(str(path), ImageLimits(size_bytes=1000))) == 1001
 
 
-def test_decoding_agrees_with_pillow(photos: dict[str, bytes]) -> None:
+def test_decoded_photos_equal_those_of_pillow(photos: dict[str, bytes]) -> None:
     for data in photos.values():
         expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         assert np.array_equal(decode(data), expected)

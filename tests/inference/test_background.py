@@ -1,4 +1,4 @@
-"""Downloads in the background: each ends with its model in the store, or says why not."""
+"""Background downloads: each ends with the model in the store, or with an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import vgg_demo.inference.engine
 from tests.support.weights_server import Server, serving
-from vgg_demo.inference.background import Download, Downloads, Status
+from vgg_demo.inference.background import BackgroundDownloads, Download, Status
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
@@ -28,12 +28,12 @@ def server(small_weights: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(cache_dir=tmp_path / "cache", stall_seconds=60)
+    return Settings(cache_dir=tmp_path / "cache", stall_timeout_seconds=60)
 
 
 @pytest.fixture
-def downloads(settings: Settings) -> Downloads:
-    return Downloads(settings, ModelStore(settings))
+def downloads(settings: Settings) -> BackgroundDownloads:
+    return BackgroundDownloads(settings, ModelStore(settings))
 
 
 def spec_for(server: Server, path: str) -> ModelSpec:
@@ -48,20 +48,23 @@ def wait_for_downloads() -> None:
             thread.join(60)
 
 
-def test_a_download_ends_ready_to_answer(
-    server: Server, downloads: Downloads, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_finished_download_has_loaded_the_model(
+    server: Server,
+    downloads: BackgroundDownloads,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = spec_for(server, "slow")
     store = ModelStore(settings)
-    downloads = Downloads(settings, store)
-    seen: list[Download] = []
+    downloads = BackgroundDownloads(settings, store)
+    snapshots: list[Download] = []
     load = vgg_demo.inference.engine.load_engine
 
-    def watched(*arguments):
-        seen.append(downloads.get(spec))
+    def load_and_record(*arguments):
+        snapshots.append(downloads.get(spec))
         return load(*arguments)
 
-    monkeypatch.setattr(vgg_demo.inference.engine, "load_engine", watched)
+    monkeypatch.setattr(vgg_demo.inference.engine, "load_engine", load_and_record)
     assert downloads.get(spec) is None
     downloads.start(spec)
     downloads.start(spec)
@@ -69,8 +72,8 @@ def test_a_download_ends_ready_to_answer(
     assert not store.is_loaded(spec)
     server.resume.set()
     wait_for_downloads()
-    assert [download.status for download in seen] == [Status.LOADING]
-    assert seen[0].is_under_way
+    assert [download.status for download in snapshots] == [Status.LOADING]
+    assert snapshots[0].is_active
     assert downloads.get(spec) == Download(Status.DONE)
     assert store.is_loaded(spec)
     with store.use(spec) as model:
@@ -78,7 +81,7 @@ def test_a_download_ends_ready_to_answer(
     assert server.bodies_sent == 1
 
 
-def test_a_download_that_cannot_be_loaded_has_failed(server: Server, downloads: Downloads) -> None:
+def test_download_of_a_damaged_file_fails(server: Server, downloads: BackgroundDownloads) -> None:
     server.content = server.content[:-1000]
     spec = spec_for(server, "whole")
     downloads.start(spec)
@@ -87,8 +90,8 @@ def test_a_download_that_cannot_be_loaded_has_failed(server: Server, downloads: 
     assert "damaged" in str(downloads.get(spec).error)
 
 
-def test_failed_download_says_why_and_can_be_tried_again(
-    server: Server, downloads: Downloads
+def test_failed_download_gives_the_reason_and_can_be_repeated(
+    server: Server, downloads: BackgroundDownloads
 ) -> None:
     downloads.start(spec_for(server, "missing"))
     wait_for_downloads()
@@ -99,67 +102,69 @@ def test_failed_download_says_why_and_can_be_tried_again(
     assert downloads.get(SMALL).status is Status.DONE
 
 
-def test_stopping_the_server_leaves_no_half_file(
-    server: Server, downloads: Downloads, settings: Settings
+def test_stopping_leaves_no_partial_file(
+    server: Server, downloads: BackgroundDownloads, settings: Settings
 ) -> None:
     spec = spec_for(server, "slow")
     downloads.start(spec)
     assert server.half_sent.wait(20)
     stopping = threading.Thread(target=downloads.stop)
     stopping.start()
-    server.resume.set()  # the next piece arrives; what came after it is not waited for
+    server.resume.set()  # the next chunk arrives and ends the download
     stopping.join(60)
     wait_for_downloads()
     assert downloads.get(spec).status is Status.FAILED
     assert list(settings.cache_dir.iterdir()) == []
 
 
-def test_what_would_not_fit_into_memory_is_not_downloaded(
+def test_model_that_exceeds_the_memory_budget_is_not_downloaded(
     server: Server, settings: Settings
 ) -> None:
     settings = dataclasses.replace(settings, memory_bytes=1)
-    downloads = Downloads(settings, ModelStore(settings))
+    downloads = BackgroundDownloads(settings, ModelStore(settings))
     downloads.start(spec_for(server, "whole"))
     wait_for_downloads()
-    assert "takes 10 MB of memory" in str(downloads.get(SMALL).error)
+    assert "requires 10 MB of memory" in str(downloads.get(SMALL).error)
     assert server.bodies_sent == 0
 
 
-def test_a_download_that_nobody_waits_for_is_given_up(
-    server: Server, downloads: Downloads, settings: Settings
+def test_download_without_requesters_is_canceled(
+    server: Server, downloads: BackgroundDownloads, settings: Settings
 ) -> None:
     spec = spec_for(server, "slow")
-    downloads.start(spec, "one visitor")
-    downloads.start(spec, "another")
+    downloads.start(spec, "first visitor")
+    downloads.start(spec, "second visitor")
     assert server.half_sent.wait(20)
-    downloads.wait_only_for((), "one visitor")
-    downloads.wait_only_for([spec], "another")
-    assert downloads.get(spec).is_under_way
-    downloads.wait_only_for((), "another")
+    downloads.cancel_others((), "first visitor")
+    downloads.cancel_others([spec], "second visitor")
+    assert downloads.get(spec).is_active
+    downloads.cancel_others((), "second visitor")
     assert downloads.get(spec) is None
     server.resume.set()
     wait_for_downloads()
     assert list(settings.cache_dir.iterdir()) == []
     assert downloads.get(spec) is None
-    downloads.start(spec_for(server, "whole"), "a third")  # and can be begun again
+    downloads.start(spec_for(server, "whole"), "third visitor")  # it can be started again
     wait_for_downloads()
     assert downloads.get(spec).status is Status.DONE
 
 
-def test_what_the_server_waits_for_goes_on(server: Server, downloads: Downloads) -> None:
+def test_download_requested_by_the_server_is_not_canceled(
+    server: Server, downloads: BackgroundDownloads
+) -> None:
     spec = spec_for(server, "slow")
     downloads.start(spec)
     downloads.start(spec, "a visitor")
-    downloads.wait_only_for((), "a visitor")
+    downloads.cancel_others((), "a visitor")
     server.resume.set()
     wait_for_downloads()
     assert downloads.get(spec).status is Status.DONE
-    downloads.wait_only_for((), "a visitor")
+    downloads.cancel_others((), "a visitor")
     assert downloads.get(spec).status is Status.DONE
 
 
-def test_without_a_thread_for_it_there_is_no_download(
-    downloads: Downloads, server: Server, monkeypatch: pytest.MonkeyPatch
+def test_download_is_not_registered_if_its_thread_cannot_start(
+    downloads: BackgroundDownloads, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -1,4 +1,4 @@
-"""Photos that come at the same time, and amounts that are shared."""
+"""Micro-batching of simultaneous photos, and quotas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vgg_demo.errors import BusyError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.images.quota import Quota
 from vgg_demo.inference.batching import MicroBatcher
-from vgg_demo.inference.classify import Prepared, prepare_photo
+from vgg_demo.inference.classify import PreparedPhoto, prepare_photo
 from vgg_demo.inference.results import Classification
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize
@@ -23,41 +23,41 @@ MINI_VGG = get_spec("mini_vgg")
 
 
 @pytest.fixture
-def prepared(photos: dict[str, bytes]) -> dict[str, Prepared]:
+def prepared(photos: dict[str, bytes]) -> dict[str, PreparedPhoto]:
     return {
         name: prepare_photo(open_photo(data, file=name), MINI_VGG, Resize.CROP)
         for name, data in photos.items()
     }
 
 
-class Slow:
-    """A model that looks when it is told to, and tells how many it looked at together."""
+class SlowModel:
+    """Mini-VGG with inference that waits for `resume` and records the batch sizes."""
 
     def __init__(self, store: ModelStore, patch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
-        self.begun, self.resume = threading.Semaphore(0), threading.Semaphore(0)
+        self.started, self.resume = threading.Semaphore(0), threading.Semaphore(0)
         with store.use(MINI_VGG) as model:
             logits = model.engine.logits
 
-        def slow(batch: np.ndarray) -> np.ndarray:
+        def slow_logits(batch: np.ndarray) -> np.ndarray:
             self.sizes.append(len(batch))
-            self.begun.release()
+            self.started.release()
             assert self.resume.acquire(timeout=60)
             return logits(batch)
 
-        patch.setattr(model.engine, "logits", slow)
+        patch.setattr(model.engine, "logits", slow_logits)
 
 
 @pytest.fixture
-def slow(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
-    found = Slow(store, monkeypatch)
-    yield found
+def slow(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowModel]:
+    model = SlowModel(store, monkeypatch)
+    yield model
     for _ in range(100):
-        found.resume.release()
+        model.resume.release()
 
 
-def test_who_comes_alone_is_looked_at_alone(
-    store: ModelStore, prepared: dict[str, Prepared]
+def test_single_photos_are_classified_alone(
+    store: ModelStore, prepared: dict[str, PreparedPhoto]
 ) -> None:
     batcher = MicroBatcher(store)
     for name, label in (("cat", "cat"), ("dog", "dog"), ("cat", "cat")):
@@ -66,39 +66,41 @@ def test_who_comes_alone_is_looked_at_alone(
     assert batcher.waiting == 0
 
 
-def test_who_comes_meanwhile_is_looked_at_together(
-    store: ModelStore, slow: Slow, prepared: dict[str, Prepared]
+def test_photos_that_arrive_while_the_model_is_busy_form_a_batch(
+    store: ModelStore, slow: SlowModel, prepared: dict[str, PreparedPhoto]
 ) -> None:
     batcher = MicroBatcher(store)
-    answers: list[Future[Classification]] = [batcher.submit(prepared["cat"], MINI_VGG)]
-    assert slow.begun.acquire(timeout=60)
-    answers += [batcher.submit(photo, MINI_VGG) for photo in prepared.values()]
+    futures: list[Future[Classification]] = [batcher.submit(prepared["cat"], MINI_VGG)]
+    assert slow.started.acquire(timeout=60)
+    futures += [batcher.submit(photo, MINI_VGG) for photo in prepared.values()]
     assert batcher.waiting == len(prepared)
     slow.resume.release(2)
-    assert [answer.result(60).file for answer in answers] == ["cat", *prepared]
+    assert [future.result(60).file for future in futures] == ["cat", *prepared]
     assert slow.sizes == [1, len(prepared)]
 
 
-def test_a_full_queue(store: ModelStore, slow: Slow, prepared: dict[str, Prepared]) -> None:
-    batcher = MicroBatcher(store, most_waiting=2)
+def test_full_queue_rejects_photos(
+    store: ModelStore, slow: SlowModel, prepared: dict[str, PreparedPhoto]
+) -> None:
+    batcher = MicroBatcher(store, max_waiting=2)
     first = batcher.submit(prepared["cat"], MINI_VGG)
-    assert slow.begun.acquire(timeout=60)
+    assert slow.started.acquire(timeout=60)
     others = [batcher.submit(prepared["dog"], MINI_VGG) for _ in range(2)]
     with pytest.raises(BusyError, match="2 photos are waiting already") as caught:
         batcher.submit(prepared["dog"], MINI_VGG)
     assert caught.value.retry_seconds > 0
     slow.resume.release(2)
-    for answer in (first, *others):
-        answer.result(60)
+    for future in (first, *others):
+        future.result(60)
     assert batcher.waiting == 0
 
 
-def test_what_nobody_waits_for_is_not_looked_at(
-    store: ModelStore, slow: Slow, prepared: dict[str, Prepared]
+def test_canceled_photos_are_not_classified(
+    store: ModelStore, slow: SlowModel, prepared: dict[str, PreparedPhoto]
 ) -> None:
     batcher = MicroBatcher(store)
     first = batcher.submit(prepared["cat"], MINI_VGG)
-    assert slow.begun.acquire(timeout=60)
+    assert slow.started.acquire(timeout=60)
     others = [batcher.submit(prepared["dog"], MINI_VGG) for _ in range(3)]
     assert all(other.cancel() for other in others[:2])
     slow.resume.release(2)
@@ -109,18 +111,18 @@ def test_what_nobody_waits_for_is_not_looked_at(
     assert batcher.submit(prepared["moose"], MINI_VGG).result(60).file == "moose"
 
 
-def test_all_are_told_of_an_error(store: ModelStore, prepared: dict[str, Prepared]) -> None:
+def test_every_future_gets_the_error(store: ModelStore, prepared: dict[str, PreparedPhoto]) -> None:
     batcher = MicroBatcher(store)
-    answers = [batcher.submit(prepared["cat"], get_spec("vgg16")) for _ in range(5)]
-    for answer in answers:
+    futures = [batcher.submit(prepared["cat"], get_spec("vgg16")) for _ in range(5)]
+    for future in futures:
         with pytest.raises(WeightsMissingError):
-            answer.result(60)
+            future.result(60)
     assert batcher.waiting == 0
     batcher.submit(prepared["cat"], MINI_VGG).result(60)
 
 
-def test_without_a_thread_nothing_is_lost(
-    store: ModelStore, prepared: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch
+def test_failure_to_start_a_thread_leaves_the_batcher_usable(
+    store: ModelStore, prepared: dict[str, PreparedPhoto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = MicroBatcher(store)
 
@@ -135,61 +137,63 @@ def test_without_a_thread_nothing_is_lost(
     assert batcher.submit(prepared["cat"], MINI_VGG).result(60).file == "cat"
 
 
-def test_from_many_threads(store: ModelStore, prepared: dict[str, Prepared]) -> None:
-    batcher = MicroBatcher(store, most_waiting=1000)
+def test_many_threads_get_their_own_results(
+    store: ModelStore, prepared: dict[str, PreparedPhoto]
+) -> None:
+    batcher = MicroBatcher(store, max_waiting=1000)
 
-    def ask(number: int) -> bool:
+    def submit(number: int) -> bool:
         name = list(prepared)[number % len(prepared)]
         return batcher.submit(prepared[name], MINI_VGG).result(60).file == name
 
     with ThreadPoolExecutor(16) as clients:
-        assert all(clients.map(ask, range(400)))
+        assert all(clients.map(submit, range(400)))
 
 
-def test_a_quota_is_never_exceeded() -> None:
-    quota, held, most = Quota(10), [0], [0]
+def test_quota_is_never_exceeded() -> None:
+    quota, held, peak = Quota(10), [0], [0]
     lock = threading.Lock()
 
     def hold(amount: int) -> None:
-        with quota.hold(amount):
+        with quota.acquire(amount):
             with lock:
                 held[0] += min(amount, 10)
-                most[0] = max(most[0], held[0])
+                peak[0] = max(peak[0], held[0])
             threading.Event().wait(0.001)
             with lock:
                 held[0] -= min(amount, 10)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(hold, [1, 3, 10, 25, 4, 4, 4] * 20))
-    assert (held[0], most[0]) == (0, 10)
+    assert (held[0], peak[0]) == (0, 10)
 
 
-def test_who_needs_much_is_not_overtaken() -> None:
+def test_large_request_is_not_overtaken_by_a_small_one() -> None:
     quota, order = Quota(2), []
-    wants = threading.Event()
+    requested = threading.Event()
 
-    def much() -> None:
-        wants.set()
-        with quota.hold(2):
-            order.append("much")
+    def large() -> None:
+        requested.set()
+        with quota.acquire(2):
+            order.append("large")
 
-    def little() -> None:
-        with quota.hold(1):
-            order.append("little")
+    def small() -> None:
+        with quota.acquire(1):
+            order.append("small")
 
     with ThreadPoolExecutor(2) as threads:
-        with quota.hold(1):
-            threads.submit(much)
-            assert wants.wait(60)
+        with quota.acquire(1):
+            threads.submit(large)
+            assert requested.wait(60)
             while not quota._turn.locked():
                 pass
-            threads.submit(little)
+            threads.submit(small)
         threads.shutdown(wait=True)
-    assert order == ["much", "little"]
+    assert order == ["large", "small"]
 
 
-def test_an_error_gives_back() -> None:
+def test_error_releases_the_quota() -> None:
     quota = Quota(1)
     for _ in range(3):
-        with pytest.raises(KeyError), quota.hold(1):
+        with pytest.raises(KeyError), quota.acquire(1):
             raise KeyError

@@ -1,4 +1,4 @@
-"""The whole flow with the embedded model and real photos."""
+"""Classification with the embedded model and real photos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MINI_VGG = get_spec("mini_vgg")
     ("photo", "label"), [("cat", "cat"), ("dog", "dog"), ("parrot", "bird"), ("moose", "deer")]
 )
 @pytest.mark.parametrize("resize", Resize)
-def test_a_photo_of_a_cat_is_a_cat(
+def test_example_photos_are_classified_correctly(
     photos: dict[str, bytes], store: ModelStore, photo: str, label: str, resize: Resize
 ) -> None:
     result = classify(photos[photo], MINI_VGG, store, resize=resize)
@@ -38,7 +38,7 @@ def test_a_photo_of_a_cat_is_a_cat(
     assert result.weights.verified
 
 
-def test_predictions_are_ranked_and_sum_to_one(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_predictions_are_sorted_and_sum_to_one(photos: dict[str, bytes], store: ModelStore) -> None:
     result = classify(photos["rocket"], MINI_VGG, store)
     predictions = result.predictions(10)
     assert [p.rank for p in predictions] == list(range(1, 11))
@@ -48,13 +48,13 @@ def test_predictions_are_ranked_and_sum_to_one(photos: dict[str, bytes], store: 
     assert len({p.wnid for p in predictions}) == 10
 
 
-def test_ties_keep_the_order_of_the_output(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_ties_are_in_the_order_of_the_output(photos: dict[str, bytes], store: ModelStore) -> None:
     result = classify(photos["cat"], MINI_VGG, store)
     result = replace(result, probabilities=np.full(10, 0.1))
     assert [p.index for p in result.predictions(10)] == list(range(10))
 
 
-def test_result_as_json_values(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_result_has_the_documented_json_fields(photos: dict[str, bytes], store: ModelStore) -> None:
     result = classify(photos["cat"], MINI_VGG, store, file="cat.jpg").to_dict(3)
     assert list(result) == [
         "file", "sha256", "model", "weights", "precision", "resize", "predictions", "seconds",
@@ -66,12 +66,12 @@ def test_result_as_json_values(photos: dict[str, bytes], store: ModelStore) -> N
     assert all(seconds > 0 for seconds in result["seconds"].values())
 
 
-def test_results_cannot_be_changed(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_probabilities_are_read_only(photos: dict[str, bytes], store: ModelStore) -> None:
     with pytest.raises(ValueError, match="read-only"):
         classify(photos["cat"], MINI_VGG, store).probabilities[0] = 1
 
 
-def test_a_bad_photo_never_loads_a_model() -> None:
+def test_invalid_photo_fails_before_a_model_is_loaded() -> None:
     store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
     with pytest.raises(NotAnImageError):
         classify(b"text", get_spec("vgg16"), store)
@@ -79,7 +79,9 @@ def test_a_bad_photo_never_loads_a_model() -> None:
         classify(Path("vgg_demo/data/examples/cat.jpg").read_bytes(), get_spec("vgg16"), store)
 
 
-def test_ten_visitors_at_once_load_the_model_once(photos: dict[str, bytes], monkeypatch) -> None:
+def test_ten_simultaneous_visitors_load_the_model_once(
+    photos: dict[str, bytes], monkeypatch
+) -> None:
     import vgg_demo.inference.engine
 
     loads = []
@@ -88,50 +90,50 @@ def test_ten_visitors_at_once_load_the_model_once(photos: dict[str, bytes], monk
         vgg_demo.inference.engine, "load_engine", lambda *args: loads.append(1) or load(*args)
     )
     store = ModelStore(Settings(offline=True))
-    answers: list[str] = []
+    labels: list[str] = []
 
     def visit() -> None:
-        answers.append(classify(photos["dog"], MINI_VGG, store).predictions(1)[0].label)
+        labels.append(classify(photos["dog"], MINI_VGG, store).predictions(1)[0].label)
 
     threads = [threading.Thread(target=visit) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == ["dog"] * 10
+    assert labels == ["dog"] * 10
     assert len(loads) == 1
 
 
-def test_a_loaded_model_answers_while_another_is_fetched(
+def test_loaded_model_is_available_while_another_one_downloads(
     photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetching, resume = threading.Event(), threading.Event()
-    fetch = vgg_demo.inference.store.ensure_weights
+    downloading, resume = threading.Event(), threading.Event()
+    ensure_weights = vgg_demo.inference.store.ensure_weights
 
-    def slow(spec, *rest):
+    def ensure_weights_slowly(spec, *rest):
         if spec.name == "vgg16":
-            fetching.set()
+            downloading.set()
             resume.wait(60)
-        return fetch(spec, *rest)
+        return ensure_weights(spec, *rest)
 
     store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
     with store.use(MINI_VGG):
         pass
-    monkeypatch.setattr(vgg_demo.inference.store, "ensure_weights", slow)
+    monkeypatch.setattr(vgg_demo.inference.store, "ensure_weights", ensure_weights_slowly)
 
-    def ask_for_vgg16() -> None:
+    def use_vgg16() -> None:
         with pytest.raises(WeightsMissingError), store.use(get_spec("vgg16")):
             pass
 
-    thread = threading.Thread(target=ask_for_vgg16)
+    thread = threading.Thread(target=use_vgg16)
     thread.start()
-    assert fetching.wait(10)
+    assert downloading.wait(10)
     assert classify(photos["cat"], MINI_VGG, store).predictions(1)[0].label == "cat"
     resume.set()
     thread.join()
 
 
-def test_verdicts_on_the_examples(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_verdict_on_an_example_photo_is_sure(photos: dict[str, bytes], store: ModelStore) -> None:
     verdict = interpret(classify(photos["cat"], MINI_VGG, store))
     assert verdict.winner.label == "cat"
     assert verdict.group is not None
@@ -139,7 +141,7 @@ def test_verdicts_on_the_examples(photos: dict[str, bytes], store: ModelStore) -
     assert verdict.certainty.is_sure
 
 
-def test_annotation_is_drawn_and_carries_no_metadata(
+def test_annotation_is_drawn_and_has_no_metadata(
     photos: dict[str, bytes], store: ModelStore, encode
 ) -> None:
     exif = Image.Exif()
@@ -159,29 +161,29 @@ def test_annotation_is_drawn_and_carries_no_metadata(
 
 
 @pytest.mark.parametrize("size", [(16, 16), (40, 2000), (2000, 40), (5000, 3000)])
-def test_annotation_of_any_shape(
+def test_photos_of_any_shape_can_be_annotated(
     size: tuple[int, int], photos: dict[str, bytes], store: ModelStore
 ) -> None:
     result = classify(photos["cat"], MINI_VGG, store)
     annotated = annotate(Image.new("RGB", size), result)
     assert max(annotated.size) <= MAX_SIDE
-    assert max(high for _, high in annotated.convert("RGB").getextrema()) > 200  # white letters
+    assert max(maximum for _, maximum in annotated.convert("RGB").getextrema()) > 200  # white text
 
 
-def test_annotation_names_unverified_weights(photos: dict[str, bytes], store: ModelStore) -> None:
+def test_annotation_marks_unverified_weights(photos: dict[str, bytes], store: ModelStore) -> None:
     result = classify(photos["cat"], MINI_VGG, store)
     unverified = replace(result, weights=replace(result.weights, verified=False))
     image = decode(photos["cat"])
     assert annotate(image, result).tobytes() != annotate(image, unverified).tobytes()
 
 
-def test_what_is_no_number_is_no_answer(
+def test_non_finite_output_is_reported_as_corrupt_weights(
     store: ModelStore, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that are numbers can have products that are too large to be any."""
+    """Finite weights can have products that overflow."""
     with store.use(MINI_VGG) as model:
-        nothing = np.full((1, 10), np.nan, np.float32)
-        monkeypatch.setattr(model.engine, "logits", lambda _: nothing)
+        not_finite = np.full((1, 10), np.nan, np.float32)
+        monkeypatch.setattr(model.engine, "logits", lambda _: not_finite)
         prepared = prepare_photo(open_photo(photos["cat"]), MINI_VGG, Resize.CROP)
-        with pytest.raises(WeightsCorruptError, match="does not answer with numbers"):
+        with pytest.raises(WeightsCorruptError, match="is not finite"):
             classify_prepared(prepared, model)

@@ -1,4 +1,4 @@
-"""Networks as one function: what they answer is what Keras answers."""
+"""Compiled models: their outputs equal those of Keras."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from keras import layers
 
 from vgg_demo.errors import WeightsCorruptError, WeightsMissingError
 from vgg_demo.inference import compiled, engine
-from vgg_demo.inference.compiled import compile_network, fold, variables_of
+from vgg_demo.inference.compiled import compile_model, fold_batch_norm, layer_variables
 from vgg_demo.inference.engine import build_custom_model, load_engine
-from vgg_demo.models.bundle import MODEL, custom_spec
+from vgg_demo.models.bundle import MODEL_FILE, custom_spec
 from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.weights import hdf5
@@ -34,10 +34,11 @@ RANGES = {
     "mean": (-0.2, 0.2),
     "bias": (-0.2, 0.2),
 }
-"""Of values that Keras begins with zeros or ones, which would hide mistakes."""
+"""Ranges of random values for variables that Keras initializes with 0 or 1, which hide errors."""
 
 
-def shake(network: keras.Model) -> None:
+def randomize(network: keras.Model) -> None:
+    """Assigns random values to the variables in `RANGES`."""
     rng = np.random.default_rng(0)
     for variable in network.variables:
         if variable.name in RANGES:
@@ -47,28 +48,28 @@ def shake(network: keras.Model) -> None:
             layer.finalize_state()
 
 
-def photos(count: int, shape: tuple[int, ...]) -> np.ndarray:
+def random_batch(count: int, shape: tuple[int, ...]) -> np.ndarray:
     rng = np.random.default_rng(1)
     return rng.uniform(-1, 1, (count, *shape)).astype(np.float32)
 
 
-def check_same(answer: Callable[[np.ndarray], Any], network: keras.Model) -> None:
-    """The order of additions is another one, so that digits of float32 at the end are."""
+def check_equal(predict: Callable[[np.ndarray], Any], network: keras.Model) -> None:
+    """Checks outputs against Keras; additions in another order change the last float32 digits."""
     for count in (1, 3):
-        batch = photos(count, network.input_shape[1:])
+        batch = random_batch(count, network.input_shape[1:])
         expected = np.asarray(network(batch, training=False))
         assert np.ptp(expected) > 0
-        difference = np.abs(np.asarray(answer(batch)) - expected).max()
+        difference = np.abs(np.asarray(predict(batch)) - expected).max()
         assert difference <= 1e-5 * np.abs(expected).max()
 
 
-def make(
+def save_custom_model(
     name: str, folder: Path, feature_layer: FeatureLayer = FeatureLayer.GLOBAL_POOLING
 ) -> tuple[ModelSpec, Path, keras.Model]:
     custom = CustomModel(folder, name, feature_layer, CLASSES, 1.0, 0.0)
     network = build_custom_model(custom)
-    shake(network)
-    path = folder / MODEL
+    randomize(network)
+    path = folder / MODEL_FILE
     network.save(path)
     size_bytes = path.stat().st_size
     return custom_spec("x", custom, model_sha256="0" * 64, model_bytes=size_bytes), path, network
@@ -76,7 +77,7 @@ def make(
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, Path, keras.Model]:
-    return make("mobilenet_v3_small", tmp_path_factory.mktemp("small"))
+    return save_custom_model("mobilenet_v3_small", tmp_path_factory.mktemp("small"))
 
 
 @pytest.mark.parametrize(
@@ -95,55 +96,58 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, Path, ke
         ),
     ],
 )  # fmt: skip
-def test_each_family_answers_as_in_keras(name: str, tmp_path: Path) -> None:
-    spec, path, network = make(name, tmp_path)
-    check_same(load_engine(spec, path).logits, network)
+def test_compiled_model_of_each_family_equals_keras(name: str, tmp_path: Path) -> None:
+    spec, path, network = save_custom_model(name, tmp_path)
+    check_equal(load_engine(spec, path).logits, network)
 
 
 def arrays_of(network: keras.Model) -> Iterator[np.ndarray]:
     return (
-        np.asarray(variable.value) for layer in network.layers for variable in variables_of(layer)
+        np.asarray(variable.value)
+        for layer in network.layers
+        for variable in layer_variables(layer)
     )
 
 
-def compile_anew(build: Callable[[], keras.Model], filled: keras.Model) -> Any:
-    """Compiles a network that has no values, with those of its like."""
+def compile_copy(build: Callable[[], keras.Model], network: keras.Model) -> Any:
+    """Compiles an uninitialized copy of a network with the weights of the network."""
     with keras.StatelessScope(initialize_variables=False):
-        unfilled = build()
-    shape = (None, *filled.input_shape[1:])
-    return compile_network(unfilled, fold(unfilled, arrays_of(filled)), shape)
+        uninitialized = build()
+    shape = (None, *network.input_shape[1:])
+    weights = fold_batch_norm(uninitialized, arrays_of(network))
+    return compile_model(uninitialized, weights, shape)
 
 
 def operations(function: Any) -> Counter[str]:
     return Counter(operation.type for operation in function.graph.get_operations())
 
 
-def test_what_is_left_of_mobilenet_v2(tmp_path: Path) -> None:
-    """Nothing of its 52 normalisations, and no variable."""
+def test_compiled_mobilenet_v2_has_no_normalizations_and_no_variables(tmp_path: Path) -> None:
+    """Its 52 batch normalizations are folded."""
     custom = CustomModel(tmp_path, "mobilenet_v2", FeatureLayer.GLOBAL_POOLING, CLASSES, 1.0, 0.0)
     build = partial(build_custom_model, custom)
-    found = operations(compile_anew(build, build()))
-    del found["Const"], found["Placeholder"], found["NoOp"], found["Identity"]
-    assert found == {
+    counts = operations(compile_copy(build, build()))
+    del counts["Const"], counts["Placeholder"], counts["NoOp"], counts["Identity"]
+    assert counts == {
         "Conv2D": 35, "DepthwiseConv2dNative": 17, "BiasAdd": 53, "Relu6": 35, "AddV2": 10,
         "Pad": 4, "Mean": 1, "MatMul": 1,
     }  # fmt: skip
 
 
-def test_taught_models_are_loaded_so(
+def test_custom_models_are_compiled_when_loaded(
     small: tuple[ModelSpec, Path, keras.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, path, network = small
-    made: list[Any] = []
+    functions: list[Any] = []
 
     def spy(*arguments: Any) -> Any:
-        made.append(compile_network(*arguments))
-        return made[-1]
+        functions.append(compile_model(*arguments))
+        return functions[-1]
 
-    monkeypatch.setattr(compiled, "compile_network", spy)
+    monkeypatch.setattr(compiled, "compile_model", spy)
     loaded = load_engine(spec, path)
-    batch = photos(1, network.input_shape[1:])
-    (function,) = made
+    batch = random_batch(1, network.input_shape[1:])
+    (function,) = functions
     assert np.array_equal(function(tf.constant(batch)), loaded.logits(batch))
     assert "FusedBatchNormV3" not in operations(function)
 
@@ -151,17 +155,17 @@ def test_taught_models_are_loaded_so(
 Tensor = keras.KerasTensor
 
 
-def shared(x: Tensor) -> Tensor:
+def with_shared_layers(x: Tensor) -> Tensor:
     conv, norm = layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization()
     return layers.Add()([norm(conv(x)), norm(conv(layers.Conv2D(3, 1)(x)))])
 
 
-def read_by_two(x: Tensor) -> Tensor:
+def with_two_consumers(x: Tensor) -> Tensor:
     y = layers.Conv2D(4, 3)(x)
     return layers.Concatenate()([layers.BatchNormalization()(y), y])
 
 
-def conv_shared_norm_not(x: Tensor) -> Tensor:
+def with_only_the_convolution_shared(x: Tensor) -> Tensor:
     conv = layers.Conv2D(3, 3, padding="same")
     return conv(layers.BatchNormalization()(conv(x)))
 
@@ -171,28 +175,28 @@ def nested(x: Tensor) -> Tensor:
     return layers.BatchNormalization()(inner(x))
 
 
-def with_parts(x: Tensor) -> Tensor:
+def with_split_output(x: Tensor) -> Tensor:
     left, right = keras.ops.split(layers.Conv2D(8, 3)(x), 2, axis=-1)
     return keras.ops.add(layers.BatchNormalization()(left) * 2.0, right)
 
 
-def no_image(x: Tensor) -> Tensor:
+def without_spatial_dimensions(x: Tensor) -> Tensor:
     y = layers.GlobalAveragePooling2D()(x)
     return layers.BatchNormalization()(layers.Dense(5, activation="relu")(y))
 
 
-class Trains(layers.Layer):  # type: ignore[misc]
-    """Does by default what it does while it learns."""
+class TrainsByDefault(layers.Layer):  # type: ignore[misc]
+    """A layer that runs in training mode by default."""
 
     def call(self, x: Tensor, training: bool = True) -> Tensor:
         return 2 * x if training else x
 
 
-def chain(*steps: keras.layers.Layer) -> Callable[[Tensor], Tensor]:
+def chain(*chained: keras.layers.Layer) -> Callable[[Tensor], Tensor]:
     def build(x: Tensor) -> Tensor:
-        for step in steps:
-            # Anew, so that a network and its like share nothing.
-            x = type(step).from_config(step.get_config())(x)
+        for layer in chained:
+            # A new layer, so that a network and its copy share nothing.
+            x = type(layer).from_config(layer.get_config())(x)
         return x
 
     return build
@@ -201,12 +205,12 @@ def chain(*steps: keras.layers.Layer) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize(
     "build",
     [
-        shared,
-        read_by_two,
-        conv_shared_norm_not,
+        with_shared_layers,
+        with_two_consumers,
+        with_only_the_convolution_shared,
         nested,
-        with_parts,
-        no_image,
+        with_split_output,
+        without_spatial_dimensions,
         chain(layers.Conv2D(4, 3, strides=(2, 1)), layers.BatchNormalization(scale=False)),
         chain(layers.Conv2D(4, 3, use_bias=False), layers.BatchNormalization(center=False)),
         chain(layers.Conv2D(4, 3, dilation_rate=2), layers.BatchNormalization(epsilon=0.1)),
@@ -222,55 +226,55 @@ def chain(*steps: keras.layers.Layer) -> Callable[[Tensor], Tensor]:
         chain(layers.ReLU(), layers.ReLU(6.0), layers.ReLU(0.5, negative_slope=0.1)),
         chain(layers.ReLU(threshold=0.2), layers.Activation("relu6"), layers.Activation("tanh")),
         chain(layers.Dropout(0.5), layers.GaussianNoise(1.0), layers.SpatialDropout2D(0.5)),
-        chain(Trains(), layers.Conv2D(4, 3)),
+        chain(TrainsByDefault(), layers.Conv2D(4, 3)),
         chain(layers.GlobalAveragePooling2D(keepdims=True), layers.Dense(3)),
         chain(layers.Normalization(), layers.Conv2D(4, 3), layers.Dense(2)),
     ],
 )
-def test_whatever_a_network_is_made_of(build: Callable[[Tensor], Tensor]) -> None:
+def test_compiled_model_of_any_layers_equals_keras(build: Callable[[Tensor], Tensor]) -> None:
     def build_network() -> keras.Model:
         image = keras.Input((9, 9, 3))
         return keras.Model(image, build(image))
 
     network = build_network()
-    shake(network)
-    check_same(compile_anew(build_network, network), network)
+    randomize(network)
+    check_equal(compile_copy(build_network, network), network)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("moving_variance", -1.0), ("moving_variance", -1e-3), ("gamma", 3e38)],
 )
-def test_numbers_that_do_not_go_into_one_another(name: str, value: float) -> None:
-    """Each of them is finite; -ε makes a division by nothing."""
-    for steps in ([layers.Conv2D(4, 3)], [layers.MaxPooling2D(2)]):
+def test_finite_weights_that_cannot_be_folded_are_rejected(name: str, value: float) -> None:
+    """A variance of -ε, for example, leads to a division by zero."""
+    for preceding in ([layers.Conv2D(4, 3)], [layers.MaxPooling2D(2)]):
         image = keras.Input((9, 9, 3))
-        network = keras.Model(image, chain(*steps, layers.BatchNormalization())(image))
+        network = keras.Model(image, chain(*preceding, layers.BatchNormalization())(image))
         for variable in network.variables:
             if variable.name == name:
                 variable.assign(np.full(variable.shape, value))
             if variable.name == "moving_variance" and name == "gamma":
                 variable.assign(np.full(variable.shape, 1e-5))
-        with pytest.raises(ValueError, match="infinite or not a number"):
-            list(fold(network, arrays_of(network)))
+        with pytest.raises(ValueError, match="infinite or NaN"):
+            list(fold_batch_norm(network, arrays_of(network)))
 
 
-def test_such_numbers_are_the_files_fault(
+def test_weights_that_cannot_be_folded_are_reported_as_a_corrupt_file(
     small: tuple[ModelSpec, Path, keras.Model], tmp_path: Path
 ) -> None:
     spec, _, network = small
-    again = keras.models.clone_model(network)
-    again.set_weights(network.get_weights())
-    norm = next(x for x in again.layers if isinstance(x, layers.BatchNormalization))
+    damaged = keras.models.clone_model(network)
+    damaged.set_weights(network.get_weights())
+    norm = next(x for x in damaged.layers if isinstance(x, layers.BatchNormalization))
     norm.moving_variance.assign(-norm.moving_variance)
-    again.save(tmp_path / MODEL)
-    with pytest.raises(WeightsCorruptError, match="not a number") as caught:
-        load_engine(spec, tmp_path / MODEL)
+    damaged.save(tmp_path / MODEL_FILE)
+    with pytest.raises(WeightsCorruptError, match="infinite or NaN") as caught:
+        load_engine(spec, tmp_path / MODEL_FILE)
     assert str(caught.value).count("cannot be used for") == 1
-    assert "train it again" in str(caught.value)
+    assert "train the model again" in str(caught.value)
 
 
-def test_too_little_memory_is_not_the_files_fault(
+def test_out_of_memory_is_not_reported_as_a_corrupt_file(
     small: tuple[ModelSpec, Path, keras.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_: object) -> None:
@@ -282,7 +286,9 @@ def test_too_little_memory_is_not_the_files_fault(
         load_engine(spec, path)
 
 
-def test_whoever_asks_gets_a_filled_model(small: tuple[ModelSpec, Path, keras.Model]) -> None:
+def test_keras_model_is_loaded_once_on_first_access(
+    small: tuple[ModelSpec, Path, keras.Model],
+) -> None:
     spec, path, network = small
     loaded = load_engine(spec, path)
     with ThreadPoolExecutor(2) as executor:
@@ -292,23 +298,23 @@ def test_whoever_asks_gets_a_filled_model(small: tuple[ModelSpec, Path, keras.Mo
         assert np.array_equal(ours, theirs)
 
 
-def test_a_model_of_another_file_is_not_given(
+def test_keras_model_of_a_changed_file_is_rejected(
     small: tuple[ModelSpec, Path, keras.Model], tmp_path: Path
 ) -> None:
     spec, path, _ = small
-    (tmp_path / MODEL).write_bytes(path.read_bytes())
-    loaded = load_engine(spec, tmp_path / MODEL)
-    (tmp_path / MODEL).unlink()
-    (tmp_path / MODEL).write_bytes(path.read_bytes())
+    (tmp_path / MODEL_FILE).write_bytes(path.read_bytes())
+    loaded = load_engine(spec, tmp_path / MODEL_FILE)
+    (tmp_path / MODEL_FILE).unlink()
+    (tmp_path / MODEL_FILE).write_bytes(path.read_bytes())
     with pytest.raises(WeightsMissingError, match="changed since x was loaded"):
         _ = loaded.model
 
 
-def test_large_arrays_go_into_variables_piece_by_piece(
+def test_model_with_large_arrays_is_loaded_in_chunks_and_not_compiled(
     small: tuple[ModelSpec, Path, keras.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, path, network = small
     for module in (engine, hdf5):
-        monkeypatch.setattr(module, "PIECE_BYTES", 10_000)
-    monkeypatch.setattr(compiled, "compile_network", None)
-    check_same(load_engine(spec, path).logits, network)
+        monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(compiled, "compile_model", None)
+    check_equal(load_engine(spec, path).logits, network)

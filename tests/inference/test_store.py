@@ -1,4 +1,4 @@
-"""The store of loaded models and its memory budget, with small real models."""
+"""The model store and its memory budget, with small real models."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def named(name: str) -> ModelSpec:
-    """Returns Mini-VGG as a model among others: not embedded, so it may have to go."""
+    """Returns Mini-VGG under another name, so that it is not embedded and can be evicted."""
     weights = replace(MINI_VGG.weights, name=f"{name}.h5")
     return replace(MINI_VGG, name=name, weights=weights)
 
@@ -51,7 +51,7 @@ A, B, C = named("a"), named("b"), named("c")
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Room for two of the three models, whose files are here."""
+    """A budget for two of the three models, whose weights are installed."""
     for spec in (A, B, C):
         shutil.copy(find_weights(MINI_VGG, Settings()), tmp_path / spec.weights.name)
     return Settings(cache_dir=tmp_path, offline=True, memory_bytes=2 * SIZE)
@@ -59,7 +59,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
-    """A store that takes the process for empty, so that room is counted in models."""
+    """A store in a process that seems to use no memory, so that only models count."""
     monkeypatch.setattr(memory, "used_bytes", lambda: 0)
     return ModelStore(settings)
 
@@ -76,33 +76,37 @@ def loaded(store: ModelStore) -> str:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, str, Callable], None]:
-    """Has a function called with the same arguments before a function of a module is."""
+    """Returns a function that calls a hook, with the same arguments, before a module's function."""
 
     def wrap(module: ModuleType, name: str, before: Callable) -> None:
         function = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given: before(*given) or function(*given))
+        monkeypatch.setattr(module, name, lambda *args: before(*args) or function(*args))
 
     return wrap
 
 
-def test_the_least_recently_used_goes(store: ModelStore) -> None:
+def test_least_recently_used_model_is_evicted(store: ModelStore) -> None:
     load(store, A, B, A, C)
     assert loaded(store) == "ac"
 
 
-def test_it_goes_before_the_new_one_is_built(store: ModelStore, watch) -> None:
+def test_eviction_comes_before_the_new_model_is_built(store: ModelStore, watch) -> None:
     load(store, A, B)
     with store.use(A) as model:
-        gone = weakref.ref(model.engine.model)
+        evicted = weakref.ref(model.engine.model)
         del model
     load(store, B)
-    seen = []
-    watch(vgg_demo.inference.engine, "load_engine", lambda *_: seen.append((loaded(store), gone())))
+    states = []
+    watch(
+        vgg_demo.inference.engine,
+        "load_engine",
+        lambda *_: states.append((loaded(store), evicted())),
+    )
     load(store, C)
-    assert seen == [("b", None)]
+    assert states == [("b", None)]
 
 
-def test_the_embedded_one_always_answers_and_stays(
+def test_embedded_model_is_never_evicted(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "used_bytes", lambda: 0)
@@ -110,62 +114,64 @@ def test_the_embedded_one_always_answers_and_stays(
     load(store, MINI_VGG, A, B)
     assert loaded(store) == "b"
     assert store.is_loaded(MINI_VGG)
-    nothing = ModelStore(replace(settings, memory_bytes=0))
-    load(nothing, MINI_VGG)
+    without_budget = ModelStore(replace(settings, memory_bytes=0))
+    load(without_budget, MINI_VGG)
 
 
-def test_what_can_never_fit_is_refused_with_the_numbers(store: ModelStore) -> None:
+def test_model_larger_than_the_budget_is_rejected_with_the_sizes(store: ModelStore) -> None:
     load(store, A, B)
     large = replace(C, parameters=3 * C.parameters)
-    words = r"Mini-VGG takes 24 MB .* may use 16 MB \(VGG_DEMO_MEMORY_MB\), of which 16 MB are for"
-    with pytest.raises(MemoryBudgetError, match=words), store.use(large):
+    message = r"Mini-VGG requires 24 MB .* is 16 MB \(VGG_DEMO_MEMORY_MB\), of which 16 MB are"
+    with pytest.raises(MemoryBudgetError, match=message), store.use(large):
         pass
     assert loaded(store) == "ab"
 
 
-def test_the_program_itself_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_the_process_itself_counts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1)
     store = ModelStore(settings)
     with pytest.raises(MemoryBudgetError, match=r"16 MB .*, of which 8 MB are"), store.use(A):
         pass
 
 
-def test_sizes_are_corrected_by_what_loading_took(
+def test_estimated_sizes_are_replaced_by_measured_sizes(
     store: ModelStore, watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    took = {"a": SIZE, "b": 3 * SIZE // 2, "c": SIZE}
+    sizes = {"a": SIZE, "b": 3 * SIZE // 2, "c": SIZE}
     last = [""]
 
     def used_bytes() -> int:
-        return sum(took[name] for name in {*loaded(store), *last[0]})
+        return sum(sizes[name] for name in {*loaded(store), *last[0]})
 
     def load_last(spec: ModelSpec, _: Path) -> None:
         last[0] = spec.name
 
     monkeypatch.setattr(memory, "used_bytes", used_bytes)
     watch(vgg_demo.inference.engine, "load_engine", load_last)
-    seen = []
-    watch(vgg_demo.inference.engine, "load_engine", lambda *_: seen.append(loaded(store)))
-    load(store, A, B)  # loaded beside A, as it has no more numbers; then known to be larger
+    states = []
+    watch(vgg_demo.inference.engine, "load_engine", lambda *_: states.append(loaded(store)))
+    load(store, A, B)  # B is estimated to fit beside A, and then measured to be larger
     assert loaded(store) == "b"
     load(store, C)
     assert loaded(store) == "c"
     load(store, B)
-    assert seen == ["", "a", "", ""]
+    assert states == ["", "a", "", ""]
 
 
-def test_what_the_process_holds_besides_is_not_for_models(
+def test_memory_used_by_other_data_reduces_the_capacity(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(store, A)
-    monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1_000_000)  # A, and some photos
+    monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1_000_000)  # A and some photos
     load(store, B)
     assert loaded(store) == "b"
 
 
 @contextmanager
 def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Event]:
-    """Has another thread use a model until the event is set, or the block ends."""
+    """Uses a model in another thread until the event is set or the block ends."""
     in_use, evict = threading.Event(), threading.Event()
 
     def use() -> None:
@@ -184,22 +190,22 @@ def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Eve
         used.result(60)
 
 
-def test_what_nobody_uses_goes_first(store: ModelStore) -> None:
+def test_idle_models_are_evicted_before_models_in_use(store: ModelStore) -> None:
     load(store, A, B)
     with used_elsewhere(store, A):
         load(store, B, C)
     assert loaded(store) == "ac"
 
 
-def test_a_model_in_use_is_waited_for(store: ModelStore) -> None:
+def test_model_in_use_is_evicted_when_its_last_use_ends(store: ModelStore) -> None:
     load(store, MINI_VGG)
-    with used_elsewhere(store, A) as let_go_of_a, used_elsewhere(store, C):
+    with used_elsewhere(store, A) as finish_a, used_elsewhere(store, C):
         with ThreadPoolExecutor(1) as executor:
             other = executor.submit(load, store, B)
-            wait_until(lambda: loaded(store) == "c")  # A is to go, and its user is waited for
-            load(store, C, MINI_VGG)  # who asks for what is loaded waits for nobody
+            wait_until(lambda: loaded(store) == "c")  # A is being evicted
+            load(store, C, MINI_VGG)  # loaded models are available without waiting
             assert not other.done()
-            let_go_of_a.set()
+            finish_a.set()
             other.result(60)
         assert loaded(store) == "bc"
 
@@ -209,61 +215,61 @@ def wait_until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         threading.Event().wait(0.01)
-    raise AssertionError("waited in vain")
+    raise AssertionError("timed out")
 
 
 @pytest.mark.parametrize("spec", [A, B, MINI_VGG], ids=["the same", "another", "embedded"])
-def test_a_block_that_could_wait_for_itself(store: ModelStore, spec: ModelSpec) -> None:
+def test_nested_use_is_rejected(store: ModelStore, spec: ModelSpec) -> None:
     load(store, A, B, MINI_VGG)
-    with store.use(A), pytest.raises(RuntimeError, match="in a block that uses a"):
+    with store.use(A), pytest.raises(RuntimeError, match="inside a block that uses a"):
         load(store, spec)
     load(store, spec)
 
 
-def test_without_memory_for_loading(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_error_during_loading_is_reported(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> Engine:
         raise MemoryError
 
     with monkeypatch.context() as patch:
         patch.setattr(vgg_demo.inference.engine, "load_engine", fail)
-        with pytest.raises(MemoryBudgetError, match="Loading Mini-VGG took more memory"):
+        with pytest.raises(MemoryBudgetError, match="Not enough memory to load Mini-VGG"):
             load(store, A)
     assert loaded(store) == ""
     load(store, A)
 
 
-def test_what_fails_to_load_leaves_nothing(
-    store: ModelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not even while its error is kept, as the page does."""
-    half_filled: list[weakref.ref] = []
+def test_failed_load_frees_its_memory(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the error is kept, as the page does."""
+    partly_loaded: list[weakref.ref] = []
 
     def fail(_: Engine, *arguments: Any) -> None:
-        half_filled.append(weakref.ref(arguments[-1]()))
+        partly_loaded.append(weakref.ref(arguments[-1]()))
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(Engine, "__init__", fail)
     with pytest.raises(MemoryBudgetError) as caught:
         load(store, A)
     gc.collect()
-    assert half_filled[0]() is None
+    assert partly_loaded[0]() is None
     assert caught.value.__cause__ is not None
 
 
-def test_many_visitors_with_different_models(
+def test_concurrent_visitors_get_correct_results_within_the_budget(
     store: ModelStore, watch, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each gets right answers, and never more models are alive than there is room for."""
+    """Never more engines are alive than fit into the budget."""
     monkeypatch.setattr("vgg_demo.models.registry.MODELS", MODELS | {"a": A, "b": B, "c": C})
     photo = open_photo(photos["cat"])
     expected = classify_photo(photo, MINI_VGG, store).probabilities
     alive: weakref.WeakSet[Engine] = weakref.WeakSet()
-    most = [0]
+    peak = [0]
     load_engine = vgg_demo.inference.engine.load_engine
 
     def count(spec: ModelSpec, path: Path) -> Engine:
         gc.collect()
-        most[0] = max(most[0], len(alive) + 1)
+        peak[0] = max(peak[0], len(alive) + 1)
         engine = load_engine(spec, path)
         alive.add(engine)
         return engine
@@ -272,19 +278,19 @@ def test_many_visitors_with_different_models(
 
     def visit(seed: int) -> None:
         for spec in random.Random(seed).choices((A, B, C), k=6):  # noqa: S311
-            answer = measure(photo, spec, store, repeat=1)
-            assert answer.classification.model == spec.name
-            assert np.array_equal(answer.classification.probabilities, expected)
+            result = measure(photo, spec, store, repeat=1)
+            assert result.classification.model == spec.name
+            assert np.array_equal(result.classification.probabilities, expected)
 
     with ThreadPoolExecutor(4) as executor:
         for visitor in [executor.submit(visit, seed) for seed in range(4)]:
             visitor.result(200)
-    assert most == [2]
+    assert peak == [2]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
-def test_freed_memory_goes_back(vgg16_dir: Path) -> None:
-    """In a process of its own: VGG16's 553 MB come, and go when Mini-VGG's double comes."""
+def test_memory_of_an_evicted_model_is_returned_to_the_system(vgg16_dir: Path) -> None:
+    """In a separate process: loads VGG16 (553 MB), then a model that evicts it."""
     program = """
 from pathlib import Path
 import sys
@@ -298,37 +304,37 @@ from vgg_demo.inference.store import ModelStore
 import vgg_demo.inference.engine
 
 vgg16 = get_spec("vgg16")
-room = vgg16.weights.size_bytes + 100_000_000
-settings = Settings(weights_dir=Path(sys.argv[1]), memory_bytes=memory.used_bytes() + room)
+capacity = vgg16.weights.size_bytes + 100_000_000
+settings = Settings(weights_dir=Path(sys.argv[1]), memory_bytes=memory.used_bytes() + capacity)
 store = ModelStore(settings)
 before = memory.used_bytes()
 load(store, vgg16)
 during = memory.used_bytes()
-store._sizes["a"] = room
+store._sizes["a"] = capacity
 load(store, A)
 print(before, during, memory.used_bytes())
 """
     shutil.copy(find_weights(MINI_VGG, Settings()), vgg16_dir / A.weights.name)
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program, str(vgg16_dir)],
         cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    before, during, after = map(int, answer.stdout.split())
+    before, during, after = map(int, process.stdout.split())
     assert during - before > 500e6
     assert during - after > 500e6
 
 
 @pytest.fixture
-def work(watch) -> list[str]:
-    """What the store has done so far: files hashed, files loaded."""
+def operations(watch) -> list[str]:
+    """The operations of the store so far: files inspected (hashed) and loaded."""
     done: list[str] = []
     watch(vgg_demo.inference.store, "inspect_weights", lambda *_: done.append("inspect"))
     watch(vgg_demo.inference.engine, "load_engine", lambda *_: done.append("load"))
     return done
 
 
-def test_a_damaged_file_costs_nothing_until_it_changes(
-    settings: Settings, store: ModelStore, work: list[str]
+def test_damaged_file_is_read_once_until_it_changes(
+    settings: Settings, store: ModelStore, operations: list[str]
 ) -> None:
     path = settings.cache_dir / A.weights.name
     whole = path.read_bytes()
@@ -338,18 +344,18 @@ def test_a_damaged_file_costs_nothing_until_it_changes(
         with pytest.raises(WeightsCorruptError, match="Delete it") as caught:
             load(store, A)
         messages.append(str(caught.value))
-    assert work == ["inspect", "load"]
+    assert operations == ["inspect", "load"]
     assert len(set(messages)) == 1
     path.write_bytes(whole)
     load(store, A)
 
 
-def test_an_unchanged_file_is_hashed_once(store: ModelStore, work: list[str]) -> None:
+def test_unchanged_file_is_hashed_once(store: ModelStore, operations: list[str]) -> None:
     load(store, A, B, C, A)
-    assert sorted(work) == ["inspect"] * 3 + ["load"] * 4
+    assert sorted(operations) == ["inspect"] * 3 + ["load"] * 4
 
 
-def test_a_file_with_the_old_time_and_size_is_noticed(
+def test_changed_file_with_the_same_time_and_size_is_detected(
     settings: Settings, store: ModelStore
 ) -> None:
     path = settings.cache_dir / A.weights.name
@@ -365,7 +371,7 @@ def test_a_file_with_the_old_time_and_size_is_noticed(
         assert model.weights.sha256 != before
 
 
-def test_a_file_that_is_exchanged_while_it_is_loaded(
+def test_file_that_changes_during_loading_is_rejected(
     settings: Settings, store: ModelStore, watch
 ) -> None:
     path = settings.cache_dir / A.weights.name
@@ -375,7 +381,7 @@ def test_a_file_that_is_exchanged_while_it_is_loaded(
         patch.setattr(
             vgg_demo.inference.engine,
             "load_engine",
-            lambda *given: (path.write_bytes(whole), load_engine(*given))[1],
+            lambda *args: (path.write_bytes(whole), load_engine(*args))[1],
         )
         with pytest.raises(WeightsMissingError, match=r"changed while .* Try again"):
             load(store, A)
@@ -383,8 +389,8 @@ def test_a_file_that_is_exchanged_while_it_is_loaded(
     load(store, A)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="locks as Linux has them")
-def test_a_file_that_is_locked_for_a_while(settings: Settings, store: ModelStore) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux file locks")
+def test_locked_file_can_be_loaded_later(settings: Settings, store: ModelStore) -> None:
     import fcntl
 
     with (settings.cache_dir / A.weights.name).open("rb") as file:
@@ -394,40 +400,40 @@ def test_a_file_that_is_locked_for_a_while(settings: Settings, store: ModelStore
     load(store, A)
 
 
-def test_a_file_that_is_gone(settings: Settings, store: ModelStore) -> None:
+def test_missing_file_is_reported(settings: Settings, store: ModelStore) -> None:
     (settings.cache_dir / A.weights.name).unlink()
     with pytest.raises(WeightsMissingError, match="VGG_DEMO_OFFLINE"):
         load(store, A)
 
 
-def test_what_is_set_aside_has_models_go(store: ModelStore) -> None:
+def test_reservation_evicts_idle_models(store: ModelStore) -> None:
     load(store, A, B)
     with store.use(B), store.reserve(SIZE):
-        assert loaded(store) == "b"  # who is used stays
+        assert loaded(store) == "b"  # a model in use stays
     load(store, A)
-    assert loaded(store) == "ab"  # there is room again
+    assert loaded(store) == "ab"  # both fit again
 
 
-def test_while_memory_is_set_aside_a_model_may_not_fit(store: ModelStore) -> None:
+def test_model_that_does_not_fit_during_a_reservation_is_rejected(store: ModelStore) -> None:
     with store.reserve(2 * SIZE):
-        with pytest.raises(MemoryBudgetError, match=r"while a training takes .* wait for its end"):
+        with pytest.raises(MemoryBudgetError, match=r"while a training run uses .* wait until"):
             load(store, A)
-        store.check_reserve(2 * SIZE)  # who comes next can wait for it
+        store.check_reserve(2 * SIZE)  # a later reservation could succeed
     load(store, A)
 
 
-def test_more_than_there_is_cannot_be_set_aside(store: ModelStore) -> None:
+def test_reservation_larger_than_the_budget_is_rejected(store: ModelStore) -> None:
     load(store, A)
-    with pytest.raises(MemoryBudgetError, match="Give fewer photos"), store.reserve(3 * SIZE):
+    with pytest.raises(MemoryBudgetError, match="Use fewer photos"), store.reserve(3 * SIZE):
         pass
     assert loaded(store) == "a"
 
 
-def test_a_model_is_let_go(store: ModelStore) -> None:
+def test_evict_unloads_an_idle_model(store: ModelStore) -> None:
     load(store, A)
     with store.use(A):
         store.evict(A)
-        assert loaded(store) == "a"  # who uses it has it
+        assert loaded(store) == "a"  # a model in use stays
     store.evict(A)
-    store.evict(B)  # it is not there
+    store.evict(B)  # it is not loaded
     assert loaded(store) == ""

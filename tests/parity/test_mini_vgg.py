@@ -1,4 +1,4 @@
-"""The embedded model keeps what its card promises."""
+"""The embedded model matches its model card."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ def report() -> dict:
 
 
 @pytest.mark.slow
-def test_accuracy_on_all_test_images(
+def test_accuracy_on_all_test_images_equals_the_report(
     shared: Path, store: ModelStore, report: dict, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Through our own gate and recipe, on all 10,000 test images of CIFAR-10."""
+    """With our decoder and preprocessing, on all 10,000 test images of CIFAR-10."""
     folder = tmp_path_factory.mktemp("cifar10")
     with tarfile.open(shared / "data" / "cifar10.tar.xz") as archive:
         test = [member for member in archive if member.name.startswith("test/")]
         archive.extractall(folder, members=test, filter="data")
     with store.use(MINI_VGG) as model:
         engine = model.engine
-    right = total = 0
+    correct = total = 0
     for label in load_labels("cifar10"):
         paths = sorted((folder / "test" / label.label).glob("*.jpg"))
         batch = np.concatenate([prepare(decode(p.read_bytes()), MINI_VGG) for p in paths])
-        right += int((engine.logits(batch).argmax(axis=1) == label.index).sum())
+        correct += int((engine.logits(batch).argmax(axis=1) == label.index).sum())
         total += len(paths)
     assert total == report["test_images"] == 10_000
-    assert right / total == pytest.approx(report["accuracy"], abs=5e-4)
-    assert right / total >= 0.92
+    assert correct / total == pytest.approx(report["accuracy"], abs=5e-4)
+    assert correct / total >= 0.92
 
 
-def test_the_file_is_small_and_is_the_one_of_the_report(report: dict) -> None:
+def test_weight_file_is_small_and_matches_the_report(report: dict) -> None:
     data = (DATA / "mini_vgg.h5").read_bytes()
     assert len(data) == report["size_bytes"] <= 4_000_000
     assert hashlib.sha256(data).hexdigest() == report["sha256"]
 
 
-def test_card_tells_the_report(report: dict) -> None:
+def test_model_card_contains_the_figures_of_the_report(report: dict) -> None:
     card = (DATA / "mini_vgg.md").read_text()
     assert f"{report['accuracy']:.2%}".replace("%", " %") in card
     assert f"{report['parameters']:,}" in card

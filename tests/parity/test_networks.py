@@ -1,4 +1,4 @@
-"""Our networks are Keras's networks: what is built, for every model."""
+"""Parity of every model's architecture with stock Keras."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
 
 
 @pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
-def test_what_is_built_is_what_keras_builds(spec: ModelSpec) -> None:
-    """But for the softmax at the end, which is ours, layer by layer the same."""
+def test_architecture_equals_keras(spec: ModelSpec) -> None:
+    """Layer by layer, except for the softmax, which we compute."""
     ours = build_uninitialized(spec)
-    # MobileNetV3's size is open unless it is given or weights are asked for.
+    # Without weights, the input size of MobileNetV3 is variable unless it is given.
     size = {"input_shape": (224, 224, 3)} if spec.module == "mobilenet_v3" else {}
     with keras.StatelessScope(initialize_variables=False):
         theirs = getattr(keras.applications, spec.keras_name)(weights=None, **size)
     assert ours.count_params() == theirs.count_params() == spec.parameters
     assert ours.input_shape == theirs.input_shape == (None, spec.input_size, spec.input_size, 3)
     assert ours.output_shape == theirs.output_shape == (None, len(load_labels(spec.labels)))
-    assert [layer_facts(layer) for layer in ours.layers] == [
-        layer_facts(layer) for layer in theirs.layers
+    assert [describe_layer(layer) for layer in ours.layers] == [
+        describe_layer(layer) for layer in theirs.layers
     ]
     check_cam_layer(ours, spec)
 
 
-def layer_facts(layer: keras.Layer) -> tuple[object, ...]:
+def describe_layer(layer: keras.Layer) -> tuple[object, ...]:
     shapes = [tuple(weight.shape) for weight in layer.weights]
     settings = {key: layer.get_config().get(key) for key in ("strides", "padding", "epsilon")}
     return type(layer).__name__, str(layer.output.shape), shapes, settings
 
 
-def test_the_embedded_network() -> None:
+def test_cam_layer_of_the_embedded_model() -> None:
     check_cam_layer(build_uninitialized(MODELS["mini_vgg"]), MODELS["mini_vgg"])
 
 
 def check_cam_layer(model: keras.Model, spec: ModelSpec) -> None:
-    """It is the last operation with extent, and the classes are made of nothing else."""
+    """Checks that it is the last spatial operation, and that the logits depend on nothing else."""
     operations = {operation.name: operation for operation in model.operations}
     output = operations[spec.cam_layer].output
     assert len(output.shape) == 4
@@ -63,16 +63,16 @@ def check_cam_layer(model: keras.Model, spec: ModelSpec) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
-def test_the_same_values_give_the_same_answer(
+def test_same_weights_give_the_same_logits_as_keras(
     spec: ModelSpec, photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With Keras's own first values, from a file that Keras wrote."""
+    """With the initial weights of Keras, from a file that Keras wrote."""
     keras.utils.set_random_seed(0)
     build = getattr(keras.applications, spec.keras_name)
     size = {"input_shape": (spec.input_size, spec.input_size, 3)}
     stock = build(weights=None, classifier_activation=None, **size)
     if spec.module == "efficientnet":
-        # Its files hold the normalisation of ImageNet, and Keras adds a layer for them.
+        # Its files contain ImageNet's normalization, and Keras adds a layer for them.
         values = [
             np.array([0.485, 0.456, 0.406], np.float32),
             np.array([0.229, 0.224, 0.225], np.float32) ** 2,

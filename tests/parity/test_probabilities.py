@@ -1,4 +1,4 @@
-"""Our numbers are Keras's numbers: the answers."""
+"""Parity of the probabilities with stock Keras."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def keras_probabilities(model: keras.Model, spec, data: bytes) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def vgg16(vgg16_dir: Path) -> keras.Model:
-    """Stock Keras's VGG16 with the file of random values."""
+    """VGG16 of stock Keras with the file of random weights."""
     return keras.applications.VGG16(weights=str(vgg16_dir / VGG16.weights.name))
 
 
-def test_vgg16_in_the_official_layout(
+def test_vgg16_with_a_file_in_the_official_layout_equals_keras(
     vgg16: keras.Model, vgg16_dir: Path, photos: dict[str, bytes]
 ) -> None:
     store = ModelStore(Settings(weights_dir=vgg16_dir, offline=True))
@@ -45,15 +45,19 @@ def test_vgg16_in_the_official_layout(
         assert not ours.weights.verified
 
 
-def test_the_random_vgg16_tells_photos_apart(vgg16: keras.Model, photos: dict[str, bytes]) -> None:
-    """Guards the test above: a network that says the same of everything proves nothing."""
-    answers = [keras_probabilities(vgg16, VGG16, data) for data in photos.values()]
-    assert all(answer.max() > 0.002 for answer in answers)
-    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+def test_random_vgg16_predictions_differ_between_photos(
+    vgg16: keras.Model, photos: dict[str, bytes]
+) -> None:
+    """Validates the test above: a model with constant output would prove nothing."""
+    outputs = [keras_probabilities(vgg16, VGG16, data) for data in photos.values()]
+    assert all(output.max() > 0.002 for output in outputs)
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
 
 
-def test_vgg16_equals_the_papers_table_in_numpy(vgg16_dir: Path, photos: dict[str, bytes]) -> None:
-    """The whole of configuration D, written plainly, against the compiled engine."""
+def test_vgg16_equals_a_numpy_implementation_of_the_paper(
+    vgg16_dir: Path, photos: dict[str, bytes]
+) -> None:
+    """Configuration D in plain NumPy, compared with the engine."""
     path = vgg16_dir / VGG16.weights.name
     batch = prepare(decode(photos["parrot"]), VGG16)
     (theirs,) = load_engine(VGG16, path).logits(batch)
@@ -65,7 +69,7 @@ def test_vgg16_equals_the_papers_table_in_numpy(vgg16_dir: Path, photos: dict[st
 
 
 def vgg16_in_numpy(image: np.ndarray, file: h5py.File) -> np.ndarray:
-    """Thirteen convolutions, five poolings, three dense layers: (224, 224, 3) → (1000,)."""
+    """Thirteen convolutions, five poolings and three dense layers: (224, 224, 3) → (1000,)."""
 
     def weights(layer: str) -> tuple[np.ndarray, np.ndarray]:
         kernel, bias = (file[layer][name][()] for name in file[layer].attrs["weight_names"])
@@ -88,7 +92,7 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """3×3 convolution, stride 1, one pixel of zero padding: (H, W, C) → (H, W, K)."""
     height, width, channels = image.shape
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-    shifted = (  # one large product for each of the nine taps; many small ones take minutes
+    shifted = (  # one large product per kernel position; many small ones take minutes
         padded[y : y + height, x : x + width].reshape(-1, channels) @ kernel[y, x]
         for y in range(3)
         for x in range(3)
@@ -96,21 +100,21 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return sum(shifted).reshape(height, width, -1)
 
 
-def test_efficientnet_has_the_layer_that_keras_adds_for_its_own_weights(
+def test_efficientnet_includes_the_normalization_that_keras_adds_for_official_weights(
     tmp_path: Path, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keras builds another network for ``weights="imagenet"`` than for a file."""
+    """Keras builds another architecture for ``weights="imagenet"`` than for a file."""
     spec = get_spec("efficientnet_b0")
     keras.utils.set_random_seed(0)
     source = keras.applications.EfficientNetB0(weights=None)
-    # Legacy files hold the three values of the normalisation as ImageNet's.
+    # Legacy files contain ImageNet's three normalization values.
     values = [
         np.array([0.485, 0.456, 0.406], np.float32),
         np.array([0.229, 0.224, 0.225], np.float32) ** 2,
         np.zeros((), np.int32),
     ]
     source.set_weights(values + source.get_weights()[3:])
-    # The initial network says the same of every photo; stronger scores make it choose.
+    # The initial weights give nearly uniform probabilities; larger logits make them differ.
     kernel, bias = source.get_layer("predictions").get_weights()
     source.get_layer("predictions").set_weights([1e3 * kernel, bias])
     legacy = tmp_path / spec.weights.name
@@ -126,7 +130,7 @@ def test_efficientnet_has_the_layer_that_keras_adds_for_its_own_weights(
 
 
 def save_legacy(model: keras.Model, path: Path) -> None:
-    """Writes weights in the layout of the official files, as Keras's own legacy writer does."""
+    """Writes weights in the layout of the official files, with Keras's legacy writer."""
     from keras.src.legacy.saving import legacy_h5_format
 
     with h5py.File(path, "w") as file:
@@ -134,8 +138,10 @@ def save_legacy(model: keras.Model, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small"])
-def test_real_weights_on_500_photos(name: str, shared: Path, shared_store: ModelStore) -> None:
-    """The same five answers in the same order, all 500 times."""
+def test_probabilities_with_real_weights_on_500_photos_equal_keras(
+    name: str, shared: Path, shared_store: ModelStore
+) -> None:
+    """The top-5 predictions are the same, in the same order, for all 500 photos."""
     spec = get_spec(name)
     build = getattr(keras.applications, spec.keras_name)
     stock = build(weights=str(shared / "weights" / spec.weights.name), input_shape=(224, 224, 3))
@@ -163,9 +169,9 @@ def top5(probabilities: np.ndarray) -> np.ndarray:
         lambda data: data[:1000] + b"\xff" * 2000 + data[3000:],
         lambda data: data[:2_000_000] + b"\xff" * 2000 + data[2_002_000:],
     ],
-    ids=["cut off", "zeros", "empty", "scribbled over", "not numbers"],
+    ids=["truncated", "zeros", "empty", "overwritten", "not numbers"],
 )
-def test_damaged_files(damage, tmp_path: Path) -> None:
+def test_damaged_file_is_rejected(damage, tmp_path: Path) -> None:
     spec = get_spec("mini_vgg")
     whole = Path(__file__).parents[2] / "vgg_demo" / "data" / "mini_vgg.h5"
     path = tmp_path / "mini_vgg.h5"
@@ -174,7 +180,7 @@ def test_damaged_files(damage, tmp_path: Path) -> None:
         load_engine(spec, path)
 
 
-def test_another_models_file(vgg16_dir: Path) -> None:
+def test_file_of_another_model_is_rejected(vgg16_dir: Path) -> None:
     with pytest.raises(WeightsCorruptError, match="layers with weights"):
         load_engine(get_spec("mini_vgg"), vgg16_dir / VGG16.weights.name)
     with pytest.raises(WeightsCorruptError, match="layers with weights"):

@@ -1,7 +1,7 @@
-"""Our numbers are Keras's numbers: the recipes.
+"""Parity of the preprocessing with stock Keras.
 
-For every model, `prepare` must give, bit for bit, what stock Keras gives for the same
-photo: its own `load_img` and the `preprocess_input` of the model's own module.
+For every model, `prepare` must equal `load_img` and `preprocess_input` of the model's Keras module
+bit for bit.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
 
 
 def keras_input(path: Path, spec: ModelSpec, module: str | None = None) -> np.ndarray:
-    """Prepares a photo with nothing but Keras."""
+    """Preprocesses a photo with Keras only."""
     image = keras.utils.load_img(
         path, target_size=(spec.input_size, spec.input_size), interpolation="bilinear"
     )
     pixels = keras.utils.img_to_array(image)[np.newaxis]
-    # MobileNetV3 has a public name for its functions but not for its module.
-    home = importlib.import_module(f"keras.src.applications.{module or spec.module}")
-    return np.asarray(home.preprocess_input(pixels))
+    # The module of MobileNetV3 has no public name.
+    application = importlib.import_module(f"keras.src.applications.{module or spec.module}")
+    return np.asarray(application.preprocess_input(pixels))
 
 
 @pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("photo", ["cat", "rocket"])
-def test_prepare_equals_keras(spec: ModelSpec, photo: str) -> None:
+def test_preprocessing_equals_keras(spec: ModelSpec, photo: str) -> None:
     path = EXAMPLES / f"{photo}.jpg"
     ours = prepare(decode(path.read_bytes()), spec, Resize.SQUASH)
     theirs = keras_input(path, spec)
@@ -46,10 +46,10 @@ def test_prepare_equals_keras(spec: ModelSpec, photo: str) -> None:
     assert np.array_equal(ours, theirs)
 
 
-def test_the_generic_recipe_on_xception_would_be_caught() -> None:
-    """`imagenet_utils.preprocess_input` means VGG16's recipe unless told otherwise.
+def test_xception_does_not_use_the_generic_preprocessing() -> None:
+    """`imagenet_utils.preprocess_input` defaults to the preprocessing of VGG16.
 
-    A well-known tutorial uses it for Xception too, which was trained on [-1, 1].
+    A well-known tutorial uses it for Xception, which was trained on pixels in [-1, 1].
     """
     spec = get_spec("xception")
     path = EXAMPLES / "cat.jpg"
@@ -59,12 +59,12 @@ def test_the_generic_recipe_on_xception_would_be_caught() -> None:
     assert np.array_equal(ours, keras_input(path, spec))
 
 
-def test_every_wrong_pairing_would_be_caught() -> None:
-    """Each kind of preprocessing gives another input, so a mix-up fails the tests above."""
+def test_preprocessing_modes_give_different_inputs() -> None:
+    """So the tests above fail if a model uses the wrong mode."""
     image = decode((EXAMPLES / "cat.jpg").read_bytes())
-    kinds = get_args(Preprocessing)
+    modes = get_args(Preprocessing)
     spec = get_spec("vgg16")
-    inputs = [prepare(image, dataclasses.replace(spec, preprocessing=kind)) for kind in kinds]
+    inputs = [prepare(image, dataclasses.replace(spec, preprocessing=mode)) for mode in modes]
     assert len(inputs) == 4
-    for one, other in itertools.combinations(inputs, 2):
-        assert np.abs(one - other).max() > 0.5
+    for first, second in itertools.combinations(inputs, 2):
+        assert np.abs(first - second).max() > 0.5

@@ -1,4 +1,4 @@
-"""The app as a person starts it, in a process of its own."""
+"""Starts the page and the API in a separate process, as a user does."""
 
 from __future__ import annotations
 
@@ -16,10 +16,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+STREAMLIT_RUN = (
+    "streamlit", "run", "streamlit_app.py", "--server.headless=true",
+    "--server.address=127.0.0.1", "--server.port",
+)  # fmt: skip
+SERVE = ("vgg_demo", "serve", "--port")
 
 
 @contextmanager
-def running_app(folders: pytest.TempPathFactory, **variables: str) -> Iterator[str]:
+def running_app(
+    folders: pytest.TempPathFactory,
+    *,
+    start: tuple[str, ...] = STREAMLIT_RUN,
+    working_directory: Path = ROOT,
+    **variables: str,
+) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -29,11 +40,13 @@ def running_app(folders: pytest.TempPathFactory, **variables: str) -> Iterator[s
         "KERAS_HOME": str(folders.mktemp("keras")),
     }
     environment.pop("VGG_DEMO_WEIGHTS_DIR", None)
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
-    options = ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
     with log.open("w") as output:
         process = subprocess.Popen(
-            command + options, cwd=ROOT, env=environment | variables, stdout=output, stderr=output
+            [sys.executable, "-m", *start, str(port)],
+            cwd=working_directory,
+            env=environment | variables,
+            stdout=output,
+            stderr=output,
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -52,5 +65,5 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
             with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5):  # noqa: S310
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.25)  # a server has no way to call back
+            time.sleep(0.25)  # the server cannot notify the test
     pytest.fail(f"The server did not start:\n{log.read_text()}")

@@ -1,4 +1,4 @@
-"""A server for weight files that behaves as badly as it is asked to."""
+"""A local server for weight files that can simulate every kind of failure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ LOGIN_PAGE = b"<!DOCTYPE html><title>Welcome to Hotel Fawlty</title>"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one content in the manner that the path asks for, and counts.
+    """Serves a file in a way that the path selects, and counts the responses.
 
-    Good manners are ``/whole``, ``/chunked`` and ``/unannounced``, the latter two without a
-    size; ``/slow`` stops half way until `resume` is set. Bad ones are ``/wrong`` bytes,
-    ``/cut`` off half way, ``/missing``, ``/huge`` by its header, ``/endless``, ``/login``
-    page, ``/loop``, ``/short``, ``/trickle`` byte by byte, ``/stalls`` half way and
-    ``/silent`` for good, the latter three until `resume` is set.
+    Successful downloads: ``/whole``; ``/chunked`` and ``/unsized``, both without a
+    Content-Length; ``/slow``, which stops in the middle until `resume` is set.
+
+    Failing downloads: ``/wrong`` content; ``/truncated`` with the full Content-Length and
+    ``/short`` without one; ``/missing`` (404); ``/huge`` according to its Content-Length;
+    ``/endless``; a ``/login`` page; a redirect ``/loop``; ``/trickle``, byte by byte;
+    ``/stalls`` in the middle; and ``/silent``, without a response. The last three continue until
+    `resume` is set.
 
     Attributes:
-        bodies_sent: Answers begun.
-        half_sent: Set when ``/slow`` or ``/stalls`` waits half way.
+        bodies_sent: Number of responses with status 200.
+        half_sent: Set when ``/slow`` or ``/stalls`` has sent half of the file.
         resume: Ends all waiting.
     """
 
@@ -43,84 +46,84 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        answer: Callable[[], None] = getattr(self, "answer_" + self.path[1:])
-        with suppress(ConnectionError):  # whoever has seen enough hangs up
-            answer()
+        respond: Callable[[], None] = getattr(self, "respond_" + self.path[1:])
+        with suppress(ConnectionError):  # the client may close the connection early
+            respond()
 
-    def answer_whole(self) -> None:
-        self._begin()
+    def respond_whole(self) -> None:
+        self._send_headers()
         self.wfile.write(self.server.content)
 
-    def answer_unannounced(self) -> None:
-        self._begin(size=None)
+    def respond_unsized(self) -> None:
+        self._send_headers(size=None)
         self.wfile.write(self.server.content)
 
-    def answer_chunked(self) -> None:
+    def respond_chunked(self) -> None:
         self.protocol_version = "HTTP/1.1"
         self.close_connection = True
-        self._begin(size=None, headers={"Transfer-Encoding": "chunked"})
+        self._send_headers(size=None, headers={"Transfer-Encoding": "chunked"})
         for start in range(0, len(self.server.content), 100_000):
             chunk = self.server.content[start : start + 100_000]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         self.wfile.write(b"0\r\n\r\n")
 
-    def answer_slow(self) -> None:
-        self._half()
+    def respond_slow(self) -> None:
+        self._send_half_and_wait()
         self.wfile.write(self.server.content[len(self.server.content) // 2 :])
 
-    def answer_stalls(self) -> None:
-        self._half()
+    def respond_stalls(self) -> None:
+        self._send_half_and_wait()
 
-    def answer_wrong(self) -> None:
-        self._begin()
+    def respond_wrong(self) -> None:
+        self._send_headers()
         self.wfile.write(SIGNATURE + self.server.content[: len(SIGNATURE) - 1 : -1])
 
-    def answer_cut(self) -> None:
-        self._begin()
+    def respond_truncated(self) -> None:
+        self._send_headers()
         self.wfile.write(self.server.content[: len(self.server.content) // 2])
 
-    def answer_short(self) -> None:
-        self._begin(size=None)
+    def respond_short(self) -> None:
+        self._send_headers(size=None)
         self.wfile.write(self.server.content[: len(self.server.content) // 2])
 
-    def answer_huge(self) -> None:
-        self._begin(size=10**15)
+    def respond_huge(self) -> None:
+        self._send_headers(size=10**15)
 
-    def answer_endless(self) -> None:
-        self._begin(size=None)
+    def respond_endless(self) -> None:
+        self._send_headers(size=None)
         self.wfile.write(SIGNATURE)
         while not self.server.resume.is_set():
             self.wfile.write(bytes(1 << 16))
 
-    def answer_login(self) -> None:
-        self._begin(size=len(LOGIN_PAGE))
+    def respond_login(self) -> None:
+        self._send_headers(size=len(LOGIN_PAGE))
         self.wfile.write(LOGIN_PAGE)
 
-    def answer_trickle(self) -> None:
-        self._begin()
+    def respond_trickle(self) -> None:
+        self._send_headers()
         for byte in self.server.content:
             self.wfile.write(bytes([byte]))
             if self.server.resume.wait(0.02):
                 return
 
-    def answer_silent(self) -> None:
+    def respond_silent(self) -> None:
         self.server.resume.wait()
 
-    def answer_missing(self) -> None:
+    def respond_missing(self) -> None:
         self.send_error(404)
 
-    def answer_loop(self) -> None:
+    def respond_loop(self) -> None:
         self.send_response(302)
         self.send_header("Location", "/loop")
         self.end_headers()
 
-    def _half(self) -> None:
-        self._begin()
+    def _send_half_and_wait(self) -> None:
+        self._send_headers()
         self.wfile.write(self.server.content[: len(self.server.content) // 2])
         self.server.half_sent.set()
         self.server.resume.wait()
 
-    def _begin(self, size: int | None = -1, headers: dict[str, str] | None = None) -> None:
+    def _send_headers(self, size: int | None = -1, headers: dict[str, str] | None = None) -> None:
         self.server.bodies_sent += 1
         self.send_response(200)
         if size is not None:
@@ -135,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(content: bytes) -> Iterator[Server]:
-    """Runs a server until the block ends."""
+    """Runs a server for the duration of a ``with`` block."""
     with Server(content) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

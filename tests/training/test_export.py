@@ -1,4 +1,4 @@
-"""Taught models for other programs."""
+"""Export of custom models to TensorFlow Lite and SavedModel."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import prepare
 from vgg_demo.training.data import TrainedModel
-from vgg_demo.training.export import Exported, export
+from vgg_demo.training.export import ExportReport, export
 from vgg_demo.training.recipe import ExportFormat
 
 
 @pytest.fixture(scope="module")
 def batches(trained: TrainedModel) -> list[np.ndarray]:
-    spec, inspected_photos = trained.bundle.spec, trained.training_data.dataset.photos
-    return [prepare(open_photo(one.photo.source.read()).image, spec) for one in inspected_photos]
+    spec, photos = trained.bundle.spec, trained.training_data.dataset.photos
+    return [prepare(open_photo(photo.photo.source.read()).image, spec) for photo in photos]
 
 
 def write(
-    kind: ExportFormat,
+    export_format: ExportFormat,
     out: Path,
     trained: TrainedModel,
     store: ModelStore,
     batches: list[np.ndarray],
-) -> Exported:
+) -> ExportReport:
     with store.use(trained.bundle.spec) as model:
-        return export(model, kind, out, lambda: batches)
+        return export(model, export_format, out, lambda: batches)
 
 
-def test_floats_give_the_same(
+def test_tflite_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    found = write("tflite", tmp_path / "a.tflite", trained, store, batches)
-    assert (found.photos, found.agreement) == (48, 1.0)
-    assert found.largest_difference < 1e-4
-    assert found.size_bytes == found.path.stat().st_size
-    interpreter = tf.lite.Interpreter(model_path=str(found.path))
+    report = write("tflite", tmp_path / "a.tflite", trained, store, batches)
+    assert (report.photos, report.agreement) == (48, 1.0)
+    assert report.largest_difference < 1e-4
+    assert report.size_bytes == report.path.stat().st_size
+    interpreter = tf.lite.Interpreter(model_path=str(report.path))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batches[0])
     interpreter.invoke()
@@ -50,21 +50,21 @@ def test_floats_give_the_same(
     assert probabilities.argmax() == 0  # a cat
 
 
-def test_eight_bits_are_smaller_and_nearly_the_same(
+def test_int8_is_smaller_and_nearly_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    floats = write("tflite", tmp_path / "a.tflite", trained, store, batches)
-    found = write("tflite-int8", tmp_path / "b.tflite", trained, store, batches)
-    assert found.size_bytes < 0.35 * floats.size_bytes
-    assert found.agreement >= 0.9
-    assert found.largest_difference > floats.largest_difference
+    float32 = write("tflite", tmp_path / "a.tflite", trained, store, batches)
+    int8 = write("tflite-int8", tmp_path / "b.tflite", trained, store, batches)
+    assert int8.size_bytes < 0.35 * float32.size_bytes
+    assert int8.agreement >= 0.9
+    assert int8.largest_difference > float32.largest_difference
 
 
-def test_a_saved_model(
+def test_saved_model_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    found = write("saved-model", tmp_path / "saved", trained, store, batches)
-    assert found.agreement == 1.0
-    assert found.largest_difference < 1e-5
-    assert (found.path / "saved_model.pb").is_file()
-    assert found.size_bytes > trained.bundle.spec.weights.size_bytes / 2
+    report = write("saved-model", tmp_path / "saved", trained, store, batches)
+    assert report.agreement == 1.0
+    assert report.largest_difference < 1e-5
+    assert (report.path / "saved_model.pb").is_file()
+    assert report.size_bytes > trained.bundle.spec.weights.size_bytes / 2

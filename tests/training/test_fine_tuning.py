@@ -1,4 +1,4 @@
-"""The second stage: the end of the body learns too."""
+"""Fine-tuning of the last blocks of the backbone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import Trainer
 
-RECIPE = Recipe(epochs=4, tuning_epochs=3, tuning_rate=1e-3, tuned_blocks=1, patience=99)
+RECIPE = Recipe(
+    epochs=4, fine_tuning_epochs=3, fine_tuning_learning_rate=1e-3, fine_tuned_blocks=1, patience=99
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def trainer(store: ModelStore) -> Trainer:
 
 
 @pytest.fixture(scope="module")
-def training_data(trainer: Trainer, pieces: Path) -> TrainingData:
-    inspected = run_to_end(trainer.check(label_by_folders(find_photos([str(pieces)]))))
+def training_data(trainer: Trainer, crops: Path) -> TrainingData:
+    inspected = run_to_end(trainer.inspect(label_by_folders(find_photos([str(crops)]))))
     return run_to_end(trainer.prepare(inspected))
 
 
@@ -47,7 +49,7 @@ def head(trainer: Trainer, training_data: TrainingData) -> Head:
 
 
 @pytest.fixture(scope="module")
-def tuned(
+def fine_tuned(
     trainer: Trainer, training_data: TrainingData, head: Head
 ) -> tuple[TrainedNetwork, list[Epoch]]:
     epochs: list[Epoch] = []
@@ -58,8 +60,10 @@ def kernels(model: keras.Model) -> dict[str, np.ndarray]:
     return {layer.name: layer.get_weights()[0] for layer in model.layers if layer.get_weights()}
 
 
-def test_it_gets_better_and_keeps_the_best(tuned: tuple[TrainedNetwork, list[Epoch]]) -> None:
-    network, epochs = tuned
+def test_validation_loss_improves_and_the_best_epoch_is_kept(
+    fine_tuned: tuple[TrainedNetwork, list[Epoch]],
+) -> None:
+    network, epochs = fine_tuned
     assert [epoch.number for epoch in epochs] == [0, 1, 2, 3]
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
     assert best.number > 0
@@ -70,50 +74,52 @@ def test_it_gets_better_and_keeps_the_best(tuned: tuple[TrainedNetwork, list[Epo
     assert network.logits.shape == (9, 3)
 
 
-def test_the_first_epoch_is_the_head_alone(
+def test_epoch_0_is_the_network_before_fine_tuning(
     trainer: Trainer,
     training_data: TrainingData,
     head: Head,
-    tuned: tuple[TrainedNetwork, list[Epoch]],
+    fine_tuned: tuple[TrainedNetwork, list[Epoch]],
 ) -> None:
     logits = trainer.with_head(training_data, head).logits
-    places = list(training_data.split.validation)
-    accuracy = np.mean(logits.argmax(axis=1) == training_data.labels[places])
-    assert tuned[1][0].validation_accuracy == accuracy
+    indices = list(training_data.split.validation)
+    accuracy = np.mean(logits.argmax(axis=1) == training_data.labels[indices])
+    assert fine_tuned[1][0].validation_accuracy == accuracy
 
 
 def test_only_the_last_blocks_change(
     trainer: Trainer,
     training_data: TrainingData,
     head: Head,
-    tuned: tuple[TrainedNetwork, list[Epoch]],
+    fine_tuned: tuple[TrainedNetwork, list[Epoch]],
 ) -> None:
     before = kernels(trainer.with_head(training_data, head).model)
-    after = kernels(tuned[0].model)
+    after = kernels(fine_tuned[0].model)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"block3_conv1", "block3_conv2", "block4_conv1", "custom_scores"}
 
 
-def test_the_store_keeps_the_body_as_it_was(
-    trainer: Trainer, store: ModelStore, tuned: tuple[TrainedNetwork, list[Epoch]]
+def test_the_model_in_the_store_is_unchanged(
+    trainer: Trainer, store: ModelStore, fine_tuned: tuple[TrainedNetwork, list[Epoch]]
 ) -> None:
     with store.use(trainer.feature_extractor) as feature_extractor:
-        kept = kernels(feature_extractor.engine.model)
-    assert not np.array_equal(kept["block4_conv1"], kernels(tuned[0].model)["block4_conv1"])
+        original = kernels(feature_extractor.engine.model)
+    assert not np.array_equal(
+        original["block4_conv1"], kernels(fine_tuned[0].model)["block4_conv1"]
+    )
 
 
-def test_the_same_seed_gives_the_same(
+def test_the_same_seed_gives_the_same_result(
     trainer: Trainer,
     training_data: TrainingData,
     head: Head,
-    tuned: tuple[TrainedNetwork, list[Epoch]],
+    fine_tuned: tuple[TrainedNetwork, list[Epoch]],
 ) -> None:
-    keras.utils.set_random_seed(1)  # what others draw does not matter
+    keras.utils.set_random_seed(1)  # the global seed has no effect
     again = run_to_end(trainer.fine_tune(training_data, head))
-    assert again.logits == pytest.approx(tuned[0].logits, abs=1e-3)
+    assert again.logits == pytest.approx(fine_tuned[0].logits, abs=1e-3)
 
 
-def test_cancelling_keeps_the_best(
+def test_stopping_keeps_the_best_epoch(
     trainer: Trainer, training_data: TrainingData, head: Head
 ) -> None:
     epochs: list[Epoch] = []
@@ -125,20 +131,20 @@ def test_cancelling_keeps_the_best(
 
     network = run_to_end(trainer.fine_tune(training_data, head), stop_after_one)
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
-    places = list(training_data.split.validation)
-    features = network.logits.argmax(axis=1) == training_data.labels[places]
-    assert np.mean(features) == best.validation_accuracy
+    indices = list(training_data.split.validation)
+    is_correct = network.logits.argmax(axis=1) == training_data.labels[indices]
+    assert np.mean(is_correct) == best.validation_accuracy
     assert len(epochs) == 2
 
 
-def test_a_tuned_network_is_a_bundle(
+def test_a_fine_tuned_network_is_saved_in_a_bundle(
     trainer: Trainer, training_data: TrainingData, store: ModelStore, tmp_path: Path,
-    tuned: tuple[TrainedNetwork, list[Epoch]],
+    fine_tuned: tuple[TrainedNetwork, list[Epoch]],
 ) -> None:  # fmt: skip
-    trained = trainer.finish(training_data, tuned[0], tmp_path / "tuned.bundle")
+    trained = trainer.finish(training_data, fine_tuned[0], tmp_path / "fine_tuned.bundle")
     with store.use(trained.bundle.spec) as model:
         restored = kernels(model.engine.model)
-    for name, kernel in kernels(tuned[0].model).items():
+    for name, kernel in kernels(fine_tuned[0].model).items():
         assert np.array_equal(kernel, restored[name])
 
 
@@ -153,7 +159,7 @@ def blocks(
     return [[layer.name for layer in block] for block in last_blocks(network, count)]
 
 
-def test_blocks_of_well_known_networks() -> None:
+def test_last_blocks_of_well_known_architectures() -> None:
     assert blocks("vgg16", count=1) == [
         ["top"],
         ["block5_conv3", "block5_conv2", "block5_conv1"],
@@ -163,42 +169,42 @@ def test_blocks_of_well_known_networks() -> None:
 
 
 @pytest.mark.parametrize("name", ["xception", "nasnet_mobile", "resnet50", "efficientnet_b0"])
-def test_what_learns_is_at_the_end(name: str) -> None:
+def test_trainable_layers_are_near_the_output(name: str) -> None:
     with keras.StatelessScope(initialize_variables=False):
         feature_extractor = build_network(backbone_spec(get_spec(name)))
         network = keras.Model(
             feature_extractor.input, keras.layers.Dense(3)(feature_extractor.output)
         )
-    places = [id(layer) for layer in network.layers]
-    chosen = [id(layer) for block in last_blocks(network, 2) for layer in block]
-    assert len(chosen) == 7
-    assert min(places.index(layer) for layer in chosen) > 0.8 * len(places)
+    layers = [id(layer) for layer in network.layers]
+    trainable = [id(layer) for block in last_blocks(network, 2) for layer in block]
+    assert len(trainable) == 7
+    assert min(layers.index(layer) for layer in trainable) > 0.8 * len(layers)
 
 
-def test_batch_normalisation_stays_as_it_is(shared: Path, pieces: Path) -> None:
+def test_batch_normalization_stays_frozen(shared: Path, crops: Path) -> None:
     settings = Settings(weights_dir=shared / "weights", offline=True)
-    recipe = replace(RECIPE, tuning_epochs=1, epochs=1, views=1)
+    recipe = replace(RECIPE, fine_tuning_epochs=1, epochs=1, views=1)
     trainer = Trainer(
         get_spec("mobilenet_v2"), recipe, settings, ModelStore(settings), FeatureCache(None)
     )
-    inspected = run_to_end(trainer.check(label_by_folders(find_photos([str(pieces)]))))
+    inspected = run_to_end(trainer.inspect(label_by_folders(find_photos([str(crops)]))))
     training_data = run_to_end(trainer.prepare(inspected))
     head = run_to_end(trainer.train(training_data))
     before = trainer.with_head(training_data, head).model
     after = run_to_end(trainer.fine_tune(training_data, head)).model
     normalizations = [
-        (one.get_weights(), other.get_weights())
-        for one, other in zip(before.layers, after.layers, strict=True)
-        if isinstance(one, keras.layers.BatchNormalization)
+        (old.get_weights(), new.get_weights())
+        for old, new in zip(before.layers, after.layers, strict=True)
+        if isinstance(old, keras.layers.BatchNormalization)
     ]
     assert len(normalizations) == 52
-    for one, other in normalizations:
-        for kept, now in zip(one, other, strict=True):
-            assert np.array_equal(kept, now)
+    for old_weights, new_weights in normalizations:
+        for old, new in zip(old_weights, new_weights, strict=True):
+            assert np.array_equal(old, new)
     assert not np.array_equal(kernels(before)["Conv_1"], kernels(after)["Conv_1"])
 
 
-def test_assembling_takes_the_head_as_it_is() -> None:
+def test_an_assembled_network_computes_the_logits_of_its_head() -> None:
     feature_extractor = build_network(backbone_spec(get_spec("mini_vgg")))
     head = Head(np.eye(256, 4, dtype=np.float32), np.arange(4, dtype=np.float32))
     network = assemble(feature_extractor, head)

@@ -1,4 +1,4 @@
-"""Every test of the page begins and ends as a server that has just started."""
+"""Fixtures of the page tests: empty caches before and after each test, and invalid photos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _fresh_server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def bad_photos(photos: dict[str, bytes], encode: Callable[..., bytes]) -> dict[str, bytes]:
-    """What people, and people of ill will, put into an uploader."""
+    """Invalid and malicious uploads, by file name."""
     return {
         "text.jpg": b"I am text",
         "empty.png": b"",
@@ -36,11 +36,11 @@ def bad_photos(photos: dict[str, bytes], encode: Callable[..., bytes]) -> dict[s
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
-    """Returns a PNG that claims a size, whatever it holds."""
+    """Returns a PNG with the given size in its header, whatever pixel data it contains."""
 
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + checksum
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
 
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""The main page, driven without a browser."""
+"""The pages Classify and About, without a browser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from vgg_demo.images.examples import load_examples
 from vgg_demo.models.registry import MODELS
+from vgg_demo.ui.components.architecture import BLOCKS, layer_table
 from vgg_demo.ui.markdown import escape
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
@@ -22,42 +23,43 @@ def page() -> AppTest:
     return app
 
 
-def words(app: AppTest) -> str:
-    """Returns all that the page says."""
-    kinds = ("title", "header", "subheader", "markdown", "caption", "badge", "error", "warning")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+def page_text(app: AppTest) -> str:
+    """Returns the text of the page."""
+    types = ("title", "header", "subheader", "markdown", "caption", "badge", "error", "warning")
+    return "\n".join(str(element.value) for name in types for element in app.get(name))
 
 
 def headline(app: AppTest) -> str:
+    """Returns the headline of the verdict."""
     return app.header[0].value
 
 
-def test_empty_page_invites(page: AppTest) -> None:
+def test_empty_page_shows_examples_and_privacy_note(page: AppTest) -> None:
     assert page.title[0].value == "What does Mini-VGG see in your photo?"
     assert len(page.button) >= len(load_examples()) == 6
-    assert "never written to disk" in words(page)
+    assert "never written to disk" in page_text(page)
     assert not page.header
 
 
 @pytest.mark.parametrize(
-    ("example", "verdict"),
+    ("example", "expected"),
     [("cat.jpg", "A cat"), ("dog.jpg", "A dog"), ("moose.jpg", "A deer"), ("parrot.jpg", "A bird")],
 )
-def test_one_click_on_an_example_gives_an_answer(page: AppTest, example: str, verdict: str) -> None:
+def test_click_on_example_shows_prediction(page: AppTest, example: str, expected: str) -> None:
     page.button(key=f"example-{example}").click().run()
     assert not page.exception
-    assert headline(page).startswith(verdict)
-    assert "Photo: " in words(page)
+    assert headline(page).startswith(expected)
+    assert "Photo: " in page_text(page)
 
 
-def test_upload(page: AppTest, photos: dict[str, bytes]) -> None:
+def test_uploaded_photo_is_classified(page: AppTest, photos: dict[str, bytes]) -> None:
     page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
     assert not page.exception
     assert headline(page).startswith("A dog")
-    assert "mine.jpg" in words(page)
+    assert "mine.jpg" in page_text(page)
 
 
-def test_a_photo_taken_back_is_gone(page: AppTest, photos: dict[str, bytes]) -> None:
+def test_clearing_the_uploader_removes_the_photo(page: AppTest, photos: dict[str, bytes]) -> None:
     page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
     assert page.session_state["photo"].file == "mine.jpg"
     page.file_uploader[0].clear().run()
@@ -66,7 +68,7 @@ def test_a_photo_taken_back_is_gone(page: AppTest, photos: dict[str, bytes]) -> 
     assert not page.header
 
 
-def test_a_photo_can_be_removed(page: AppTest, photos: dict[str, bytes]) -> None:
+def test_remove_button_removes_the_photo(page: AppTest, photos: dict[str, bytes]) -> None:
     page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
     (remove,) = [button for button in page.button if button.label == "Remove"]
     remove.click().run()
@@ -77,55 +79,60 @@ def test_a_photo_can_be_removed(page: AppTest, photos: dict[str, bytes]) -> None
     assert headline(page).startswith("A cat")
 
 
-def test_an_example_empties_the_uploader(page: AppTest, photos: dict[str, bytes]) -> None:
+def test_choosing_an_example_clears_the_uploader(page: AppTest, photos: dict[str, bytes]) -> None:
     page.file_uploader[0].upload("mine.jpg", photos["dog"]).run()
     page.button(key="example-cat.jpg").click().run()
     assert headline(page).startswith("A cat")
     assert not page.file_uploader[0].value
 
 
-def test_camera(page: AppTest, photos: dict[str, bytes]) -> None:
+def test_camera_photo_is_classified(page: AppTest, photos: dict[str, bytes]) -> None:
     page.get_by_key("source").set_value("Camera").run()
     page.camera_input[0].upload("snap.jpg", photos["cat"]).run()
     assert not page.exception
     assert headline(page).startswith("A cat")
 
 
-def test_vgg16_does_not_answer_when_it_is_not_here(page: AppTest) -> None:
+def test_missing_vgg16_is_replaced_by_mini_vgg(page: AppTest) -> None:
     page.button(key="example-cat.jpg").click().run()
     assert page.get_by_key("model").value == "vgg16"
-    assert "**VGG16 is not on this machine**" in words(page)
-    assert "Mini-VGG's answer" in words(page)
-    assert "knows 10 things only" in words(page)
-    assert "VGG16's answer" not in words(page)
+    assert "**VGG16 is not installed.**" in page_text(page)
+    assert "Downloads are disabled" in page_text(page)
+    assert "Predicted by Mini-VGG" in page_text(page)
+    assert "has only 10 classes" in page_text(page)
+    assert "Predicted by VGG16" not in page_text(page)
 
 
-def test_vgg16_answers_when_it_is_here(vgg16_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_vgg16_makes_the_prediction(
+    vgg16_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(vgg16_dir))
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()
     page.button(key="example-cat.jpg").click().run()
     assert not page.exception
-    assert "VGG16's answer" in words(page)
-    assert "Unverified weights" in words(page)
-    assert "Mini-VGG" not in words(page)
+    assert "Predicted by VGG16" in page_text(page)
+    assert "Unverified weights" in page_text(page)
+    assert "Mini-VGG" not in page_text(page)
 
 
-def test_models_on_this_machine_come_first(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_models_are_listed_first(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(shared / "weights"))
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()
     options = page.get_by_key("model").options
     assert len(options) == len(MODELS)
     assert options[:4] == [
-        "Mini-VGG – here",
-        "MobileNetV2 – here",
-        "MobileNetV3Small – here",
-        "VGG16 – 553 MB to download",
+        "Mini-VGG · installed",
+        "MobileNetV2 · installed",
+        "MobileNetV3Small · installed",
+        "VGG16 · 553 MB download",
     ]
     assert page.get_by_key("model").value == "vgg16"
     assert options[4:] == sorted(options[4:])
 
 
-def test_the_url_names_the_model(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_is_read_from_and_written_to_the_url(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(shared / "weights"))
     page = AppTest.from_file(str(MAIN), default_timeout=120)
     page.query_params["model"] = "mobilenet_v2"
@@ -137,79 +144,81 @@ def test_the_url_names_the_model(shared: Path, monkeypatch: pytest.MonkeyPatch) 
     assert headline(page).startswith("A bird")
 
 
-def test_a_wrong_model_in_the_url_is_told(page: AppTest) -> None:
+def test_unknown_model_in_the_url_suggests_near_matches(page: AppTest) -> None:
     page = AppTest.from_file(str(MAIN), default_timeout=120)
     page.query_params["model"] = "vgg61"
     page.run()
     assert not page.exception
-    assert "Did you mean vgg" in words(page)
+    assert "Did you mean vgg" in page_text(page)
 
 
-def test_markdown_in_the_url_or_a_file_name_stays_text(
+def test_markdown_in_the_url_or_a_file_name_is_escaped(
     page: AppTest, photos: dict[str, bytes]
 ) -> None:
     page = AppTest.from_file(str(MAIN), default_timeout=120)
     page.query_params["model"] = "![x](http://127.0.0.1:9/p.png)"
     page.run()
     page.file_uploader[0].upload("![i](http://127.0.0.1:9/q.png).jpg", photos["cat"]).run()
-    assert "p.png" in words(page)
-    assert "q.png" in words(page)
-    foreign = [line for line in words(page).splitlines() if "127.0.0.1" in line]
-    assert len(foreign) == 2
-    assert "](" not in "".join(foreign).replace("\\](", "")
+    assert "p.png" in page_text(page)
+    assert "q.png" in page_text(page)
+    lines = [line for line in page_text(page).splitlines() if "127.0.0.1" in line]
+    assert len(lines) == 2
+    assert "](" not in "".join(lines).replace("\\](", "")
 
 
-def test_moving_the_slider_computes_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moving_the_slider_does_not_classify_again(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.button(key="example-cat.jpg").click().run()
 
-    def never(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AssertionError("classified again")
 
-    monkeypatch.setattr("vgg_demo.ui.session.caches.classify_photo", never)
+    monkeypatch.setattr("vgg_demo.ui.session.caches.classify_photo", fail)
     for top in (1, 10, 3):
         page.slider(key="top").set_value(top).run()
         assert not page.exception
         assert len(page.table[0].value) == top
 
 
-def test_the_table_says_what_the_chart_says(page: AppTest) -> None:
+def test_table_and_chart_show_the_same_prediction(page: AppTest) -> None:
     page.button(key="example-moose.jpg").click().run()
     table = page.table[0].value
-    assert table["Answer"].iloc[0] == "deer"
+    assert table["Class"].iloc[0] == "deer"
     (chart,) = page.get("vega_lite_chart")
     assert "deer" in chart.proto.spec
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
-def test_every_way_of_resizing(page: AppTest, resize: str) -> None:
+def test_every_resize_method_works(page: AppTest, resize: str) -> None:
     page.button(key="example-dog.jpg").click().run()
     page.get_by_key("resize").set_value(resize).run()
     assert not page.exception
     assert headline(page).startswith("A dog")
 
 
-def test_an_unsure_answer_says_so(page: AppTest) -> None:
+def test_prediction_that_is_not_sure_is_marked(page: AppTest) -> None:
     page.button(key="example-coffee.jpg").click().run()
     assert headline(page).startswith("Not sure – perhaps ")
-    assert "Unsure" in words(page)
-    assert "counts as **sure** when" in words(page)
-    assert "no kind of thing does" in words(page)
+    assert "-badge[:material/help: Not sure]" in page_text(page)
+    assert "is **sure** if" in page_text(page)
+    assert "This photo: none." in page_text(page)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("text.jpg", "not a picture"),
+        ("text.jpg", "not an image"),
         ("empty.png", "empty"),
-        ("cut.jpg", "damaged or cut off"),
+        ("cut.jpg", "damaged or incomplete"),
         ("one_pixel.png", "1 × 1 pixels; at least 16 × 16"),
         ("no_pixels.png", "Choose"),
         ("fifty_thousand.png", "more than 50 megapixels"),
         ("bomb.png", "7,100 × 7,100 pixels"),
-        ("thirty_megabytes.jpg", "the limit here is 20 MB"),
+        ("thirty_megabytes.jpg", "the limit is 20 MB"),
     ],
 )
-def test_bad_uploads_are_told_and_the_next_photo_works(
+def test_invalid_upload_shows_an_error_and_the_next_photo_works(
     page: AppTest, bad_photos: dict[str, bytes], name: str, message: str
 ) -> None:
     page.file_uploader[0].upload(name, bad_photos[name]).run()
@@ -220,7 +229,7 @@ def test_bad_uploads_are_told_and_the_next_photo_works(
     assert headline(page).startswith("A cat")
 
 
-def test_mini_vgg_steps_in_for_a_damaged_model(
+def test_damaged_weights_are_replaced_by_mini_vgg(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5").write_bytes(b"not HDF5")
@@ -228,7 +237,7 @@ def test_mini_vgg_steps_in_for_a_damaged_model(
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()
     page.button(key="example-cat.jpg").click().run()
     assert "damaged" in page.error[0].value
-    assert "Mini-VGG's answer" in words(page)
+    assert "Predicted by Mini-VGG" in page_text(page)
     assert page.title[0].value.startswith("What does Mini-VGG see")
     assert headline(page).startswith("A cat")
     page.get_by_key("model").set_value("mini_vgg").run()
@@ -236,23 +245,23 @@ def test_mini_vgg_steps_in_for_a_damaged_model(
     assert headline(page).startswith("A cat")
 
 
-def test_a_weights_folder_that_is_not_there_is_told(
+def test_missing_weights_folder_shows_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(tmp_path / "nowhere"))
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()
-    assert "Cannot look into the weights folder" in page.warning[0].value
+    assert "Cannot read the weights folder" in page.warning[0].value
     page.button(key="example-cat.jpg").click().run()
     assert headline(page).startswith("A cat")
 
 
-def test_receipt_and_annotated_photo_are_offered(page: AppTest) -> None:
+def test_annotated_photo_and_receipt_can_be_downloaded(page: AppTest) -> None:
     page.button(key="example-cat.jpg").click().run()
     labels = [button.label for button in page.get("download_button")]
-    assert labels == ["Photo with the answer", "Receipt"]
+    assert labels == ["Annotated photo", "Receipt"]
 
 
-def test_a_model_that_arrives_while_about_is_read(
+def test_model_installed_while_on_another_page_is_listed(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(tmp_path))
@@ -262,24 +271,34 @@ def test_a_model_that_arrives_while_about_is_read(
     (tmp_path / file).write_bytes((shared / "weights" / file).read_bytes())
     page.switch_page("classify.py").run()
     assert not page.exception
-    assert "MobileNetV2 – here" in page.get_by_key("model").options
+    assert "MobileNetV2 · installed" in page.get_by_key("model").options
 
 
-def test_about(page: AppTest) -> None:
+def test_about_shows_all_layers_sources_and_credits(page: AppTest) -> None:
     page.switch_page("about.py").run()
     assert not page.exception
     table = page.dataframe[0].value
-    assert list(table["Kind"]).count("3×3 convolution") == 13
-    assert list(table["Kind"]).count("2×2 max-pooling") == 5
-    assert list(table["Kind"]).count("dense") == 3
+    assert list(table["Type"]).count("3×3 convolution") == 13
+    assert list(table["Type"]).count("2×2 max pooling") == 5
+    assert list(table["Type"]).count("dense") == 3
     assert table["Parameters"].sum() == 138_357_544
-    assert "1409.1556" in words(page)
+    assert "1409.1556" in page_text(page)
     for example in load_examples():
-        assert example.author in words(page)
+        assert example.author in page_text(page)
 
 
-def test_credits_cover_every_example_and_fit_the_limit() -> None:
-    folder = MAIN.parents[1] / "data" / "examples"
+def test_figure_on_about_matches_the_layers_of_the_model() -> None:
+    table = layer_table()
+    convolutions = table[table["Type"] == "3×3 convolution"]["Output shape"].tolist()
+    assert convolutions == [
+        f"{block.size} × {block.size} × {block.channels}"
+        for block in BLOCKS
+        for _ in range(block.convolutions)
+    ]
+
+
+def test_credits_cover_every_example_and_files_are_small() -> None:
+    folder = MAIN.parents[2] / "data" / "examples"
     files = {path.name for path in folder.glob("*.jpg")}
     credited = json.loads((folder / "credits.json").read_text())
     assert files == {credit["file"] for credit in credited}
@@ -299,5 +318,5 @@ def test_credits_cover_every_example_and_fit_the_limit() -> None:
         ("2024-05.jpg", r"2024\-05.jpg"),
     ],
 )
-def test_what_is_escaped_is_plain_text(text: str, escaped: str) -> None:
+def test_escaped_text_is_plain_text(text: str, escaped: str) -> None:
     assert escape(text) == escaped

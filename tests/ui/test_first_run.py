@@ -1,6 +1,6 @@
-"""The first start on a machine without VGG16: download, answer meanwhile, switch over.
+"""First start without VGG16: it is downloaded while Mini-VGG is used, then takes over.
 
-A small model of Keras's, MobileNetV3Small, stands in for VGG16 and its 553 MB.
+MobileNetV3Small plays the role of VGG16, whose weights have 553 MB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SMALL = get_spec("mobilenet_v3_small")
 
 @pytest.fixture(autouse=True)
 def _online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = Settings(cache_dir=tmp_path / "cache", stall_seconds=600)
+    settings = Settings(cache_dir=tmp_path / "cache", stall_timeout_seconds=600)
     monkeypatch.setattr(caches, "get_settings", lambda: settings)
 
 
@@ -40,12 +40,12 @@ def server(small_weights: Path) -> Iterator[Server]:
         yield running
 
 
-def publish(server: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
-    """Makes the local server the official source of the default model."""
+def serve_default_model(server: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+    """Makes the local server the download source of the default model."""
     digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
     weights = dataclasses.replace(SMALL.weights, url=server.url(path), hash=digest)
     spec = dataclasses.replace(SMALL, name="vgg16", weights=weights)
-    # Two models of one name would look the same in the list.
+    # Two models with the same name would look the same in the list.
     others = {name: other for name, other in registry.MODELS.items() if name != SMALL.name}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType({**others, "vgg16": spec}))
     monkeypatch.setattr(available_models, "MODELS", registry.MODELS)
@@ -58,9 +58,10 @@ def open_page() -> AppTest:
     return page
 
 
-def words(page: AppTest) -> str:
-    kinds = ("header", "markdown", "caption", "badge", "toast", "error")
-    return "\n".join(str(element.value) for kind in kinds for element in page.get(kind))
+def page_text(page: AppTest) -> str:
+    """Returns the text of the page."""
+    types = ("header", "markdown", "caption", "badge", "toast", "error")
+    return "\n".join(str(element.value) for name in types for element in page.get(name))
 
 
 def wait_for_download() -> None:
@@ -69,43 +70,45 @@ def wait_for_download() -> None:
             thread.join(60)
 
 
-def test_mini_vgg_answers_until_vgg16_is_here(
+def test_mini_vgg_is_used_until_vgg16_is_downloaded(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = publish(server, "slow", monkeypatch)
+    spec = serve_default_model(server, "slow", monkeypatch)
     page = open_page()
     page.button(key="example-cat.jpg").click().run()
-    assert "**MobileNetV3Small is being fetched.**" in words(page)
+    assert "**Downloading MobileNetV3Small …**" in page_text(page)
     assert page.header[0].value.startswith("A cat")
-    assert "Mini-VGG's answer" in words(page)
+    assert "Predicted by Mini-VGG" in page_text(page)
 
     server.resume.set()
     wait_for_download()
     assert caches.get_store().is_loaded(spec)
     page.run()
     assert not page.exception
-    assert "MobileNetV3Small is ready and answers from now on." in words(page)
-    assert "MobileNetV3Small's answer" in words(page)
-    assert "Mini-VGG" not in words(page)
-    assert "Unverified weights" not in words(page)
+    assert "MobileNetV3Small is ready and in use." in page_text(page)
+    assert "Predicted by MobileNetV3Small" in page_text(page)
+    assert "Mini-VGG" not in page_text(page)
+    assert "Unverified weights" not in page_text(page)
     assert server.bodies_sent == 1
 
 
-def test_progress_is_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrived = threading.Event()
+def test_download_progress_is_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_received = threading.Event()
 
-    def watched(spec: ModelSpec, settings: Settings, show: Callable[[Progress], None]) -> Path:
-        def show_and_watch(progress: Progress) -> None:
-            show(progress)
+    def ensure_and_watch(
+        spec: ModelSpec, settings: Settings, on_progress: Callable[[Progress], None]
+    ) -> Path:
+        def report_and_watch(progress: Progress) -> None:
+            on_progress(progress)
             if progress.received_bytes == len(server.content) // 2:
-                arrived.set()
+                half_received.set()
 
-        return ensure_weights(spec, settings, show_and_watch)
+        return ensure_weights(spec, settings, report_and_watch)
 
-    monkeypatch.setattr(vgg_demo.inference.background, "ensure_weights", watched)
-    publish(server, "slow", monkeypatch)
+    monkeypatch.setattr(vgg_demo.inference.background, "ensure_weights", ensure_and_watch)
+    serve_default_model(server, "slow", monkeypatch)
     open_page()
-    assert arrived.wait(60)
+    assert half_received.wait(60)
     page = open_page()
     assert "of 11 MB" in page.progress[0].text
     assert "MB/s" in page.progress[0].text
@@ -115,26 +118,26 @@ def test_progress_is_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"), [("missing", "404"), ("wrong", "other bytes than the published")]
+    ("path", "reason"), [("missing", "404"), ("wrong", "differs from the published one")]
 )
-def test_a_failed_download_says_why_and_can_be_tried_again(
+def test_failed_download_shows_the_reason_and_can_be_retried(
     server: Server, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
 ) -> None:
-    publish(server, path, monkeypatch)
+    serve_default_model(server, path, monkeypatch)
     page = open_page()
     wait_for_download()
     page.run()
     assert not page.exception
-    assert reason in words(page)
+    assert reason in page_text(page)
     page.button(key="example-dog.jpg").click().run()
     assert page.header[0].value.startswith("A dog")
 
-    publish(server, "whole", monkeypatch)
-    (again,) = [button for button in page.button if button.label == "Try again"]
-    # The button holds the spec it was drawn with; a run draws it with the new source.
+    serve_default_model(server, "whole", monkeypatch)
+    (retry,) = [button for button in page.button if button.label == "Try again"]
+    # The button's callback has the old spec; a rerun renders it with the new source.
     page.run()
-    (again,) = [button for button in page.button if button.label == "Try again"]
-    again.click().run()
+    (retry,) = [button for button in page.button if button.label == "Try again"]
+    retry.click().run()
     wait_for_download()
     page.run()
-    assert "MobileNetV3Small's answer" in words(page)
+    assert "Predicted by MobileNetV3Small" in page_text(page)

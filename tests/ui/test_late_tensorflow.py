@@ -1,4 +1,4 @@
-"""The page is there before TensorFlow is."""
+"""The page is rendered before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print("tensorflow" in sys.modules, page.header[0].value[:5])
 """
 
 
-def test_the_empty_page_needs_no_tensorflow() -> None:
+def test_empty_page_does_not_import_tensorflow() -> None:
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
     )

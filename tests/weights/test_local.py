@@ -1,4 +1,4 @@
-"""Weight files: found on this machine and known for what they are."""
+"""Local weight files: finding and verifying them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(cache_dir=tmp_path / "cache")
 
 
-def test_named_folder_goes_before_the_cache(settings: Settings, tmp_path: Path) -> None:
-    mine, cached = tmp_path / "mine", settings.cache_dir / SPEC.weights.name
-    for folder in (mine, settings.cache_dir):
+def test_configured_folder_takes_precedence_over_the_cache(
+    settings: Settings, tmp_path: Path
+) -> None:
+    configured, cached = tmp_path / "mine", settings.cache_dir / SPEC.weights.name
+    for folder in (configured, settings.cache_dir):
         folder.mkdir()
         (folder / SPEC.weights.name).touch()
     assert find_weights(SPEC, settings) == cached
-    named = dataclasses.replace(settings, weights_dir=mine)
-    assert find_weights(SPEC, named) == mine / SPEC.weights.name
-    (mine / SPEC.weights.name).unlink()
-    assert find_weights(SPEC, named) == cached
+    with_folder = dataclasses.replace(settings, weights_dir=configured)
+    assert find_weights(SPEC, with_folder) == configured / SPEC.weights.name
+    (configured / SPEC.weights.name).unlink()
+    assert find_weights(SPEC, with_folder) == cached
 
 
-def test_a_file_put_there_by_hand_is_used_but_unverified(settings: Settings) -> None:
+def test_manually_installed_file_is_used_but_unverified(settings: Settings) -> None:
     settings.cache_dir.mkdir()
     (settings.cache_dir / SPEC.weights.name).write_bytes(b"mine")
     weights = inspect_weights(find_weights(SPEC, settings), SPEC)
@@ -41,7 +43,7 @@ def test_a_file_put_there_by_hand_is_used_but_unverified(settings: Settings) -> 
     assert weights.sha256 == hashlib.sha256(b"mine").hexdigest()
 
 
-def test_the_embedded_model_is_the_published_one(settings: Settings) -> None:
+def test_embedded_model_is_verified(settings: Settings) -> None:
     spec = get_spec("mini_vgg")
     weights = inspect_weights(find_weights(spec, settings), spec)
     assert weights.verified
@@ -49,7 +51,7 @@ def test_the_embedded_model_is_the_published_one(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("folder", ["missing", "file", 300 * "long", "with\0nul"])
-def test_a_weights_folder_that_is_none(tmp_path: Path, folder: str) -> None:
+def test_unreadable_weights_folder_raises_an_error(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
     settings = Settings(weights_dir=tmp_path / folder)
     with pytest.raises(WeightsMissingError, match=r"weights folder .* Check --weights-dir"):
@@ -58,7 +60,7 @@ def test_a_weights_folder_that_is_none(tmp_path: Path, folder: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["~nobody-of-that-name", "/" + 300 * "x"])
-def test_a_weights_folder_that_cannot_be(value: str) -> None:
+def test_invalid_weights_folder_raises_an_error(value: str) -> None:
     settings = Settings.from_environment({}, weights_dir=value)
     with pytest.raises(WeightsMissingError, match=f"weights folder {value} .* Check --weights-dir"):
         check_weights_dir(settings)

@@ -1,1 +1,1 @@
-"""analysis."""
+"""What predictions mean: verdicts, agreement between models, and evaluation on labeled photos."""

@@ -1,7 +1,7 @@
-"""Where models agree about a photo, and how far apart their answers are.
+"""Agreement between models on one photo: consensus, ensemble and distances.
 
-Models may know different things: those of Keras a thousand, Mini-VGG ten. They are compared
-through WordNet, never by the words of their labels.
+Models may have different classes: most have the 1000 ImageNet classes, Mini-VGG has ten.
+Classes are matched through WordNet, never by label.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from vgg_demo.analysis.verdict import (
     Verdict,
+    classes_by_group,
     common_name,
     interpret,
     interpret_probabilities,
     is_informative,
-    members,
 )
 from vgg_demo.inference.results import Classification, Prediction, rank
 from vgg_demo.models.labels import ClassLabel, ancestors, definition, depth
@@ -29,13 +29,13 @@ from vgg_demo.models.labels import ClassLabel, ancestors, definition, depth
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """Something that several models say.
+    """A synset that several models agree on.
 
     Attributes:
-        wnid: WordNet ID of the most specific thing that all of their answers are kinds of.
-        label: What people call it.
+        wnid: WordNet ID of the most specific synset above all their predicted classes.
+        label: Its common name.
         definition: WordNet's definition.
-        models: Names of the models, in the order that they were given.
+        models: Names of the models, in the order given.
     """
 
     wnid: str
@@ -46,11 +46,11 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ensemble:
-    """The mean of the probabilities of models that know the same things.
+    """The average of the models: the mean of the probabilities of models with the same classes.
 
     Attributes:
         models: Names of the models.
-        labels: The classes.
+        labels: Their classes.
         probabilities: float64 (classes,), summing to 1.
     """
 
@@ -63,34 +63,35 @@ class Ensemble:
         return rank(self.probabilities, self.labels, top)
 
     def verdict(self) -> Verdict:
-        """Judges the mean as if it were one model's answer."""
+        """Returns the verdict for the mean probabilities."""
         return interpret_probabilities(self.probabilities, self.labels)
 
 
 def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
-    """Finds what the models agree on: what all say first, then what most say more exactly.
+    """Returns what the models agree on: first all of them, then smaller majorities.
 
-    Each model's answer is the winner of its verdict. "Most" is more than half. The first
-    consensus is missing if all answers together have no name that says anything.
+    The prediction of each model is the winner of its verdict. A majority is more than half of
+    the models. A smaller majority is listed only if it agrees on a more specific synset. The
+    consensus of all models is missing if their predictions share no informative synset.
 
     Args:
-        results: Answers of different models to one photo.
+        results: Classifications of one photo by different models.
 
     Returns:
-        From the most models and the most general thing to fewer and a more specific one;
-        empty if no two of two, or no majority of more, agree on anything.
+        The consensus of the most models first, from general to specific; empty if no majority
+        (both, of two models) agrees on an informative synset.
     """
-    labels = _most_detailed(results)
-    under = members(labels)
+    labels = _largest_label_set(results)
+    groups = classes_by_group(labels)
     winners = {result.model: interpret(result).winner.wnid for result in results}
     votes = Counter(wnid for winner in winners.values() for wnid in ancestors(winner))
-    sizes = {wnid: len(under.get(wnid, ())) for wnid in votes}
-    nameable = [wnid for wnid in votes if is_informative(wnid, sizes[wnid], len(labels))]
+    sizes = {wnid: len(groups.get(wnid, ())) for wnid in votes}
+    informative = [wnid for wnid in votes if is_informative(wnid, sizes[wnid], len(labels))]
     found: list[Consensus] = []
     smallest = len(labels) + 1
     for count in range(len(results), max(1, len(results) // 2), -1):
         candidates = [
-            (sizes[wnid], -depth(wnid), wnid) for wnid in nameable if votes[wnid] == count
+            (sizes[wnid], -depth(wnid), wnid) for wnid in informative if votes[wnid] == count
         ]
         if candidates and min(candidates)[0] < smallest:
             smallest, _, wnid = min(candidates)
@@ -99,16 +100,16 @@ def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
     return tuple(found)
 
 
-def average(results: Sequence[Classification]) -> Ensemble | None:
-    """Returns the mean answer of the models that know the most things.
+def average_models(results: Sequence[Classification]) -> Ensemble | None:
+    """Averages the probabilities of the models with the largest label set.
 
     Args:
-        results: Answers of different models to one photo.
+        results: Classifications of one photo by different models.
 
     Returns:
-        The ensemble, or None if fewer than two models know the same things.
+        The ensemble, or None if fewer than two models have these classes.
     """
-    labels = _most_detailed(results)
+    labels = _largest_label_set(results)
     same = [result for result in results if result.spec.classes == labels]
     if len(same) < 2:
         return None
@@ -119,19 +120,18 @@ def average(results: Sequence[Classification]) -> Ensemble | None:
     )
 
 
-def distances(results: Sequence[Classification]) -> NDArray[np.float64]:
-    """Measures how far apart the models' probabilities are, pair by pair.
+def pairwise_distances(results: Sequence[Classification]) -> NDArray[np.float64]:
+    """Returns the Jensen–Shannon distances between the models' probabilities.
 
-    Two models of different classes are compared over those of the one that knows fewer,
-    and "none of these".
+    Models with different classes are compared over the classes of the model that has fewer,
+    plus one outcome for "none of these".
 
     Args:
-        results: Answers of different models to one photo.
+        results: Classifications of one photo by different models.
 
     Returns:
-        float64 (models, models) of Jensen–Shannon distances: symmetric, 0 on the diagonal
-        and where two models say exactly the same, 1 where nothing that one thinks possible
-        is possible to the other.
+        float64 (models, models) in [0, 1], symmetric: 0 for equal probabilities (and on the
+        diagonal), 1 if no class has a positive probability in both models.
     """
     matrix = np.zeros((len(results), len(results)))
     for (i, one), (j, other) in combinations(enumerate(results), 2):
@@ -140,9 +140,13 @@ def distances(results: Sequence[Classification]) -> NDArray[np.float64]:
 
 
 def jensen_shannon_distance(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    """Returns the root of the Jensen–Shannon divergence to base 2, in [0, 1].
+    """Returns the square root of the Jensen–Shannon divergence to base 2, in [0, 1].
 
     It is a metric (Endres & Schindelin 2003, IEEE Trans. Inf. Theory 49, 1858–1860).
+
+    Args:
+        p: float64 (classes,), summing to 1.
+        q: float64 (classes,), summing to 1.
 
     >>> jensen_shannon_distance(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     1.0
@@ -153,26 +157,26 @@ def jensen_shannon_distance(p: NDArray[np.float64], q: NDArray[np.float64]) -> f
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    possible = (p > 0) & (q > 0)  # half of the smallest number there is is 0
-    return float(np.sum(p[possible] * np.log2(p[possible] / q[possible])))
+    positive = (p > 0) & (q > 0)  # q is 0 where the mean of p and 0 underflows
+    return float(np.sum(p[positive] * np.log2(p[positive] / q[positive])))
 
 
-def _most_detailed(results: Sequence[Classification]) -> tuple[ClassLabel, ...]:
-    sets = (result.spec.classes for result in results)
-    return max(sets, key=len, default=())
+def _largest_label_set(results: Sequence[Classification]) -> tuple[ClassLabel, ...]:
+    label_sets = (result.spec.classes for result in results)
+    return max(label_sets, key=len, default=())
 
 
 def _comparable(
     one: Classification, other: Classification
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns two models' probabilities over the same outcomes."""
-    sets = [result.spec.classes for result in (one, other)]
-    if sets[0] == sets[1]:
+    """Returns the probabilities of two models over the same outcomes."""
+    label_sets = [result.spec.classes for result in (one, other)]
+    if label_sets[0] == label_sets[1]:
         return one.probabilities, other.probabilities
-    fewer = min(sets, key=len)
+    outcomes = min(label_sets, key=len)
     return (
-        aggregate_outcomes(fewer, one.probabilities, sets[0]),
-        aggregate_outcomes(fewer, other.probabilities, sets[1]),
+        aggregate_outcomes(outcomes, one.probabilities, label_sets[0]),
+        aggregate_outcomes(outcomes, other.probabilities, label_sets[1]),
     )
 
 
@@ -181,25 +185,25 @@ def aggregate_outcomes(
     probabilities: NDArray[np.float64],
     labels: tuple[ClassLabel, ...],
 ) -> NDArray[np.float64]:
-    """Adds probabilities up to coarser outcomes.
+    """Sums class probabilities over coarser outcomes.
 
     Args:
-        outcomes: Classes that the given ones may be kinds of.
+        outcomes: Coarser classes: WordNet ancestors of the given classes.
         probabilities: float64 (classes,), summing to 1.
         labels: The classes in the same order.
 
     Returns:
-        float64 (outcomes + 1,), summing to 1; the last is for "none of these".
+        float64 (outcomes + 1,), summing to 1; the last element is for "none of these".
     """
-    outcome = _outcome_of(labels, outcomes)
-    return np.bincount(outcome, probabilities, len(outcomes) + 1).astype(np.float64)
+    indices = _outcome_indices(labels, outcomes)
+    return np.bincount(indices, probabilities, len(outcomes) + 1).astype(np.float64)
 
 
 @cache
-def _outcome_of(
+def _outcome_indices(
     labels: tuple[ClassLabel, ...], outcomes: tuple[ClassLabel, ...]
 ) -> tuple[int, ...]:
-    """Maps each class to the most specific outcome that it is a kind of, or to the last."""
+    """Returns for each class the index of its most specific outcome, or of "none of these"."""
     by_depth = sorted(outcomes, key=lambda outcome: depth(outcome.wnid), reverse=True)
     return tuple(
         next(

@@ -1,4 +1,4 @@
-"""One photo, several models: their answers, what each costs, and where they agree."""
+"""Comparison of several models on one photo: predictions, latency, memory and agreement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.analysis.agreement import Consensus, Ensemble, average, distances, find_consensus
+from vgg_demo.analysis.agreement import (
+    Consensus,
+    Ensemble,
+    average_models,
+    find_consensus,
+    pairwise_distances,
+)
 from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images.photo import Photo
@@ -21,21 +27,22 @@ from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
 DEFAULT_REPEAT = 5
+"""Number of timed runs of each model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """What one model makes of the photo, and what that costs on this machine.
+    """The prediction of one model, with its latency and memory on this machine.
 
     Attributes:
-        classification: What it makes of it.
-        runs: Seconds of several runs of the loaded network on the prepared photo, one after
-            the other.
+        classification: The prediction.
+        run_seconds: Duration of each timed run of the loaded model on the preprocessed photo,
+            one run after the other.
         memory_bytes: Memory that the loaded model takes.
     """
 
     classification: Classification
-    runs: tuple[float, ...]
+    run_seconds: tuple[float, ...]
     memory_bytes: int
 
     @property
@@ -44,21 +51,21 @@ class ModelResult:
 
     @property
     def median_seconds(self) -> float:
-        return float(np.median(self.runs))
+        return float(np.median(self.run_seconds))
 
     @property
     def p95_seconds(self) -> float:
-        """The 95th percentile of the runs, interpolated between them."""
-        return float(np.percentile(self.runs, 95))
+        """The 95th percentile of the runs, linearly interpolated."""
+        return float(np.percentile(self.run_seconds, 95))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFailure:
-    """A model that could not answer.
+    """A model that failed in a comparison.
 
     Attributes:
         model: Its name.
-        error: Name of the error's class.
+        error: Name of the error class.
         message: What went wrong and what to do.
     """
 
@@ -76,19 +83,22 @@ def compare(
     repeat: int = DEFAULT_REPEAT,
     prepare_model: Callable[[ModelSpec], object] | None = None,
 ) -> Iterator[ModelResult | ModelFailure]:
-    """Asks one model after the other; yields each answer as soon as it is there.
+    """Classifies a photo with one model after the other and yields each result at once.
 
-    A model that cannot be loaded does not keep the others from answering. Whoever has seen
-    enough stops iterating; nothing is loaded beyond that.
+    A model that fails does not stop the comparison. Models load lazily: if the caller stops
+    iterating, the remaining models are not loaded.
 
     Args:
         photo: The photo.
-        specs: The models.
-        store: Where the models are, or will be loaded into.
+        specs: The models, in the order in which they run.
+        store: Store that loads the models.
         resize: How the photo is made square.
-        repeat: How often each network is run to measure it, at least once.
-        prepare_model: Called with each model before it is asked; a door can download there and
-            show how far it is.
+        repeat: Number of timed runs of each model, 1 or more.
+        prepare_model: Called with each model before it runs, for example to download its
+            weights and show the progress.
+
+    Yields:
+        A `ModelResult`, or a `ModelFailure` if the model raises a `VggDemoError`.
     """
     for spec in specs:
         try:
@@ -107,58 +117,66 @@ def measure(
     resize: Resize = Resize.CROP,
     repeat: int = DEFAULT_REPEAT,
 ) -> ModelResult:
-    """Asks one model and measures it.
+    """Classifies a photo with one model and measures its latency.
+
+    Args:
+        photo: The photo.
+        spec: The model.
+        store: Store that loads the model.
+        resize: How the photo is made square.
+        repeat: Number of timed runs, 1 or more.
 
     Raises:
         ModelError: If the model cannot be loaded.
-        ValueError: If it is to be run less than once.
+        ValueError: If `repeat` is less than 1.
     """
     if repeat < 1:
         raise ValueError(f"repeat is {repeat}; it must be 1 or more")
     prepared = prepare_photo(photo, spec, resize)
     with store.use(spec) as model:
         classification = classify_prepared(prepared, model)
-        runs = []
-        with store.measuring:
+        run_seconds = []
+        with store.measurement_lock:
             for _ in range(repeat):
                 started = time.perf_counter()
                 model.engine.logits(prepared.batch)
-                runs.append(time.perf_counter() - started)
-        return ModelResult(classification, tuple(runs), model.size_bytes)
+                run_seconds.append(time.perf_counter() - started)
+        return ModelResult(classification, tuple(run_seconds), model.size_bytes)
 
 
 def pareto_front(results: Sequence[ModelResult]) -> tuple[str, ...]:
-    """Finds the models that are worth their time.
+    """Returns the Pareto front of accuracy against latency.
 
-    A model is on the front if no other is at least as accurate, by the published top-1
-    accuracy on ImageNet, and faster here. Models without such a figure are left out.
+    A model is on the front if no faster model is at least as accurate. Accuracy is the
+    published top-1 accuracy on ImageNet; latency is the median measured on this machine. Models
+    without a published accuracy are left out.
 
     Returns:
-        Names of the models, the fastest first.
+        Names of the models, fastest first.
     """
     front: list[str] = []
-    best = -1.0
+    best_top1 = -1.0
     ranked = sorted(results, key=lambda result: result.median_seconds)
     for result in ranked:
         top1 = imagenet_top1(result.spec)
-        if top1 is not None and top1 > best:
+        if top1 is not None and top1 > best_top1:
             front.append(result.classification.model)
-            best = top1
+            best_top1 = top1
     return tuple(front)
 
 
 def imagenet_top1(spec: ModelSpec) -> float | None:
-    """Returns a model's published top-1 accuracy on ImageNet in percent, if there is one."""
+    """Returns a model's published top-1 accuracy on ImageNet in percent; None if unknown."""
     return spec.accuracy.top1 if spec.accuracy and spec.labels == "imagenet" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What several models make of one photo.
+    """The results of several models on one photo.
 
     Attributes:
-        results: In the order in which the models were asked.
-        failures: The models that could not answer.
+        results: Results, in the order in which the models ran.
+        failures: Models that failed.
     """
 
     results: tuple[ModelResult, ...]
@@ -166,7 +184,7 @@ class Comparison:
 
     @classmethod
     def of(cls, outcomes: Sequence[ModelResult | ModelFailure]) -> Comparison:
-        """Sorts what `compare` yields."""
+        """Collects what `compare` yields."""
         return cls(
             results=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelResult)),
             failures=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelFailure)),
@@ -177,19 +195,19 @@ class Comparison:
         return tuple(result.classification for result in self.results)
 
     def consensus(self) -> tuple[Consensus, ...]:
-        """Returns what the models agree on."""
+        """Returns what the models agree on; see `find_consensus`."""
         return find_consensus(self.classifications)
 
     def ensemble(self) -> Ensemble | None:
-        """Returns the mean answer, if two models or more know the same things."""
-        return average(self.classifications)
+        """Returns the average of the models; see `average_models`."""
+        return average_models(self.classifications)
 
     def distances(self) -> NDArray[np.float64]:
-        """Returns how far apart the models are, float64 (answers, answers) in [0, 1]."""
-        return distances(self.classifications)
+        """Returns the Jensen–Shannon distances, float64 (results, results) in [0, 1]."""
+        return pairwise_distances(self.classifications)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """Returns the comparison as plain JSON values."""
+        """Returns the comparison as plain JSON values, with the top-k predictions of each model."""
         return {
             "schema": SCHEMA,
             "results": [_result_to_dict(result, top) for result in self.results],
@@ -198,13 +216,13 @@ class Comparison:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns a flat row for each model that answered, for tables and CSV."""
+        """Returns one flat row per result, for tables and CSV."""
         return [_result_to_row(result) for result in self.results]
 
     def _agreement_to_dict(self, top: int) -> dict[str, Any]:
         ensemble = self.ensemble()
         return {
-            "consensus": [asdict(found) for found in self.consensus()],
+            "consensus": [asdict(consensus) for consensus in self.consensus()],
             "distances": {
                 "models": [result.model for result in self.classifications],
                 "jensen_shannon": self.distances().tolist(),
@@ -212,7 +230,7 @@ class Comparison:
             "ensemble": ensemble
             and {
                 "models": list(ensemble.models),
-                "predictions": [asdict(found) for found in ensemble.predictions(top)],
+                "predictions": [asdict(one) for one in ensemble.predictions(top)],
             },
         }
 
@@ -222,7 +240,7 @@ def _result_to_dict(result: ModelResult, top: int) -> dict[str, Any]:
     return result.classification.to_dict(top) | {
         "verdict": one_line(interpret(result.classification)),
         "runs": {
-            "seconds": list(result.runs),
+            "seconds": list(result.run_seconds),
             "median": result.median_seconds,
             "p95": result.p95_seconds,
         },

@@ -1,4 +1,4 @@
-"""How often models are right where the truth is known."""
+"""Evaluation of a model on labeled photos: accuracy, confusions, mistakes and calibration."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from vgg_demo.models.labels import ClassLabel
 from vgg_demo.models.registry import ModelSpec
 
 WILSON_Z = 1.959964
-"""Of the normal distribution, for 95 %."""
+"""Two-sided 95% quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """How many of some were right.
+    """A proportion of correct predictions.
 
     Attributes:
-        right: Of them.
-        count: All.
+        correct: Number of correct predictions.
+        count: Number of all predictions.
     """
 
-    right: int
+    correct: int
     count: int
 
     @property
     def value(self) -> float:
-        """In [0, 1]; 0 of nothing."""
-        return self.right / self.count if self.count else 0.0
+        """The proportion, in [0, 1]; 0 if `count` is 0."""
+        return self.correct / self.count if self.count else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true share is, in 95 of 100 cases (Wilson 1927, JASA 22, 209–212).
+        """The 95% Wilson confidence interval, in [0, 1] (Wilson 1927, JASA 22, 209–212).
 
         >>> [round(end, 3) for end in Proportion(8, 10).interval]
         [0.49, 0.943]
@@ -53,21 +53,21 @@ class Proportion:
         if not self.count:
             return 0.0, 1.0
         n, p, z = self.count, self.value, WILSON_Z
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        # Where all or none are right an end is 1 or 0, but for the last digit.
-        return min(p, max(0.0, middle - reach)), max(p, min(1.0, middle + reach))
+        center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        margin = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        # If all or none are correct, one end is exactly 1 or 0, except for rounding.
+        return min(p, max(0.0, center - margin)), max(p, min(1.0, center + margin))
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How a model does on one class.
+    """The scores of a model on one class.
 
     Attributes:
         label: The class.
-        top1: How often it was the first answer where it was the truth.
-        top5: How often it was among the first five.
-        precision: How often it was the truth where it was the first answer.
+        top1: Recall: top-1 accuracy on photos of this class.
+        top5: Top-5 accuracy on photos of this class.
+        precision: Proportion of top-1 predictions of this class that are correct.
     """
 
     label: ClassLabel
@@ -78,52 +78,52 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """One class taken for another.
+    """An off-diagonal entry of the confusion matrix.
 
     Attributes:
-        truth: What it is.
-        answer: What it was taken for.
-        count: How often.
+        truth: The true class.
+        predicted: The predicted class.
+        count: Number of photos.
     """
 
     truth: ClassLabel
-    answer: ClassLabel
+    predicted: ClassLabel
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A photo whose first answer is wrong.
+    """A photo whose top-1 prediction is wrong.
 
     Attributes:
-        place: Which of the photos that count it is, from 0.
-        file: Its name.
-        truth: What is on it.
-        answer: The first answer.
-        truth_probability: What the model gave the truth.
+        index: Position of the photo among the evaluated photos, from 0.
+        file: Name of the photo.
+        truth: The true class.
+        predicted: The top-1 prediction.
+        truth_probability: Probability of the true class, in [0, 1].
     """
 
-    place: int
+    index: int
     file: str
     truth: ClassLabel
-    answer: Prediction
+    predicted: Prediction
     truth_probability: float
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How right a model is.
+    """The results of a model on labeled photos.
 
     Attributes:
-        model: Its name.
-        top1: How often the first answer is right.
-        top5: How often one of the first five is.
-        classes: How it does on each class that occurs, in the order of its output.
-        confusions: What it takes for what, the most frequent first.
-        mistakes: Wrong first answers, the most probable first.
-        bins: How right answers of some probability are.
-        calibration_error: How far the probabilities are from that on average.
-        temperature: The one that fits these very photos best.
+        model: Name of the model.
+        top1: Top-1 accuracy.
+        top5: Top-5 accuracy.
+        classes: Scores of each class that occurs, in the order of the model's output.
+        confusions: Confused pairs of classes, the most frequent first.
+        mistakes: Wrong top-1 predictions, the most probable first.
+        bins: Bins of the reliability diagram.
+        calibration_error: Expected calibration error (ECE), in [0, 1].
+        temperature: Temperature that fits these photos best; see `fit_temperature`.
     """
 
     model: str
@@ -136,15 +136,19 @@ class Evaluation:
     calibration_error: float
     temperature: float
 
-    def to_dict(self, most: int = 20) -> dict[str, Any]:
-        """Returns the evaluation as plain JSON values, with so many confusions and mistakes."""
+    def to_dict(self, limit: int = 20) -> dict[str, Any]:
+        """Returns the evaluation as plain JSON values.
+
+        Args:
+            limit: Maximum number of confusions, and of mistakes.
+        """
         return {
             "model": self.model,
             "top1": _proportion_to_dict(self.top1),
             "top5": _proportion_to_dict(self.top5),
             "calibration_error": self.calibration_error,
             "temperature": self.temperature,
-            "reliability": [asdict(found) for found in self.bins],
+            "reliability": [asdict(one) for one in self.bins],
             "classes": [
                 {
                     "wnid": score.label.wnid,
@@ -158,23 +162,23 @@ class Evaluation:
             ],
             "confusions": [
                 {
-                    "truth": found.truth.label,
-                    "truth_wnid": found.truth.wnid,
-                    "answer": found.answer.label,
-                    "answer_wnid": found.answer.wnid,
-                    "count": found.count,
+                    "truth": confusion.truth.label,
+                    "truth_wnid": confusion.truth.wnid,
+                    "predicted": confusion.predicted.label,
+                    "predicted_wnid": confusion.predicted.wnid,
+                    "count": confusion.count,
                 }
-                for found in self.confusions[:most]
+                for confusion in self.confusions[:limit]
             ],
             "mistakes": [
                 {
-                    "file": found.file,
-                    "truth": found.truth.label,
-                    "answer": found.answer.label,
-                    "probability": found.answer.probability,
-                    "truth_probability": found.truth_probability,
+                    "file": mistake.file,
+                    "truth": mistake.truth.label,
+                    "predicted": mistake.predicted.label,
+                    "probability": mistake.predicted.probability,
+                    "truth_probability": mistake.truth_probability,
                 }
-                for found in self.mistakes[:most]
+                for mistake in self.mistakes[:limit]
             ],
         }
 
@@ -182,7 +186,7 @@ class Evaluation:
 def _proportion_to_dict(proportion: Proportion) -> dict[str, Any]:
     low, high = proportion.interval
     return {
-        "right": proportion.right,
+        "correct": proportion.correct,
         "count": proportion.count,
         "value": proportion.value,
         "low": low,
@@ -191,29 +195,43 @@ def _proportion_to_dict(proportion: Proportion) -> dict[str, Any]:
 
 
 class Evaluator:
-    """Counts how right one model is, photo by photo. Keeps four bytes for each class of each."""
+    """Collects the predictions of one model on labeled photos.
+
+    It stores all probabilities as float32: four bytes per class and photo.
+
+    Attributes:
+        spec: The model.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._labels = spec.classes
         self._files: list[str] = []
         self._truth: list[GroundTruth] = []
-        self._first: list[int] = []
-        self._rank: list[int] = []
+        self._predicted: list[int] = []
+        self._truth_rank: list[int] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
     def add(self, result: Classification, wnid: str) -> bool:
-        """Adds a photo that shows a thing. Returns whether the model has a class for it."""
+        """Adds the prediction for a labeled photo.
+
+        Args:
+            result: The prediction.
+            wnid: WordNet ID of what the photo shows.
+
+        Returns:
+            Whether the model has a class for it; if not, the photo does not count.
+        """
         return self.add_prediction(result.file, result.probabilities, wnid)
 
     def add_prediction(self, file: str, probabilities: NDArray[np.floating], wnid: str) -> bool:
-        """As `add`, by the probabilities alone: float (classes,)."""
+        """Like `add`, with the name of the photo and its probabilities, float (classes,)."""
         truth = find_ground_truth(wnid, self._labels)
         if truth is None:
             return False
-        best = np.argsort(-probabilities, kind="stable")
-        self._first.append(int(best[0]))
-        self._rank.append(int(np.flatnonzero(np.isin(best, truth.indices))[0]))
+        ranked = np.argsort(-probabilities, kind="stable")
+        self._predicted.append(int(ranked[0]))
+        self._truth_rank.append(int(np.flatnonzero(np.isin(ranked, truth.indices))[0]))
         self._files.append(file)
         self._truth.append(truth)
         self._probabilities.append(probabilities.astype(np.float32))
@@ -221,84 +239,87 @@ class Evaluator:
 
     @property
     def count(self) -> int:
-        """How many photos were added."""
+        """Number of photos that count so far."""
         return len(self._truth)
 
     def evaluate(self) -> Evaluation:
-        """Returns how right the model was on all photos so far."""
-        rank = np.array(self._rank, dtype=int)
+        """Returns the evaluation of all photos added so far."""
+        rank = np.array(self._truth_rank, dtype=int)
         probabilities = np.array(self._probabilities).reshape(len(rank), len(self._labels))
-        of_truth = np.array(
-            [probabilities[place, list(one.indices)].sum() for place, one in enumerate(self._truth)]
+        truth_probability = np.array(
+            [
+                row[list(truth.indices)].sum()
+                for row, truth in zip(probabilities, self._truth, strict=True)
+            ]
         )
         bins = reliability(probabilities.max(axis=1, initial=0), rank == 0)
         return Evaluation(
             model=self.spec.name,
             top1=_proportion(rank == 0),
             top5=_proportion(rank < 5),
-            classes=self._classes(rank),
+            classes=self._class_scores(rank),
             confusions=self._confusions(),
-            mistakes=self._mistakes(probabilities, of_truth),
+            mistakes=self._mistakes(probabilities, truth_probability),
             bins=bins,
             calibration_error=expected_calibration_error(bins),
             temperature=_temperature(probabilities, self._truth),
         )
 
-    def _classes(self, rank: NDArray[np.integer]) -> tuple[ClassScore, ...]:
-        first = np.array(self._first, dtype=int)
-        place = {truth: number for number, truth in enumerate(dict.fromkeys(self._truth))}
-        truths = np.array([place[truth] for truth in self._truth], dtype=int)
+    def _class_scores(self, rank: NDArray[np.integer]) -> tuple[ClassScore, ...]:
+        predicted = np.array(self._predicted, dtype=int)
+        number = {truth: number for number, truth in enumerate(dict.fromkeys(self._truth))}
+        numbers = np.array([number[truth] for truth in self._truth], dtype=int)
         return tuple(
             ClassScore(
                 truth.label,
-                _proportion(rank[truths == place[truth]] == 0),
-                _proportion(rank[truths == place[truth]] < 5),
-                _proportion(rank[np.isin(first, truth.indices)] == 0),
+                _proportion(rank[numbers == number[truth]] == 0),
+                _proportion(rank[numbers == number[truth]] < 5),
+                _proportion(rank[np.isin(predicted, truth.indices)] == 0),
             )
-            for truth in sorted(place, key=lambda truth: truth.indices)
+            for truth in sorted(number, key=lambda truth: truth.indices)
         )
 
     def _confusions(self) -> tuple[Confusion, ...]:
-        pairs = Counter(zip(self._truth, self._first, strict=True))
+        pairs = Counter(zip(self._truth, self._predicted, strict=True))
         return tuple(
-            Confusion(truth.label, self._labels[answer], count)
-            for (truth, answer), count in pairs.most_common()
-            if answer not in truth.indices
+            Confusion(truth.label, self._labels[predicted], count)
+            for (truth, predicted), count in pairs.most_common()
+            if predicted not in truth.indices
         )
 
     def _mistakes(
-        self, probabilities: NDArray[np.float32], of_truth: NDArray[np.floating]
+        self, probabilities: NDArray[np.float32], truth_probability: NDArray[np.floating]
     ) -> tuple[Mistake, ...]:
         highest = probabilities.max(axis=1, initial=0)
-        wrong = np.flatnonzero(np.array(self._rank, dtype=int) > 0)
-        worst = wrong[np.argsort(-highest[wrong], kind="stable")]
+        wrong = np.flatnonzero(np.array(self._truth_rank, dtype=int) > 0)
+        worst_first = wrong[np.argsort(-highest[wrong], kind="stable")]
         return tuple(
             Mistake(
-                int(place),
-                self._files[place],
-                self._truth[place].label,
+                int(index),
+                self._files[index],
+                self._truth[index].label,
                 Prediction(
                     rank=1,
-                    index=self._first[place],
-                    wnid=self._labels[self._first[place]].wnid,
-                    label=self._labels[self._first[place]].label,
-                    probability=float(highest[place]),
+                    index=self._predicted[index],
+                    wnid=self._labels[self._predicted[index]].wnid,
+                    label=self._labels[self._predicted[index]].label,
+                    probability=float(highest[index]),
                 ),
-                float(of_truth[place]),
+                float(truth_probability[index]),
             )
-            for place in worst
+            for index in worst_first
         )
 
 
-def _proportion(is_right: NDArray[np.bool_]) -> Proportion:
-    return Proportion(int(is_right.sum()), len(is_right))
+def _proportion(is_correct: NDArray[np.bool_]) -> Proportion:
+    return Proportion(int(is_correct.sum()), len(is_correct))
 
 
 def _temperature(probabilities: NDArray[np.float32], truth: Sequence[GroundTruth]) -> float:
-    """Fits a temperature on the photos whose truth is one class; 1 where there are none."""
-    exact = [place for place, ground_truth in enumerate(truth) if len(ground_truth.indices) == 1]
+    """Returns the temperature fitted on the photos with a single correct class; 1 without any."""
+    exact = [index for index, one in enumerate(truth) if len(one.indices) == 1]
     if not exact:
         return 1.0
-    smallest = np.finfo(np.float32).tiny  # a probability too small for its number format
+    smallest = np.finfo(np.float32).tiny  # probabilities may underflow to 0
     logits = np.log(np.maximum(probabilities[exact], smallest))
-    return fit_temperature(logits, np.array([truth[place].indices[0] for place in exact]))
+    return fit_temperature(logits, np.array([truth[index].indices[0] for index in exact]))

@@ -1,4 +1,4 @@
-"""What is really on a photo, where its name, its folder or a table says so."""
+"""Ground truth: the true class of a photo, from its file name, its folder or a label table."""
 
 from __future__ import annotations
 
@@ -24,60 +24,68 @@ from vgg_demo.models.labels import (
 )
 
 WNID = re.compile(r"(?<![a-z0-9])n\d{8}(?!\d)")
+"""A WordNet ID inside a file name."""
+
 NUMBER = re.compile(r"[\s._-]*(\d+|\(\d+\))$")
+"""The number at the end of a file name, as in ``tabby_12``, ``tabby.12`` or ``tabby (12)``."""
+
 ReadGroundTruth = Callable[[str], str | None]
-"""Says the WordNet ID of what is on a photo by the photo's name; None where it is not known."""
+"""Returns the WordNet ID of a photo's true class by the photo's name; None if unknown."""
 
 
 def ground_truth_from_name(name: str) -> str | None:
-    """Reads what is on a photo from its name.
+    """Returns the WordNet ID of the true class of a photo, from its path; None if unknown.
 
-    A WordNet ID anywhere in it counts most, then the folder's name, then the file's, without
-    the number behind it.
+    The order of precedence is: a WordNet ID anywhere in the path, the name of the folder, the
+    file name without its trailing number.
 
-    >>> ground_truth_from_name("val/n02123045_17.jpg"), ground_truth_from_name("photos.zip/tabby/1.jpg")
-    ('n02123045', 'n02123045')
+    >>> ground_truth_from_name("val/n02123045_17.jpg")
+    'n02123045'
+    >>> ground_truth_from_name("photos.zip/tabby/1.jpg")
+    'n02123045'
     >>> ground_truth_from_name("train/golden_retriever.12.jpg")
     'n02099601'
     """
-    path = PurePosixPath(_slashes(name))
+    path = PurePosixPath(_normalize_path(name))
     for part in reversed(path.parts):
         if found := WNID.search(part):
             return found.group() if found.group() in _known_wnids() else None
-    return wnid_of(path.parent.name) or wnid_of(NUMBER.sub("", path.stem))
+    return find_wnid(path.parent.name) or find_wnid(NUMBER.sub("", path.stem))
 
 
 def ground_truth_reader(classes: Sequence[ClassLabel]) -> ReadGroundTruth:
-    """Returns how the truth is read from names for a model.
+    """Returns a function that finds the true class of a photo by its path, for one model.
 
-    What a model was taught has names of its own: a folder's is looked for first, then the
-    file's, without the number behind it, in any case. For all other models see `ground_truth_from_name`.
+    Custom models have class names of their own. The function compares them, ignoring case, with
+    the name of the folder, then with the file name with and without its trailing number. For all
+    other models it is `ground_truth_from_name`.
 
     Args:
-        classes: What the model answers.
+        classes: The classes of the model.
     """
-    own = _OwnNames(classes)
-    if not own:
+    custom_names = _CustomClassNames(classes)
+    if not custom_names:
         return ground_truth_from_name
 
     def find(name: str) -> str | None:
-        path = PurePosixPath(_slashes(name))
+        path = PurePosixPath(_normalize_path(name))
         stem = path.stem
-        # A name may end in a number ("Kind 1"), and so do the photos of a kind.
-        found = (own.get(one) for one in (path.parent.name, stem, NUMBER.sub("", stem)))
+        # A class name may end in a number ("Class 1"), and so may a file name.
+        candidates = (path.parent.name, stem, NUMBER.sub("", stem))
+        found = (custom_names.get(candidate) for candidate in candidates)
         return next((wnid for wnid in found if wnid), None)
 
     return find
 
 
-class _OwnNames:
-    """What a model was taught, by name: as it is written, or in any case where that is one."""
+class _CustomClassNames:
+    """The class names of a custom model, to look up exactly or, if unique, ignoring case."""
 
     def __init__(self, classes: Sequence[ClassLabel]) -> None:
-        custom = [one for one in classes if one.wnid.startswith(CUSTOM_PREFIX)]
-        self._exact = {clean_label(one.label): one.wnid for one in custom}
+        custom = [label for label in classes if label.wnid.startswith(CUSTOM_PREFIX)]
+        self._exact = {clean_label(label.label): label.wnid for label in custom}
         count = Counter(name.casefold() for name in self._exact)
-        self._folded = {
+        self._casefolded = {
             name.casefold(): wnid
             for name, wnid in self._exact.items()
             if count[name.casefold()] == 1
@@ -88,95 +96,98 @@ class _OwnNames:
 
     def get(self, name: str) -> str | None:
         label = clean_label(name)
-        return self._exact.get(label) or self._folded.get(label.casefold())
+        return self._exact.get(label) or self._casefolded.get(label.casefold())
 
 
-def wnid_of(name: str) -> str | None:
-    """Returns the WordNet ID of a class by its name; what is an ID already stays.
+def find_wnid(name: str) -> str | None:
+    """Returns the WordNet ID for the name of a class, or for a WordNet ID; None if unknown.
 
-    None if there is none. Other kinds of things have no names here: "train" is one.
+    Only names of classes count, not names of more general synsets: folders are often called
+    "train", for example.
 
-    >>> wnid_of("Egyptian_cat"), wnid_of("n02124075"), wnid_of("my holidays")
+    >>> find_wnid("Egyptian_cat"), find_wnid("n02124075"), find_wnid("my holidays")
     ('n02124075', 'n02124075', None)
     """
-    wanted = " ".join(name.replace("_", " ").split())
-    if wanted in _known_wnids():
-        return wanted
-    exact, folded = _wnids_by_label()
-    return exact.get(wanted) or folded.get(wanted.casefold())
+    label = " ".join(name.replace("_", " ").split())
+    if label in _known_wnids():
+        return label
+    exact, casefolded = _wnids_by_label()
+    return exact.get(label) or casefolded.get(label.casefold())
 
 
 def read_ground_truth(text: str, classes: Sequence[ClassLabel] = ()) -> ReadGroundTruth:
-    """Reads true labels from a table with the columns ``image`` and ``label``.
+    """Reads a label table: CSV with the columns ``image`` and ``label``.
 
-    An image is named by its path as it ends: ``1.jpg`` or ``cats/1.jpg``, of which the longer
-    goes before. A label is the name of a class, or a WordNet ID; photos with other labels are of
-    unknown truth.
+    An image is the end of a path, such as ``1.jpg`` or ``cats/1.jpg``; the longest match counts.
+    A label is the name of a class or a WordNet ID. The true class of photos with other labels is
+    unknown.
 
     Args:
-        text: CSV, with a header.
-        classes: What the model answers; needed if it was taught, since then a label is one of
-            its own.
+        text: CSV with a header row.
+        classes: The classes of the model; required for custom models, whose labels are their
+            own class names.
 
     Raises:
-        TableError: If a column is missing, no label is a class, or an image has two.
+        TableError: If the table cannot be parsed, a column is missing, no label is a class, or
+            an image has two labels.
     """
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise TableError(f"The table of labels cannot be read: {error}.") from error
+        raise TableError(f"Cannot read the label table: {error}.") from error
     columns = reader.fieldnames or ["(none)"]
     if not {"image", "label"} <= set(columns):
         raise TableError(
-            f"The table of labels has the columns {', '.join(columns)[:200]}; "
-            "it needs image and label."
+            f"The label table has the columns {', '.join(columns)[:200]}; it needs image and label."
         )
     truth: dict[str, str | None] = {}
-    own = _OwnNames(classes)
+    custom_names = _CustomClassNames(classes)
     for row in rows:
-        image, label = _slashes(row["image"] or ""), row["label"] or ""
-        wnid = own.get(label) if own else wnid_of(label)
+        image, label = _normalize_path(row["image"] or ""), row["label"] or ""
+        wnid = custom_names.get(label) if custom_names else find_wnid(label)
         if truth.setdefault(image, wnid) != wnid:
-            raise TableError(f"The table of labels says two things of {image[:200]!r}.")
+            raise TableError(
+                f"The label table has different labels for {image[:200]!r}. Keep one of them."
+            )
     if not any(truth.values()):
         first = rows[0]["label"] if rows else ""
         raise TableError(
             f"No label in the table is a class; the first is {str(first)[:60]!r}. "
-            "Use names or WordNet IDs as `classify` gives them."
+            "Use class names or WordNet IDs as in the results of `classify`."
         )
-    return _by_end_of_path(truth)
+    return _match_end_of_path(truth)
 
 
-def _by_end_of_path(truth: Mapping[str, str | None]) -> ReadGroundTruth:
+def _match_end_of_path(truth: Mapping[str, str | None]) -> ReadGroundTruth:
     def find(name: str) -> str | None:
-        parts = _slashes(name).split("/")
+        parts = _normalize_path(name).split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
         return next((truth[end] for end in ends if end in truth), None)
 
     return find
 
 
-def _slashes(path: str) -> str:
+def _normalize_path(path: str) -> str:
     return path.strip().replace("\\", "/").removeprefix("./")
 
 
 @cache
 def _known_wnids() -> frozenset[str]:
-    """Returns all classes, and all that they are kinds of."""
+    """Returns the WordNet IDs of all classes and their ancestors."""
     return frozenset().union(*(ancestors(label.wnid) for label in _all_labels()))
 
 
 @cache
 def _wnids_by_label() -> tuple[dict[str, str], dict[str, str]]:
-    """Returns WordNet IDs by the exact name, and by the name in small letters if it is one's.
+    """Returns WordNet IDs by class name, and by casefolded name where that is unique.
 
-    A Cardigan is a dog, and a cardigan a garment.
+    "Cardigan" is a dog, "cardigan" a garment.
     """
     exact = {label.label: label.wnid for label in _all_labels()}
     count = Counter(name.casefold() for name in exact)
-    folded = {name.casefold(): wnid for name, wnid in exact.items()}
-    return exact, {name: wnid for name, wnid in folded.items() if count[name] == 1}
+    casefolded = {name.casefold(): wnid for name, wnid in exact.items()}
+    return exact, {name: wnid for name, wnid in casefolded.items() if count[name] == 1}
 
 
 def _all_labels() -> tuple[ClassLabel, ...]:
@@ -185,12 +196,11 @@ def _all_labels() -> tuple[ClassLabel, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What is on a photo, in the terms of a model.
+    """The ground truth of a photo in terms of the classes of one model.
 
     Attributes:
-        label: A class of the model; or, with the index -1, something that several classes are
-            kinds of.
-        indices: The classes that are right.
+        label: The true class; a synset above several classes has the index -1.
+        indices: Indices of the classes that are correct predictions.
     """
 
     label: ClassLabel
@@ -199,13 +209,17 @@ class GroundTruth:
 
 @cache
 def find_ground_truth(wnid: str, labels: tuple[ClassLabel, ...]) -> GroundTruth | None:
-    """Returns what is right for a model where something is on a photo; None if nothing is.
+    """Returns the ground truth for a model; None if the model has no class for it.
 
-    A tabby is right as "tabby" for one model, and as "cat" for one that knows ten things. A dog
-    of which no more is known is right as any of a hundred breeds.
+    For a tabby, the correct class is "tabby" for ImageNet models and "cat" for Mini-VGG. If a
+    photo is only known to show a dog, each dog breed is correct.
+
+    Args:
+        wnid: WordNet ID of what the photo shows: a class or a more general synset.
+        labels: The classes of the model.
     """
-    kinds = ancestors(wnid)
-    above = [label for label in labels if label.wnid in kinds]
+    synsets = ancestors(wnid)
+    above = [label for label in labels if label.wnid in synsets]
     if above:
         label = max(above, key=lambda label: depth(label.wnid))
         return GroundTruth(label, (label.index,))

@@ -1,7 +1,8 @@
-"""From a thousand probabilities to one honest sentence.
+"""Interprets class probabilities: how specific a prediction is justified, and how certain it is.
 
-Two questions are answered from the probabilities alone: *how specific* an answer do they
-support (`most_specific_group`), and *how sure* is the network (`measure_certainty`).
+`most_specific_group` finds the most specific WordNet group whose total probability reaches a
+threshold; `measure_certainty` measures how concentrated the probabilities are. `headline` and
+`one_line` put both into words.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from vgg_demo.models.labels import ClassLabel, ancestors, definition, depth, lem
 from vgg_demo.models.registry import ModelSpec
 
 GROUP_THRESHOLD = 0.8
-"""Probability from which a group of classes is called the answer."""
+"""Total probability that a group of classes must reach to be named in the headline."""
 
 MAX_GROUP_SHARE = 0.55
-"""A group of more than this share of all classes says too little to be worth saying."""
+"""Largest share of a model's classes that a group may cover; larger groups say too little."""
 
-TECHNICAL_NODES = frozenset(
+TECHNICAL_SYNSETS = frozenset(
     [
         "n03575240",  # instrumentality
         "n01886756",  # placental
@@ -34,30 +35,31 @@ TECHNICAL_NODES = frozenset(
         "n00020827",  # matter
     ]
 )
-"""Words that nobody uses for what they see; a more general node answers in their place."""
+"""Synsets with technical names; the headline uses a more general synset instead."""
 
 PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
+"""Common names of synsets, by WordNet ID, that replace WordNet's own."""
 
 MAX_LISTED = 30
-"""Things that are listed where it is said that a model knows no others."""
+"""Largest number of classes that `describe_scope` lists by name."""
 
 MIN_MARGIN = 0.3
-"""Lead of the first answer over the second below which the network is called unsure."""
+"""Margin between the two highest probabilities below which a prediction is not sure."""
 
 MAX_EFFECTIVE_CLASSES = 10.0
-"""Spread of the answer, in equally probable classes, above which it is called unsure."""
+"""Number of effective classes (perplexity) above which a prediction is not sure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A WordNet node and what the classes under it add up to.
+    """A WordNet synset and the total probability of the classes under it.
 
     Attributes:
-        wnid: WordNet ID of the node.
-        label: WordNet's first name for it.
+        wnid: WordNet ID of the synset.
+        label: Its common name.
         definition: WordNet's definition.
-        probability: Sum over the classes that are kinds of it, in [0, 1].
-        classes: How many classes of the model those are.
+        probability: Sum of the probabilities of its classes, in [0, 1].
+        classes: Number of the model's classes under it.
     """
 
     wnid: str
@@ -69,12 +71,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Certainty:
-    """How sure the network is.
+    """How concentrated the probabilities of a prediction are.
 
     Attributes:
-        margin: First probability minus the second, in [0, 1].
-        effective_classes: exp(entropy): 1 when all is on one class, n when it is spread
-            evenly over n (the perplexity; Shannon 1948).
+        margin: Highest probability minus the second highest, in [0, 1].
+        effective_classes: Perplexity, exp(entropy) (Shannon 1948): 1 if one class has all the
+            probability, n if n classes share it equally.
     """
 
     margin: float
@@ -82,21 +84,21 @@ class Certainty:
 
     @property
     def is_sure(self) -> bool:
+        """Whether the margin is large and the perplexity small enough."""
         return self.margin >= MIN_MARGIN and self.effective_classes <= MAX_EFFECTIVE_CLASSES
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to tell a person.
+    """The interpretation of a prediction.
 
     Attributes:
-        group: The most specific group above the threshold; None when only groups would
-            qualify that say too little. It may be a single class.
-        winner: The most probable class of the group, or of all where there is none.
-        probability: Its probability.
-        certainty: How sure the network is.
-        threshold: Of a taught model, the probability from which it counts as sure. None for all
-            others.
+        group: The most specific group that reaches the threshold; it may be a single class.
+            None if every group that reaches it is too general.
+        winner: The most probable class of the group, or of all classes if there is no group.
+        probability: Probability of `winner`, in [0, 1].
+        certainty: How concentrated the probabilities are.
+        threshold: For custom models, the unknown threshold in [0, 1]. None for all others.
     """
 
     group: Group | None
@@ -107,13 +109,14 @@ class Verdict:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether a taught model had better say nothing."""
+        """Whether `winner` is below the unknown threshold of a custom model."""
         return self.threshold is not None and self.probability < self.threshold
 
     @property
     def is_sure(self) -> bool:
-        """Whether a group is found and one class in it stands out; of a taught model, whether the
-        winner reaches its threshold.
+        """Whether there is a group and one class stands out.
+
+        For custom models: whether `winner` reaches the unknown threshold.
         """
         if self.threshold is not None:
             return not self.is_unknown
@@ -121,9 +124,9 @@ class Verdict:
 
 
 def interpret(result: Classification) -> Verdict:
-    """Judges a classification."""
+    """Returns the verdict for a classification."""
     custom = result.spec.custom
-    threshold = custom.sure_from if custom is not None else None
+    threshold = custom.effective_threshold if custom is not None else None
     return interpret_probabilities(result.probabilities, result.spec.classes, threshold)
 
 
@@ -132,15 +135,15 @@ def interpret_probabilities(
     labels: tuple[ClassLabel, ...],
     threshold: float | None = None,
 ) -> Verdict:
-    """Judges probabilities.
+    """Returns the verdict for the probabilities of a model.
 
     Args:
         probabilities: float64 (classes,), summing to 1.
         labels: The classes in the same order.
-        threshold: Of a taught model, whose classes are no kinds of anything.
+        threshold: Unknown threshold of a custom model, in [0, 1]; None for all others.
     """
     group = most_specific_group(probabilities, labels, threshold or GROUP_THRESHOLD)
-    indices = members(labels)[group.wnid] if group else range(len(labels))
+    indices = classes_by_group(labels)[group.wnid] if group else range(len(labels))
     best = max(indices, key=lambda index: probabilities[index])
     return Verdict(
         group=group,
@@ -152,57 +155,61 @@ def interpret_probabilities(
 
 
 def headline(verdict: Verdict) -> tuple[str, str]:
-    """Returns a verdict in words: the headline and the line under it, which may be empty.
+    """Returns a verdict in words: the headline and a second line, which may be empty.
 
-    The headline is as specific as the probabilities allow: the group that reaches the
-    threshold, or the winner where no group does.
+    The headline names the group that reaches the threshold, or the most probable class if no
+    group does.
     """
     winner = verdict.winner.phrase
     group = verdict.group
     if verdict.is_unknown:
         return (
-            "Not sure that it is any of these",
-            f"nearest is {winner}, {percent(verdict.probability)}",
+            "Not sure that it is any of these classes",
+            f"the closest is {winner}, {percent(verdict.probability)}",
         )
     if group is None:
         return f"Not sure – perhaps {winner}, {percent(verdict.probability)}", ""
     if group.wnid == verdict.winner.wnid:
-        return f"{_capital(winner)}, {percent(verdict.probability)}", ""
+        return f"{_capitalize(winner)}, {percent(verdict.probability)}", ""
     likely = "most likely" if verdict.is_sure else "perhaps"
     return (
-        f"{_capital(with_article(group.label))}, {percent(group.probability)}",
+        f"{_capitalize(with_article(group.label))}, {percent(group.probability)}",
         f"{likely} {winner}, {percent(verdict.probability)}",
     )
 
 
 def one_line(verdict: Verdict) -> str:
-    """Returns a verdict in words on one line; where the network is unsure, it says so."""
+    """Returns a verdict in words on one line, with a note if it is not sure."""
     first, second = headline(verdict)
     if not second:
         return first
-    unsure = "" if verdict.is_sure or verdict.is_unknown else "unsure which one, "
-    return f"{first}; {unsure}{second}"
+    not_sure = "" if verdict.is_sure or verdict.is_unknown else "not sure which one, "
+    return f"{first}; {not_sure}{second}"
 
 
-def scope(spec: ModelSpec) -> str:
-    """Names all that a model of a few classes can answer; empty for a model of many.
+def describe_scope(spec: ModelSpec) -> str:
+    """Returns a sentence that lists the classes of a model with few classes.
+
+    Returns:
+        The sentence for Mini-VGG and custom models; empty for all others. The names are left
+        out if there are more than `MAX_LISTED`.
 
     >>> from vgg_demo.models.registry import get_spec
-    >>> scope(get_spec("mini_vgg"))[:45]
-    'Mini-VGG knows 10 things only: airplane, auto'
+    >>> describe_scope(get_spec("mini_vgg"))[:45]
+    'Mini-VGG has only 10 classes: airplane, autom'
     """
     if not spec.is_embedded and spec.custom is None:
         return ""
     names = [label.label for label in spec.classes]
-    things = f"{len(names)} things only"
+    classes = f"{len(names)} classes"
     if len(names) <= MAX_LISTED:
-        things += f": {', '.join(names)}"
-    otherwise = (
-        "Whatever you show it, it answers with one of them."
+        classes += f": {', '.join(names)}"
+    other_photos = (
+        "Every photo is assigned to one of them."
         if spec.custom is None
-        else "It may not notice that something is none of them."
+        else "A photo of anything else may still be assigned to one of them."
     )
-    return f"{spec.keras_name} knows {things}. {otherwise}"
+    return f"{spec.keras_name} has only {classes}. {other_photos}"
 
 
 def most_specific_group(
@@ -210,11 +217,11 @@ def most_specific_group(
     labels: tuple[ClassLabel, ...],
     threshold: float = GROUP_THRESHOLD,
 ) -> Group | None:
-    """Finds the most specific WordNet node that reaches a probability.
+    """Returns the most specific WordNet synset whose classes reach a total probability.
 
-    Each class counts for all its ancestors; WordNet is no tree, and a class with two ways
-    up to a node still counts once. "Most specific" is the node over the fewest classes;
-    among equals the more probable, then the deeper one.
+    Each class counts once for each of its ancestors, even if several paths lead to it (WordNet
+    is not a tree). The most specific synset is the one with the fewest classes; ties go to the
+    more probable, then to the deeper one.
 
     Args:
         probabilities: float64 (classes,), summing to 1.
@@ -222,15 +229,15 @@ def most_specific_group(
         threshold: Probability to reach, in (0, 1].
 
     Returns:
-        The node, or None if every one that reaches it covers more than `MAX_GROUP_SHARE`
-        of the classes.
+        The group, or None if no informative synset reaches the threshold (see
+        `is_informative`).
     """
-    nodes, indices, starts = _nameable(labels)
+    synsets, indices, starts = _informative_synsets(labels)
     sums = np.add.reduceat(probabilities[indices], starts)
     reached = [
-        (minus_size, float(sums[place]), node_depth, wnid)
-        for place in np.flatnonzero(sums >= threshold)
-        for minus_size, node_depth, wnid in [nodes[place]]
+        (minus_size, float(sums[position]), synset_depth, wnid)
+        for position in np.flatnonzero(sums >= threshold)
+        for minus_size, synset_depth, wnid in [synsets[position]]
     ]
     if not reached:
         return None
@@ -245,27 +252,31 @@ def most_specific_group(
 
 
 @cache
-def _nameable(
+def _informative_synsets(
     labels: tuple[ClassLabel, ...],
 ) -> tuple[tuple[tuple[int, int, str], ...], NDArray[np.intp], NDArray[np.intp]]:
-    """Returns the nodes that may be named, and the indices of their classes one after the other.
+    """Returns the informative synsets and the indices of their classes.
 
     Returns:
-        For each node minus the number of its classes, its depth and its ID; the indices of
-        all their classes; and where each node's begin.
+        For each synset, its negative number of classes, its depth and its WordNet ID; the class
+        indices of all synsets, concatenated; and the offset of each synset in them, as
+        `np.add.reduceat` expects.
     """
     found = [
         (wnid, indices)
-        for wnid, indices in members(labels).items()
+        for wnid, indices in classes_by_group(labels).items()
         if is_informative(wnid, len(indices), len(labels))
     ]
-    nodes = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in found)
+    synsets = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in found)
     starts = np.cumsum([0, *(len(indices) for _, indices in found)])[:-1]
-    return nodes, np.concatenate([indices for _, indices in found]), starts
+    return synsets, np.concatenate([indices for _, indices in found]), starts
 
 
 def measure_certainty(probabilities: NDArray[np.float64]) -> Certainty:
-    """Measures the lead and the spread of an answer.
+    """Returns the margin and the perplexity of probabilities.
+
+    Args:
+        probabilities: float64 (classes,), summing to 1; two classes or more.
 
     >>> measure_certainty(np.array([0.5, 0.5])).effective_classes
     2.0
@@ -276,30 +287,30 @@ def measure_certainty(probabilities: NDArray[np.float64]) -> Certainty:
     return Certainty(margin=float(first - second), effective_classes=round(math.exp(entropy), 12))
 
 
-def _capital(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def is_informative(wnid: str, covered: int, classes: int) -> bool:
-    """Whether a WordNet node is worth naming: a word people use, over not too many classes.
+    """Returns whether a synset is worth naming: a common word for not too many classes.
 
     Args:
-        wnid: The node.
-        covered: How many of the model's classes are kinds of it.
-        classes: How many the model has.
+        wnid: WordNet ID of the synset.
+        covered: Number of the model's classes under it.
+        classes: Number of all classes of the model.
     """
-    return covered <= MAX_GROUP_SHARE * classes and wnid not in TECHNICAL_NODES
+    return covered <= MAX_GROUP_SHARE * classes and wnid not in TECHNICAL_SYNSETS
 
 
 def common_name(wnid: str, labels: tuple[ClassLabel, ...]) -> str:
-    """Returns what people call a WordNet node: the label of a class, or WordNet's own name."""
+    """Returns the common name of a synset: its class label, or else WordNet's first lemma."""
     label = next((label.label for label in labels if label.wnid == wnid), None)
     return label or PLAIN_NAMES.get(wnid, lemma(wnid))
 
 
 @cache
-def members(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
-    """Maps each WordNet node to the indices of the classes that are kinds of it."""
+def classes_by_group(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
+    """Returns the indices of the classes under each synset, by WordNet ID."""
     found: dict[str, list[int]] = {}
     for label in labels:
         for wnid in ancestors(label.wnid):

@@ -1,4 +1,4 @@
-"""The HTTP API: parse, call, serialise."""
+"""The HTTP API: endpoints, request limits, access control and metrics."""
 
 from vgg_demo.api.app import create_api
 from vgg_demo.api.service import Service

@@ -1,4 +1,4 @@
-"""What the server tells a Prometheus."""
+"""Prometheus metrics of the API."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ from vgg_demo import memory
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.registry import MODELS
 
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
+BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histogram of response times, in seconds."""
 
 
 class Metrics:
-    """Counts of one server.
+    """Metrics of one server.
 
     Attributes:
-        registry: What is told.
+        registry: The Prometheus registry.
+        requests: Number of requests, by path and status.
+        seconds: Response times in seconds, by path.
+        photos: Number of classified photos, by model.
     """
 
     def __init__(self, store: ModelStore, count_waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "vgg_demo_requests", "Requests answered.", ["path", "status"], registry=self.registry
+            "vgg_demo_requests", "HTTP requests.", ["path", "status"], registry=self.registry
         )
         self.seconds = Histogram(
             "vgg_demo_request_seconds",
-            "From a request's first byte to the end of its answer.",
+            "Time from the start of a request to the end of its response.",
             ["path"],
             buckets=BUCKETS,
             registry=self.registry,
@@ -40,16 +44,16 @@ class Metrics:
         self.photos = Counter(
             "vgg_demo_photos", "Photos classified.", ["model"], registry=self.registry
         )
-        self.registry.register(_Now(store, count_waiting))
+        self.registry.register(_StateCollector(store, count_waiting))
 
 
-def public_name(model: str) -> str:
-    """Returns the name of a model, but of taught ones: some are only their visitors' business."""
-    return model if model.partition("/")[0] in MODELS else "custom"
+def anonymize_model(name: str) -> str:
+    """Returns the name of a model, or "custom": names of custom models may be private."""
+    return name if name.partition("/")[0] in MODELS else "custom"
 
 
-class _Now(Collector):
-    """What is measured when it is asked for."""
+class _StateCollector(Collector):
+    """Measures memory and the queue at the time of the scrape."""
 
     def __init__(self, store: ModelStore, count_waiting: Callable[[], int]) -> None:
         self._store = store
@@ -57,24 +61,25 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         loaded = GaugeMetricFamily(
-            "vgg_demo_loaded_model_bytes", "Memory that a loaded model takes.", labels=["model"]
+            "vgg_demo_loaded_model_bytes", "Memory used by a loaded model.", labels=["model"]
         )
         sizes: dict[str, int] = {}
         for model, size_bytes in self._store.loaded().items():
-            sizes[public_name(model)] = sizes.get(public_name(model), 0) + size_bytes
+            name = anonymize_model(model)
+            sizes[name] = sizes.get(name, 0) + size_bytes
         for name, size_bytes in sizes.items():
             loaded.add_metric([name], size_bytes)
         yield loaded
         yield GaugeMetricFamily(
-            "vgg_demo_memory_bytes", "Memory that the process holds.", memory.used_bytes()
+            "vgg_demo_memory_bytes", "Resident memory of the process.", memory.used_bytes()
         )
         yield GaugeMetricFamily(
-            "vgg_demo_waiting_photos", "Photos that wait, or are at work.", self._count_waiting()
+            "vgg_demo_waiting_photos", "Photos waiting or in progress.", self._count_waiting()
         )
 
 
 class CountRequests:
-    """Counts requests by the pattern of their path, and how long they take."""
+    """Middleware that counts requests and measures response times, by path template."""
 
     def __init__(self, app: ASGIApp, get_metrics: Callable[[], Metrics]) -> None:
         self._app = app
@@ -86,16 +91,16 @@ class CountRequests:
             return
         started, status = time.perf_counter(), 500
 
-        async def noted(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_and_note_status)
         finally:
-            # Strangers ask for any path; only those that there are get a line of their own.
+            # Clients may request arbitrary paths; only existing ones get their own time series.
             route = scope.get("route")
             path = route.path if isinstance(route, APIRoute) else "other"
             metrics = self._get_metrics()

@@ -1,4 +1,4 @@
-"""What the API does with photos, off the event loop and within bounds."""
+"""The work behind the endpoints, in threads and within limits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vgg_demo.analysis.comparison import Comparison, compare
-from vgg_demo.api.metrics import Metrics, public_name
+from vgg_demo.api.metrics import Metrics, anonymize_model
 from vgg_demo.api.settings import ApiSettings
 from vgg_demo.errors import BusyError, DownloadingError, ImageError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
-from vgg_demo.inference.background import Downloads
+from vgg_demo.inference.background import BackgroundDownloads
 from vgg_demo.inference.batching import MicroBatcher
-from vgg_demo.inference.classify import Prepared, prepare_photo
+from vgg_demo.inference.classify import PreparedPhoto, prepare_photo
 from vgg_demo.inference.results import Classification, Failure
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.catalog import find_model, published_models
@@ -25,15 +25,15 @@ from vgg_demo.settings import Settings
 from vgg_demo.weights.local import find_weights
 
 COMPARISON_SECONDS = 5.0
-"""After which a comparison is expected to have made room for another."""
+"""Expected duration of a comparison, for Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A photo that came with a request.
+    """A photo uploaded with a request.
 
     Attributes:
-        file: Its name.
+        file: Its file name.
         data: Its bytes.
     """
 
@@ -42,16 +42,20 @@ class Upload:
 
 
 class Service:
-    """Answers requests of all clients with one store of models.
+    """Classifies and compares photos for all clients, with one model store.
 
     Attributes:
-        metrics: Counts.
-        settings: Where models are.
-        store: Those that are loaded.
+        settings: Settings of the server.
+        store: The loaded models.
+        metrics: Metrics of the server.
     """
 
     def __init__(
-        self, settings: Settings, limits: ApiSettings, store: ModelStore, downloads: Downloads
+        self,
+        settings: Settings,
+        limits: ApiSettings,
+        store: ModelStore,
+        downloads: BackgroundDownloads,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -60,52 +64,56 @@ class Service:
         self._batcher = MicroBatcher(store)
         self._decoding = ThreadPoolExecutor(os.cpu_count(), "api-decode")
         self._comparing = ThreadPoolExecutor(1, "api-compare")
-        # What runs or waits; only the event loop's thread counts.
+        # Photos and comparisons waiting or in progress; changed by the event loop's thread only.
         self._photos = 0
         self._comparisons = 0
         self.metrics = Metrics(store, lambda: self._photos)
 
     def custom_models(self) -> dict[str, ModelSpec]:
-        """Returns the taught models that are kept on this server, by their names."""
+        """Returns the custom models published on this server, by name."""
         return published_models(self.settings.bundles_dir)
 
-    def find(self, name: str) -> ModelSpec:
-        """Returns a model by its name; a path is none.
+    def find_model(self, name: str) -> ModelSpec:
+        """Returns a model by its name. Paths are not accepted.
 
         Raises:
-            UnknownModelError: If there is none.
-            BundleError: If several taught models are called so.
+            UnknownModelError: If no model has this name.
+            BundleError: If several custom models have this name.
         """
         return MODELS[name] if name in MODELS else find_model(name, self.custom_models())
 
     async def classify(
         self, uploads: Sequence[Upload], spec: ModelSpec, resize: Resize
     ) -> tuple[list[Classification], list[Failure]]:
-        """Asks a model about photos.
+        """Classifies photos with one model.
+
+        Returns:
+            The results, and the failures for photos that cannot be used.
 
         Raises:
-            ModelError: If the model cannot be had.
-            BusyError: If too many photos wait already.
+            ModelError: If the model cannot be loaded.
+            BusyError: If too many photos are waiting.
         """
-        self._prepare_model(spec)
-        if self._photos + len(uploads) > self._limits.waiting:
+        self._check_installed(spec)
+        limit = self._limits.max_waiting_photos
+        if self._photos + len(uploads) > limit:
             raise BusyError(
-                f"{self._photos} photos are waiting already; the limit is {self._limits.waiting}. "
-                "Try again later.",
+                f"{self._photos} photos are waiting already, and the request has {len(uploads)}; "
+                f"the limit is {limit}. Try again later.",
                 retry_seconds=self._batcher.expected_seconds(self._photos),
             )
         self._photos += len(uploads)
         try:
             run = asyncio.get_running_loop().run_in_executor
-            opened = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 *(run(self._decoding, self._prepare, upload, spec, resize) for upload in uploads)
             )
-            prepared = [photo for photo in opened if isinstance(photo, Prepared)]
-            results = await self._ask(prepared, spec)
+            prepared = [outcome for outcome in outcomes if isinstance(outcome, PreparedPhoto)]
+            results = await self._predict(prepared, spec)
         finally:
             self._photos -= len(uploads)
-        self.metrics.photos.labels(public_name(spec.name)).inc(len(results))
-        return results, [photo for photo in opened if isinstance(photo, Failure)]
+        self.metrics.photos.labels(anonymize_model(spec.name)).inc(len(results))
+        return results, [outcome for outcome in outcomes if isinstance(outcome, Failure)]
 
     async def compare(
         self,
@@ -114,16 +122,16 @@ class Service:
         resize: Resize,
         repeat: int,
     ) -> Comparison:
-        """Asks several models about a photo, and measures them.
+        """Classifies a photo with several models and measures their latency.
 
         Raises:
             ImageError: If the photo cannot be used.
-            BusyError: If too many comparisons wait already.
+            BusyError: If too many comparisons are waiting.
         """
-        if self._comparisons > self._limits.comparisons:
+        limit = self._limits.max_waiting_comparisons
+        if self._comparisons > limit:
             raise BusyError(
-                f"{self._limits.comparisons} comparisons are waiting already, which is the limit. "
-                "Try again later.",
+                f"{limit} comparisons are waiting already, which is the limit. Try again later.",
                 retry_seconds=COMPARISON_SECONDS * self._comparisons,
             )
         self._comparisons += 1
@@ -132,12 +140,12 @@ class Service:
             comparison = await run(self._comparing, self._compare, upload, specs, resize, repeat)
         finally:
             self._comparisons -= 1
-        for answer in comparison.results:
-            self.metrics.photos.labels(answer.classification.model).inc()
+        for result in comparison.results:
+            self.metrics.photos.labels(anonymize_model(result.classification.model)).inc()
         return comparison
 
-    def without_folders(self, message: str) -> str:
-        """Returns a message without what clients need not know: where things are here."""
+    def redact_paths(self, message: str) -> str:
+        """Replaces the server's folders in a message by "…": clients need not know them."""
         settings = self.settings
         for folder in (settings.weights_dir, settings.cache_dir, settings.bundles_dir):
             if folder is not None:
@@ -154,45 +162,48 @@ class Service:
             self.store,
             resize=resize,
             repeat=repeat,
-            prepare_model=self._prepare_model,
+            prepare_model=self._check_installed,
         )
         return Comparison.of(list(outcomes))
 
-    def _prepare(self, upload: Upload, spec: ModelSpec, resize: Resize) -> Prepared | Failure:
+    def _prepare(self, upload: Upload, spec: ModelSpec, resize: Resize) -> PreparedPhoto | Failure:
         try:
             photo = open_photo(upload.data, file=upload.file, limits=self.settings.limits)
         except ImageError as error:
             return Failure(upload.file, type(error).__name__, str(error))
         return prepare_photo(photo, spec, resize)
 
-    async def _ask(self, photos: Sequence[Prepared], spec: ModelSpec) -> list[Classification]:
-        asked: list[Future[Classification]] = []
+    async def _predict(
+        self, photos: Sequence[PreparedPhoto], spec: ModelSpec
+    ) -> list[Classification]:
+        futures: list[Future[Classification]] = []
         try:
             for photo in photos:
-                asked.append(self._batcher.submit(photo, spec))  # noqa: PERF401
-            return await asyncio.gather(*map(asyncio.wrap_future, asked))
-        finally:  # where one has an error, nobody wants the others any more
-            for answer in asked:
-                answer.cancel()
+                futures.append(self._batcher.submit(photo, spec))  # noqa: PERF401
+            return await asyncio.gather(*map(asyncio.wrap_future, futures))
+        finally:  # if one photo fails, the request fails: the others need not run
+            for future in futures:
+                future.cancel()
 
-    def _prepare_model(self, spec: ModelSpec) -> None:
-        """Makes sure that a model is on this machine.
+    def _check_installed(self, spec: ModelSpec) -> None:
+        """Checks that a model is installed.
 
-        It is not downloaded: a request of some bytes would cost the server gigabytes.
+        It is never downloaded: a small request must not cost the server gigabytes.
 
         Raises:
-            WeightsMissingError: If it is not.
-            DownloadingError: If it is on its way, as the server's own choice or a visitor's.
+            WeightsMissingError: If it is not installed.
+            DownloadingError: If the server or a visitor of the page is downloading it.
         """
         if find_weights(spec, self.settings) is not None:
             return
         download = self._downloads.get(spec)
-        if download is not None and download.is_under_way:
+        if download is not None and download.is_active:
             raise DownloadingError(
                 f"{spec.keras_name} ({spec.weights.size_bytes / 1e6:,.0f} MB) is being downloaded "
                 "to this server. Try again later."
             )
         raise WeightsMissingError(
-            f"{spec.keras_name} is not on this server. GET /api/v1/models tells which are; who "
-            f"runs it can add it: vgg-demo weights download {spec.name}"
+            f"{spec.keras_name} is not installed on this server. GET /api/v1/models lists the "
+            "installed models. The operator of the server can install it: "
+            f"vgg-demo weights download {spec.name}"
         )

@@ -1,6 +1,6 @@
-"""Many photos, one row for each, in their order.
+"""Classification of many photos on one machine: one row per photo, in input order.
 
-Photos are read, decoded and made ready in threads while the models look at those before them.
+Threads read, decode and preprocess photos while the models classify the previous ones.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from vgg_demo.errors import VggDemoError
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo, open_photo
-from vgg_demo.inference.classify import Prepared, classify_batch, prepare_photo
+from vgg_demo.inference.classify import PreparedPhoto, classify_batch, prepare_photo
 from vgg_demo.inference.results import Classification, Failure
 from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
-CHUNK = 8
-"""Photos between two rounds of rows. Larger batches than this are no faster on a few cores
-(`benchmarks/batch.py`), and the first rows would take longer to come."""
+CHUNK_SIZE = 8
+"""Photos per chunk. Larger chunks are no faster on a few cores (`benchmarks/batch.py`) and delay
+the first rows."""
 
-CHUNK_OF_SEVERAL = 32
-"""The same where several models look at each photo: should memory have no room for all of
-them, they take turns, and each turn loads a model."""
+MULTI_MODEL_CHUNK_SIZE = 32
+"""Photos per chunk with several models. If they do not all fit into memory, each chunk loads each
+model once."""
 
-CHUNK_BYTES = 64_000_000
-"""But no more than that, as input of the models; and no more is held ahead of what comes out of
-archives that are read from beginning to end."""
+MAX_CHUNK_BYTES = 64_000_000
+"""Upper limit for the model input of a chunk, and for photo bytes read ahead from archives that
+can only be read sequentially."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchRow:
-    """What came of one photo.
+    """The results for one photo.
 
     Attributes:
         source: The photo.
-        results: What each model makes of it; empty if it cannot be used.
-        failure: Why it cannot be used, if so.
-        view: What was asked for of the photo itself.
+        results: One classification per model; empty if the photo cannot be used.
+        failure: Why the photo cannot be used; None if it can.
+        extracted: The return value of `classify_photos`'s `extract` for this photo.
     """
 
     source: Source
     results: tuple[Classification, ...]
     failure: Failure | None = None
-    view: Any = None
+    extracted: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Opened:
-    """A photo made ready for each model, and what was asked for of it."""
+class _OpenedPhoto:
+    """A photo preprocessed for each model, and the value that `extract` returned."""
 
-    prepared: tuple[Prepared, ...]
-    view: Any
+    prepared: tuple[PreparedPhoto, ...]
+    extracted: Any
 
 
 def classify_photos(
@@ -70,131 +70,135 @@ def classify_photos(
     *,
     resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
-    view: Callable[[Photo], Any] | None = None,
+    extract: Callable[[Photo], Any] | None = None,
 ) -> Generator[BatchRow]:
-    """Asks models about many photos.
+    """Classifies many photos with one or more models.
 
-    Whoever has seen enough closes the iterator; photos that were opened ahead are dropped.
-    The numbers of a row do not depend on the photos beside it.
+    Close the iterator to stop early; photos that were opened ahead are discarded. The
+    probabilities of a photo do not depend on the photos next to it.
 
     Args:
-        sources: The photos. They are asked for as they are needed.
-        specs: The models, one or more.
-        store: Where the models are, or will be loaded into.
+        sources: The photos; consumed as needed.
+        specs: The models, at least one.
+        store: Provides the models and loads them if necessary.
         resize: How photos are made square.
-        limits: What a picture may be at most.
-        view: Called with each photo in the thread that opened it; for what is to be shown or
-            saved of it, since the photo itself is let go of.
+        limits: Image size limits.
+        extract: Called with each photo in the thread that decoded it. Its return value is kept in
+            `BatchRow.extracted`; the photo itself is discarded.
 
     Yields:
-        A row for each source, in their order.
+        One row per source, in input order.
 
     Raises:
         ModelError: If a model cannot be loaded.
+        ValueError: If `specs` is empty.
     """
     if not specs:
-        raise ValueError("no model is named")
+        raise ValueError("specs is empty; name at least one model")
 
-    def prepare(source: Source) -> _Opened | Failure:
+    def prepare(source: Source) -> _OpenedPhoto | Failure:
         try:
             photo = open_photo(source.read(), file=source.name, limits=limits)
         except VggDemoError as error:
             return Failure(source.name, type(error).__name__, str(error))
         prepared = tuple(prepare_photo(photo, spec, resize) for spec in specs)
-        return _Opened(prepared, view(photo) if view is not None else None)
+        return _OpenedPhoto(prepared, extract(photo) if extract is not None else None)
 
-    chunk = _chunk_size(specs)
+    chunk_size = _chunk_size(specs)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-        ahead: deque[tuple[Source, Future[_Opened | Failure]]] = deque()
-        rest = iter(sources)
+        ahead: deque[tuple[Source, Future[_OpenedPhoto | Failure]]] = deque()
+        remaining = iter(sources)
         try:
             while True:
-                while len(ahead) < 2 * chunk and _held(ahead) < CHUNK_BYTES:
-                    source = next(rest, None)
+                while len(ahead) < 2 * chunk_size and _buffered_bytes(ahead) < MAX_CHUNK_BYTES:
+                    source = next(remaining, None)
                     if source is None:
                         break
                     ahead.append((source, pool.submit(prepare, source)))
                 if not ahead:
                     return
-                taken = [ahead.popleft() for _ in range(min(chunk, len(ahead)))]
-                yield from _ask([(source, task.result()) for source, task in taken], specs, store)
+                chunk = [ahead.popleft() for _ in range(min(chunk_size, len(ahead)))]
+                opened = [(source, future.result()) for source, future in chunk]
+                yield from _classify_chunk(opened, specs, store)
         finally:
             pool.shutdown(cancel_futures=True)
-            memory.give_back_freed()
+            memory.trim_heap()
 
 
-def _held(ahead: Iterable[tuple[Source, object]]) -> int:
-    return sum(source.held_bytes for source, _ in ahead)
+def _buffered_bytes(ahead: Iterable[tuple[Source, object]]) -> int:
+    return sum(source.buffered_bytes for source, _ in ahead)
 
 
 def _chunk_size(specs: Sequence[ModelSpec]) -> int:
-    chunk = CHUNK if len(specs) == 1 else CHUNK_OF_SEVERAL
+    size = CHUNK_SIZE if len(specs) == 1 else MULTI_MODEL_CHUNK_SIZE
     photo_bytes = sum(spec.input_size**2 * 3 * 4 for spec in specs)
-    return max(1, min(chunk, CHUNK_BYTES // photo_bytes))
+    return max(1, min(size, MAX_CHUNK_BYTES // photo_bytes))
 
 
-def _ask(
-    opened: Sequence[tuple[Source, _Opened | Failure]],
+def _classify_chunk(
+    opened: Sequence[tuple[Source, _OpenedPhoto | Failure]],
     specs: Sequence[ModelSpec],
     store: ModelStore,
 ) -> Iterator[BatchRow]:
     usable = [photo for _, photo in opened if not isinstance(photo, Failure)]
-    answers = [
-        _answers([photo.prepared[place] for photo in usable], spec, store)
-        for place, spec in enumerate(specs)
+    results_by_model = [
+        _classify_with(spec, [photo.prepared[index] for photo in usable], store)
+        for index, spec in enumerate(specs)
         if usable
     ]
-    by_photo = zip(*answers, strict=True)
+    results_by_photo = zip(*results_by_model, strict=True)
     for source, photo in opened:
         if isinstance(photo, Failure):
             yield BatchRow(source, (), photo)
         else:
-            yield BatchRow(source, next(by_photo), view=photo.view)
+            yield BatchRow(source, next(results_by_photo), extracted=photo.extracted)
 
 
-def _answers(
-    photos: Sequence[Prepared], spec: ModelSpec, store: ModelStore
+def _classify_with(
+    spec: ModelSpec, photos: Sequence[PreparedPhoto], store: ModelStore
 ) -> list[Classification]:
     with store.use(spec) as model:
         size = store.batch_size(model)
         return [
             result
-            for first in range(0, len(photos), size)
-            for result in _answer(photos[first : first + size], model)
+            for start in range(0, len(photos), size)
+            for result in _classify_batch(photos[start : start + size], model)
         ]
 
 
-def _answer(photos: Sequence[Prepared], model: LoadedModel) -> tuple[Classification, ...]:
+def _classify_batch(
+    photos: Sequence[PreparedPhoto], model: LoadedModel
+) -> tuple[Classification, ...]:
     if len(photos) > 1:
         return classify_batch(photos, model)
-    # A batch of one is computed in another way, and its last digits differ. So that they
-    # depend on nothing but the photo, it is looked at beside itself.
+    # A batch of one uses other kernels, and the last digits differ. The photo is duplicated, so
+    # that its probabilities do not depend on the batch size.
     return classify_batch([*photos, *photos], model)[:1]
 
 
 def columns(top: int = 5) -> tuple[str, ...]:
-    """Returns the keys of `flatten`'s rows."""
-    answers = (
-        f"{kind}_{place}"
-        for place in range(1, top + 1)
-        for kind in ("label", "wnid", "probability")
+    """Returns the column names of the rows from `flatten`."""
+    predictions = (
+        f"{field}_{rank}"
+        for rank in range(1, top + 1)
+        for field in ("label", "wnid", "probability")
     )
     return (
         *("file", "sha256", "model", "verdict", "sure"),
-        *answers,
+        *predictions,
         *("resize", "weights_sha256", "verified", "error", "message"),
     )
 
 
 def flatten(row: BatchRow, specs: Sequence[ModelSpec], top: int = 5) -> list[dict[str, Any]]:
-    """Returns a row for tables: one for each model, with plain values under the same keys.
+    """Returns table rows for a photo: one per model, with plain values under the same columns.
 
-    Nothing in it differs from run to run. What does not apply is None.
+    The values are identical in every run. Values that do not apply are None.
 
     Args:
-        row: What came of a photo.
-        specs: The models that were asked.
-        top: How many answers each row holds.
+        row: The results for a photo.
+        specs: The models that were used.
+        top: Number of predictions per row.
     """
     if row.failure is not None:
         return [_flatten_failure(row.failure, spec.name, top) for spec in specs]
@@ -212,8 +216,8 @@ def _flatten_failure(failure: Failure, model: str, top: int) -> dict[str, Any]:
 
 def _flatten_result(result: Classification, top: int) -> dict[str, Any]:
     verdict = interpret(result)
-    filled: dict[str, Any] = dict.fromkeys(columns(top))
-    filled |= {
+    row: dict[str, Any] = dict.fromkeys(columns(top))
+    row |= {
         "file": printable(result.file),
         "sha256": result.sha256,
         "model": result.model,
@@ -223,8 +227,8 @@ def _flatten_result(result: Classification, top: int) -> dict[str, Any]:
         "weights_sha256": result.weights.sha256,
         "verified": result.weights.verified,
     }
-    for found in result.predictions(top):
-        filled[f"label_{found.rank}"] = found.label
-        filled[f"wnid_{found.rank}"] = found.wnid
-        filled[f"probability_{found.rank}"] = found.probability
-    return filled
+    for prediction in result.predictions(top):
+        row[f"label_{prediction.rank}"] = prediction.label
+        row[f"wnid_{prediction.rank}"] = prediction.wnid
+        row[f"probability_{prediction.rank}"] = prediction.probability
+    return row

@@ -1,7 +1,6 @@
-"""The same batch on many machines, with Ray Data.
+"""Batch classification on many machines, with Ray Data.
 
-Ray is an optional extra (``requirements-ray.txt``); it is imported inside the functions that
-need it.
+Ray is an optional dependency (``requirements-ray.txt``); the functions that need it import it.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ from vgg_demo.models.catalog import find_spec
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.settings import Settings
 
-PHOTOS_AT_ONCE = 32
-"""Photos that an actor is given at a time."""
+ACTOR_BATCH_SIZE = 32
+"""Photos per call of an actor."""
 
 READER_CPUS = 1
-"""What is left to those that read and write. With none Ray's readers wait for the actors, the
-actors for photos, and the job for ever."""
+"""CPUs left for reading and writing. Without any, Ray deadlocks: its readers wait for the actors,
+and the actors wait for photos."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What is asked about each photo.
+class BatchJob:
+    """The options of a batch job.
 
     Attributes:
-        models: Names.
+        models: Names of the models.
         resize: How photos are made square.
-        top: How many answers a row holds.
-        settings: Where weights are, on each machine.
+        top: Number of predictions per row.
+        settings: Settings of each machine, such as the folder of the weights.
     """
 
     models: tuple[str, ...]
@@ -53,12 +52,12 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What came of it.
+class BatchSummary:
+    """The outcome of a batch job.
 
     Attributes:
-        rows: How many rows were written.
-        failed: How many of them say why a photo could not be used.
+        rows: Number of rows written.
+        failed: Number of rows of photos that could not be used.
     """
 
     rows: int
@@ -66,23 +65,30 @@ class Written:
 
 
 class Classifier:
-    """An actor: loads the models once, then answers batch after batch."""
+    """A Ray actor: loads the models once, then classifies batch after batch."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, job: BatchJob) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         memory.prepare_process()
-        self._work = work
-        self._specs = [find_spec(name, work.settings.bundles_dir) for name in work.models]
-        self._store = ModelStore(work.settings)
-        for spec in self._specs:  # an error now says more than one in the middle
+        self._job = job
+        self._specs = [find_spec(name, job.settings.bundles_dir) for name in job.models]
+        self._store = ModelStore(job.settings)
+        for spec in self._specs:  # fail at the start rather than halfway through
             with self._store.use(spec):
                 pass
 
     def __call__(self, table: Any) -> Any:
-        """Turns a `pyarrow.Table` of ``path`` (and ``bytes``, if they were read) into rows."""
+        """Classifies a batch.
+
+        Args:
+            table: `pyarrow.Table` with the column ``path``, and ``bytes`` if the photos were read.
+
+        Returns:
+            `pyarrow.Table` of result rows.
+        """
         import pyarrow
 
-        limits, top = self._work.settings.limits, self._work.top
+        limits, top = self._job.settings.limits, self._job.top
         paths = table["path"].to_pylist()
         if "bytes" in table.column_names:
             contents = table["bytes"].to_pylist()
@@ -93,46 +99,46 @@ class Classifier:
         else:
             sources = [Source(path, partial(read_file, path, limits)) for path in paths]
         rows = classify_photos(
-            sources, self._specs, self._store, resize=self._work.resize, limits=limits
+            sources, self._specs, self._store, resize=self._job.resize, limits=limits
         )
-        flat = [found for row in rows for found in flatten(row, self._specs, top)]
-        return pyarrow.Table.from_pylist(flat, arrow_schema(columns(top)))
+        flat_rows = [flat for row in rows for flat in flatten(row, self._specs, top)]
+        return pyarrow.Table.from_pylist(flat_rows, arrow_schema(columns(top)))
 
 
 def classify_with_ray(
     paths: Sequence[str],
     out: str,
-    work: Work,
+    job: BatchJob,
     *,
     address: str | None = None,
     concurrency: int | None = None,
-) -> Written:
-    """Asks models about photos on a Ray cluster, and writes a folder of Parquet files.
+) -> BatchSummary:
+    """Classifies photos on a Ray cluster and writes a folder of Parquet files.
 
-    The rows are those of `batch.flatten`, in the order of `find_photos`, over files whose names
-    sort so. What a machine had not finished when it was lost is done again by another; nothing is
+    The rows are those of `pipeline.flatten`, in the order of `find_photos`, in files whose names
+    sort in that order. If a machine is lost, another one repeats its unfinished work; no row is
     written twice.
 
     Args:
-        paths: Files, folders and patterns on a disk that every machine sees under the same
-            name; or files and folders elsewhere, such as ``s3://…``.
-        out: Folder for the files, likewise. It must not be there yet.
-        work: What is asked.
-        address: Of the cluster; None for one on this machine, for this run.
-        concurrency: Actors, of one CPU each; None for one less than the cluster has CPUs.
+        paths: Files, folders and patterns on a disk that every machine mounts under the same
+            path; or files and folders in remote storage, such as ``s3://…``.
+        out: Output folder, likewise. It must not exist yet.
+        job: Models and options.
+        address: Address of the cluster; None starts a local one for this run.
+        concurrency: Number of actors, one CPU each; None uses all CPUs of the cluster but one.
 
     Raises:
-        ClusterError: If Ray is not installed, the cluster is too small or cannot be reached,
-            or the work fails.
+        ClusterError: If Ray is not installed, the cluster is too small or unreachable, or the
+            job fails.
     """
     ray = _import_ray()
-    _check_places(paths)
+    _check_paths(paths)
     try:
         ray.init(
             address=address,
             runtime_env={
                 "py_modules": [str(Path(__file__).parents[1])],
-                # An actor has one CPU; TensorFlow would take all of the machine.
+                # An actor has one CPU; TensorFlow would use all CPUs of the machine.
                 "env_vars": {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
             },
             log_to_driver=False,
@@ -140,14 +146,14 @@ def classify_with_ray(
     except (ConnectionError, ValueError, OSError) as error:
         raise ClusterError(f"Cannot reach the Ray cluster at {address!r}: {error}") from error
     try:
-        actors = _check_size(ray, concurrency)
-        _run(ray, paths, out, work, actors)
+        actors = _actor_count(ray, concurrency)
+        _run(ray, paths, out, job, actors)
     except (ray.exceptions.RayError, OSError, ValueError) as error:
-        last = str(error).strip().splitlines()[-1]
-        raise ClusterError(f"The work on the Ray cluster failed: {last}") from error
+        last_line = str(error).strip().splitlines()[-1]
+        raise ClusterError(f"The job on the Ray cluster failed: {last_line}") from error
     finally:
         ray.shutdown()
-    return _count(out)
+    return _summarize(out)
 
 
 def _import_ray() -> Any:
@@ -162,64 +168,70 @@ def _import_ray() -> Any:
     return ray
 
 
-def _is_elsewhere(path: str) -> bool:
-    """Whether something is not on a disk but at an address, such as ``s3://…``."""
+def _is_remote(path: str) -> bool:
+    """Whether a path is an address in remote storage, such as ``s3://…``."""
     return "://" in path
 
 
-def _check_places(paths: Sequence[str]) -> None:
-    """Makes sure that photos are either on disks or elsewhere, and not in archives."""
-    if len(set(map(_is_elsewhere, paths))) > 1 or any(map(is_archive, paths)):
+def _check_paths(paths: Sequence[str]) -> None:
+    """Checks that the paths are either all local or all remote, and no archives."""
+    if len(set(map(_is_remote, paths))) > 1 or any(map(is_archive, paths)):
         raise ClusterError(
-            "On a cluster, photos are named either by paths or by addresses such as s3://…, and "
-            "not in archives. Unpack archives first, and run once for each kind of place."
+            "On a cluster, all photos must be either local paths or remote addresses such as "
+            "s3://…; archives are not supported. Unpack archives first, and start one job for "
+            "local paths and one for remote addresses."
         )
 
 
-def _check_size(ray: Any, concurrency: int | None) -> int:
-    """Returns how many actors there are to be, so that something is left for the readers."""
+def _actor_count(ray: Any, concurrency: int | None) -> int:
+    """Returns the number of actors; `READER_CPUS` stay free."""
     cpus = int(ray.cluster_resources().get("CPU", 0))
-    most = cpus - READER_CPUS
-    if (concurrency or 1) > most:
+    max_actors = cpus - READER_CPUS
+    if (concurrency or 1) > max_actors:
         raise ClusterError(
             f"{concurrency or 1} actors and a reader need {(concurrency or 1) + READER_CPUS} CPUs; "
             f"the cluster has {cpus}. "
-            + (f"Use --concurrency {most}, or a larger cluster." if most else "Add machines.")
+            + (
+                f"Use --concurrency {max_actors}, or a larger cluster."
+                if max_actors
+                else "Add machines."
+            )
         )
-    return concurrency or most
+    return concurrency or max_actors
 
 
-def _run(ray: Any, paths: Sequence[str], out: str, work: Work, actors: int) -> None:
+def _run(ray: Any, paths: Sequence[str], out: str, job: BatchJob, actors: int) -> None:
     machines = len([node for node in ray.nodes() if node["Alive"]])
-    together = math.ceil(actors / machines)  # actors that share a machine's memory
-    settings = replace(work.settings, memory_bytes=work.settings.memory_bytes // together)
+    actors_per_machine = math.ceil(actors / machines)  # they share its memory
+    memory_bytes = job.settings.memory_bytes // actors_per_machine
+    settings = replace(job.settings, memory_bytes=memory_bytes)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     _photos(ray, paths, settings.limits).map_batches(
         Classifier,
-        fn_constructor_args=(replace(work, settings=settings),),
+        fn_constructor_args=(replace(job, settings=settings),),
         batch_format="pyarrow",
-        batch_size=PHOTOS_AT_ONCE,
+        batch_size=ACTOR_BATCH_SIZE,
         concurrency=actors,
         num_cpus=1,
     ).write_parquet(out)
 
 
 def _photos(ray: Any, paths: Sequence[str], limits: ImageLimits) -> Any:
-    """Returns the photos as a dataset: on disks by their paths, elsewhere with their bytes."""
-    if _is_elsewhere(paths[0]):
+    """Returns the photos as a Ray dataset: local ones as paths, remote ones with their bytes."""
+    if _is_remote(paths[0]):
         return ray.data.read_binary_files(
             list(paths), include_paths=True, file_extensions=list(SUFFIXES)
         )
     names = [{"path": source.name} for source in find_photos(paths, limits)]
-    blocks = math.ceil(len(names) / PHOTOS_AT_ONCE)
+    blocks = math.ceil(len(names) / ACTOR_BATCH_SIZE)
     return ray.data.from_items(names, override_num_blocks=blocks)
 
 
-def _count(out: str) -> Written:
+def _summarize(out: str) -> BatchSummary:
     from pyarrow import compute, dataset
 
     table = dataset.dataset(out, format="parquet")
-    return Written(
+    return BatchSummary(
         rows=table.count_rows(),
         failed=table.count_rows(filter=compute.field("error").is_valid()),
     )

@@ -1,7 +1,7 @@
-"""The command line: parse, call, print; a file for each command.
+"""The command line: click commands, one module for each.
 
-Results go to stdout, everything else to stderr. Exit status: 0 all good, 1 something
-failed, 2 wrong usage.
+Results go to stdout, everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong
+usage, 130 interrupted.
 """
 
 from vgg_demo.cli.commands import main

@@ -1,4 +1,4 @@
-"""`batch`: what is on many photos, as a table."""
+"""`batch`: classify many photos into a table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import click
 
 from vgg_demo.batch.pipeline import columns, flatten
-from vgg_demo.batch.ray import Work, classify_with_ray
-from vgg_demo.cli.console import log
+from vgg_demo.batch.ray import BatchJob, classify_with_ray
+from vgg_demo.cli.console import counted, log
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -28,38 +28,38 @@ from vgg_demo.cli.options import (
 )
 from vgg_demo.cli.outputs import OutputOptions, OutputWriter
 from vgg_demo.cli.progress import (
-    choose,
     classify_with_progress,
+    find_specs,
     is_terminal,
     open_store,
     paths_argument,
 )
 from vgg_demo.errors import FileUnreadableError, TableError
 from vgg_demo.files.printable import printable
-from vgg_demo.files.result_tables import Row, open_table, read_old_rows
+from vgg_demo.files.result_tables import Row, open_table, read_rows_to_resume
 from vgg_demo.files.sources import Source, count_photos, find_photos
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.reports.annotate import small_copy
+from vgg_demo.reports.annotate import downscale
 
 Key = tuple[str, str]
-"""A photo's name and a model's."""
+"""Name of a photo and name of a model."""
 
 
 @dataclass(slots=True)
-class Done:
-    """What a table holds already.
+class FinishedRows:
+    """The rows that the table of an earlier run already has.
 
     Attributes:
-        counts: How often it has each photo for each model: in an archive, a name may come twice.
-        answers: SHA-256 and first answer of each photo, of the first model.
+        counts: Number of rows per photo and model; an archive may contain a name twice.
+        top_predictions: SHA-256 and top class of each photo, as predicted by the first model.
     """
 
     counts: Counter[Key] = field(default_factory=Counter)
-    answers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    top_predictions: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def take(self, file: str, model: str) -> bool:
-        """Whether a row is there; each counts once."""
+    def consume(self, file: str, model: str) -> bool:
+        """Uses up one row of a photo and model; returns whether there was one."""
         if not self.counts[file, model]:
             return False
         self.counts[file, model] -= 1
@@ -72,47 +72,49 @@ class Done:
 @click.option(
     "--out",
     metavar="FILE",
-    help="The table to write: .csv, .jsonl or .parquet. Without it, CSV on stdout.",
+    help="Table to write: .csv, .jsonl or .parquet. Default: CSV on stdout.",
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A table to go on with: photos that are in it are passed over.",
+    help="Table of an earlier run to complete. Photos that it contains are skipped.",
 )
 @click.option(
     "--annotate",
-    "annotate_into",
+    "annotate_dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Save each photo there as PNG with the first answer written on it.",
+    help="Save each photo as PNG in this directory, with the top prediction drawn on it.",
 )
 @click.option(
     "--move-to",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Copy each photo there, into a folder named after the first model's first answer.",
+    help="Copy each photo into this directory, in a subfolder named after the top prediction of "
+    "the first model.",
 )
-@click.option("--move", is_flag=True, help="With --move-to: move photos instead of copying them.")
+@click.option("--move", is_flag=True, help="With --move-to: move the photos, do not copy them.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where the work is done: here, or on a Ray cluster. Ray takes photos and folders, also "
-    "s3://…, and writes a folder of Parquet files.",
+    help="Run on this machine or on a Ray cluster. Ray reads files and folders, also s3://…, and "
+    "writes a folder of Parquet files.",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="Of the cluster; “auto” for the one that this machine is in. Without it, one is "
-    "started here for this run.",
+    help="With Ray: address of the cluster; 'auto' for the cluster of this machine. Default: "
+    "start a cluster on this machine for this run.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="With Ray: how many actors, of one CPU each. Without it, one less than there are CPUs.",
+    help="With Ray: number of actors, each with one CPU. Default: one less than the number of "
+    "CPUs.",
 )
 @top_option
 @resize_option
@@ -122,7 +124,7 @@ def batch_command(
     models: tuple[str, ...],
     out: str | None,
     resume: Path | None,
-    annotate_into: Path | None,
+    annotate_dir: Path | None,
     move_to: Path | None,
     move: bool,
     engine: str,
@@ -132,138 +134,151 @@ def batch_command(
     resize: str,
     weights_dir: str | None,
 ) -> None:
-    """Says what is on many photos: a row for each photo and model, in order.
+    """Classify many photos into a table.
 
-    PATHS are photos, folders (with those below), archives (.zip, .tar, .tar.gz …) and
-    patterns. A photo that cannot be used is a row with its error.
+    PATHS are photos, folders (searched recursively), archives (.zip, .tar, .tar.gz …) and glob
+    patterns.
+
+    The table has one row per photo and model, in the order of the photos. A photo that cannot
+    be used gets a row with the error.
     """
     table = Path(out) if out else resume
-    keeping = OutputOptions(annotate_into, move_to, move, is_resumed=resume is not None)
-    _check_usage(out, table, resume, keeping, engine, has_cluster=bool(ray_address or concurrency))
+    options = OutputOptions(annotate_dir, move_to, move, is_resumed=resume is not None)
+    _check_usage(out, table, resume, options, engine, has_cluster=bool(ray_address or concurrency))
     settings = read_settings(weights_dir)
-    specs = choose(models, settings)
+    specs = find_specs(models, settings)
     if engine == "ray":
-        work = Work(tuple(spec.name for spec in specs), Resize(resize), top, settings)
-        _run_on_ray(paths, str(out), work, ray_address, concurrency)
+        job = BatchJob(tuple(spec.name for spec in specs), Resize(resize), top, settings)
+        _run_on_ray(paths, str(out), job, ray_address, concurrency)
         return
     _check_paths(paths)
-    done = _read_done(resume, columns(top), specs, resize) if resume else Done()
-    keep = OutputWriter(keeping, paths)
-    store = open_store(specs, settings)  # what can fail before anything is written does
+    finished = (
+        _read_finished_rows(resume, columns(top), specs, resize) if resume else FinishedRows()
+    )
+    outputs = OutputWriter(options, paths)
+    store = open_store(specs, settings)  # fails, if at all, before anything is written
     counts, started = Counter[str](), time.monotonic()
 
-    # Which rows of a photo are there is known before it is looked at, in the order of photos.
-    missing: deque[set[str]] = deque()
+    # For each pending photo, in order: the models whose rows the table lacks.
+    pending: deque[set[str]] = deque()
 
-    def wanted() -> Iterator[Source]:
+    def pending_photos() -> Iterator[Source]:
         for source in find_photos(paths, settings.limits):
             name = printable(source.name)
-            lacking = {spec.name for spec in specs if not done.take(name, spec.name)}
-            if not lacking:
-                counts["passed over"] += 1
-                counts["unkept"] += not keep.sort(source, *done.answers.get(name, ("", "")))
-            elif not keep.has_made(source):
-                missing.append(lacking)
+            missing = {spec.name for spec in specs if not finished.consume(name, spec.name)}
+            if not missing:
+                counts["skipped"] += 1
+                prediction = finished.top_predictions.get(name, ("", ""))
+                counts["unsaved"] += not outputs.sort(source, *prediction)
+            elif not outputs.is_own_output(source):
+                pending.append(missing)
                 yield source
 
-    total = _count_left(paths, done) if is_terminal() else None
-    view = small_copy if annotate_into else None
-    with _table(table, columns(top), resume is not None) as write:
+    total = _count_pending(paths, finished) if is_terminal() else None
+    extract = downscale if annotate_dir else None
+    with _open_output(table, columns(top), resume is not None) as write:
         rows = classify_with_progress(
-            wanted(), specs, store, settings, resize, total=total, view=view
+            pending_photos(), specs, store, settings, resize, total=total, extract=extract
         )
         try:
             for row in rows:
                 counts["photos"] += 1
                 counts["failed"] += row.failure is not None
-                is_saved, lacking = keep.save(row), missing.popleft()
+                is_saved, missing = outputs.save_annotated(row), pending.popleft()
                 for flat in flatten(row, specs, top):
-                    if flat["model"] in lacking:
+                    if flat["model"] in missing:
                         write(flat)
-                # After the row: whoever looks for a photo that was moved finds it in the table.
-                is_sorted = not row.results or keep.sort(
+                # After writing the row, so that the table lists every photo that was moved.
+                is_sorted = not row.results or outputs.sort(
                     row.source, row.results[0].sha256, row.results[0].predictions(1)[0].label
                 )
-                counts["unkept"] += not (is_saved and is_sorted)
+                counts["unsaved"] += not (is_saved and is_sorted)
         except KeyboardInterrupt:
-            where = f"; go on with --resume {table}" if table else ""
-            log(f"Stopped after {counts['photos']:,} photos{where}.")
+            advice = f" Resume with --resume {table}." if table else ""
+            log(f"Stopped after {counted(counts['photos'], 'photo')}.{advice}")
             sys.exit(130)
     _log_counts(counts, time.monotonic() - started)
-    sys.exit(1 if counts["failed"] or counts["unkept"] else 0)
+    sys.exit(1 if counts["failed"] or counts["unsaved"] else 0)
 
 
 def _check_usage(
     out: str | None,
     table: Path | None,
     resume: Path | None,
-    keeping: OutputOptions,
+    options: OutputOptions,
     engine: str,
     *,
     has_cluster: bool,
 ) -> None:
-    """Makes sure that the options go together."""
+    """Raises `click.UsageError` if options contradict each other."""
     if out and resume:
         raise click.UsageError("Choose one of --out and --resume.")
-    if keeping.move and not keeping.move_to:
-        raise click.UsageError("--move needs --move-to.")
-    if keeping.move and table is not None and table.suffix.casefold() == ".parquet":
+    if options.move and not options.move_to:
+        raise click.UsageError("--move requires --move-to.")
+    if options.move and table is not None and table.suffix.casefold() == ".parquet":
         raise click.UsageError(
-            "--move needs a table of lines, .csv or .jsonl: if a Parquet file is interrupted, "
-            "nobody would know any more where the photos were."
+            "--move requires a .csv or .jsonl table: an interrupted Parquet file cannot be read, "
+            "so nothing would record where the moved photos came from."
         )
-    is_kept = keeping.annotate_into or keeping.move_to
-    if engine == "ray" and (not out or not out.endswith(".parquet") or is_kept):
+    writes_photos = options.annotate_dir or options.move_to
+    if engine == "ray" and (not out or not out.endswith(".parquet") or writes_photos):
         raise click.UsageError(
-            "--engine ray needs --out FOLDER.parquet, and knows no --resume, --annotate or "
-            "--move-to."
+            "--engine ray requires --out FOLDER.parquet and does not support --resume, "
+            "--annotate and --move-to."
         )
     if engine != "ray" and has_cluster:
-        raise click.UsageError("--ray-address and --concurrency need --engine ray.")
+        raise click.UsageError("--ray-address and --concurrency require --engine ray.")
 
 
 def _check_paths(paths: Sequence[str]) -> None:
-    """Makes sure that a path leads to something, before a table of nothing but errors is begun."""
+    """Raises an error if no path exists, before a table that has only errors is started."""
     if not any(glob.has_magic(path) or os.path.lexists(path) for path in paths):
-        named = " and no ".join(repr(path) for path in paths[:3])
-        raise FileUnreadableError(f"There is no {named} here. Check the paths.")
+        named = ", ".join(repr(path) for path in paths[:3])
+        raise FileUnreadableError(f"No such file or folder: {named}. Check the paths.")
 
 
 def _log_counts(counts: Counter[str], seconds: float) -> None:
     log(
-        f"{counts['photos']:,} photos in {seconds:,.1f} s"
-        + (f", {counts['failed']:,} of them could not be used" if counts["failed"] else "")
-        + (f", {counts['unkept']:,} not saved or sorted" if counts["unkept"] else "")
-        + (f"; {counts['passed over']:,} passed over" if counts["passed over"] else "")
+        f"{counted(counts['photos'], 'photo')} in {seconds:,.1f} s"
+        + (f", {counts['failed']:,} failed" if counts["failed"] else "")
+        + (f", {counts['unsaved']:,} not saved or sorted" if counts["unsaved"] else "")
+        + (f", {counts['skipped']:,} skipped" if counts["skipped"] else "")
         + "."
     )
 
 
-def _count_left(paths: Sequence[str], done: Done) -> int | None:
+def _count_pending(paths: Sequence[str], finished: FinishedRows) -> int | None:
     total = count_photos(paths)
-    return None if total is None else max(0, total - len({file for file, _ in done.counts}))
+    return None if total is None else max(0, total - len({file for file, _ in finished.counts}))
 
 
 def _run_on_ray(
-    paths: Sequence[str], out: str, work: Work, address: str | None, concurrency: int | None
+    paths: Sequence[str], out: str, job: BatchJob, address: str | None, concurrency: int | None
 ) -> None:
     started = time.monotonic()
     if "://" not in out and Path(out).exists():
-        raise TableError(f"{out!r} is there already. Choose another name.")
-    places = [path if "://" in path else str(Path(path).resolve()) for path in paths]
+        raise TableError(f"{out!r} already exists. Choose another name.")
+    locations = [path if "://" in path else str(Path(path).resolve()) for path in paths]
     target = out if "://" in out else str(Path(out).resolve())
-    written = classify_with_ray(places, target, work, address=address, concurrency=concurrency)
+    written = classify_with_ray(locations, target, job, address=address, concurrency=concurrency)
     log(
-        f"{written.rows:,} rows in {time.monotonic() - started:,.1f} s"
-        + (f", {written.failed:,} of them with an error" if written.failed else "")
+        f"{counted(written.rows, 'row')} in {time.monotonic() - started:,.1f} s"
+        + (f", {written.failed:,} with an error" if written.failed else "")
         + "."
     )
     sys.exit(1 if written.failed else 0)
 
 
-def _read_done(table: Path, keys: Sequence[str], specs: Sequence[ModelSpec], resize: str) -> Done:
-    done, names = Done(), [spec.name for spec in specs]
-    for row in read_old_rows(table, keys):
+def _read_finished_rows(
+    table: Path, keys: Sequence[str], specs: Sequence[ModelSpec], resize: str
+) -> FinishedRows:
+    """Reads the table of an earlier run.
+
+    Raises:
+        TableError: If the table was made with another resize method or another model.
+    """
+    finished, names = FinishedRows(), [spec.name for spec in specs]
+    for row in read_rows_to_resume(table, keys):
         for option, used, chosen in (
             ("--resize", row["resize"], [resize]),
             ("--model", row["model"], names),
@@ -271,25 +286,28 @@ def _read_done(table: Path, keys: Sequence[str], specs: Sequence[ModelSpec], res
             if used and used not in chosen:
                 raise TableError(
                     f"{str(table)!r} was made with {option} {used}, not {' and '.join(chosen)}. "
-                    "Use the same, or begin a new table."
+                    "Use the same option, or start a new table."
                 )
-        done.counts[row["file"], row["model"]] += 1
+        finished.counts[row["file"], row["model"]] += 1
         if row["model"] == names[0] and row["sha256"]:
-            done.answers[row["file"]] = (row["sha256"], row["label_1"])
-    return done
+            finished.top_predictions[row["file"]] = (row["sha256"], row["label_1"])
+    return finished
 
 
 @contextmanager
-def _table(path: Path | None, keys: Sequence[str], resume: bool) -> Iterator[Callable[[Row], None]]:
+def _open_output(
+    path: Path | None, keys: Sequence[str], resume: bool
+) -> Iterator[Callable[[Row], None]]:
+    """Opens the table, or CSV on stdout if there is no path; yields a function to write rows."""
     if path is not None:
         with open_table(path, keys, resume=resume) as write:
             yield write
         return
 
-    def print_result(row: Row) -> None:
+    def print_row(row: Row) -> None:
         line = io.StringIO()
         csv.DictWriter(line, keys, lineterminator="\n").writerow(row)
         click.echo(line.getvalue(), nl=False)
 
-    print_result({key: key for key in keys})
-    yield print_result
+    print_row({key: key for key in keys})
+    yield print_row

@@ -1,4 +1,4 @@
-"""All commands under one name."""
+"""The command group `vgg-demo`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from vgg_demo.cli.weights import weights_group
 from vgg_demo.version import __version__
 
 
-@click.group(cls=Group, epilog="Example: vgg-demo classify photo.jpg --model mini_vgg")
+@click.group(
+    cls=Group,
+    epilog="Run 'vgg-demo COMMAND --help' for the options of a command.\n\n"
+    "Example: vgg-demo classify photo.jpg --model mini_vgg",
+)
 @click.version_option(__version__, prog_name="vgg-demo")
 def main() -> None:
-    """Shows what VGG16 and its relatives make of your photos."""
+    """Classify photos with VGG16 and the other Keras Applications models."""
     set_up()
 
 

@@ -1,4 +1,4 @@
-"""`compare`: what several models make of one photo."""
+"""`compare`: predictions, time and memory of several models on one photo."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from vgg_demo.cli.options import (
     top_option,
     weights_dir_option,
 )
+from vgg_demo.cli.progress import find_specs
 from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.catalog import find_spec
 from vgg_demo.models.labels import with_article
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import MODELS, ModelSpec
@@ -39,20 +39,21 @@ from vgg_demo.weights.local import find_weights
 @click.option(
     "--models",
     metavar="NAMES",
-    help="Which models, with commas between them; without it, all on this machine.",
+    help="Model names, separated by commas. Default: all installed models.",
 )
 @click.option(
     "--repeat",
     type=click.IntRange(1, 1000),
     default=DEFAULT_REPEAT,
     show_default=True,
-    help="How often each network is run to measure it.",
+    metavar="N",
+    help="Number of timed runs per model.",
 )
 @top_option
 @resize_option
 @weights_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a row for each model.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the results as CSV, one row per model.")
 def compare_command(
     photo: str,
     models: str | None,
@@ -63,15 +64,17 @@ def compare_command(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Lets several models answer PHOTO, and measures them on this machine.
+    """Compare models on one photo.
 
-    The time is the median of some runs of the loaded network, without the photo's decoding
-    and preparing; "top-1" is the published share of test images whose first answer is right.
+    Classify PHOTO with each model, measure time and memory, and show what the models agree on.
+
+    "time" is the median of the timed runs of the loaded model, without decoding and
+    preprocessing the photo. "top-1" is the published top-1 accuracy on the named test set.
     """
     if as_json and as_csv:
         raise click.UsageError("Choose one of --json and --csv.")
     settings = read_settings(weights_dir)
-    specs = _choose(models, settings)
+    specs = _resolve_models(models, settings)
     opened, store = load_photo(photo, settings.limits), ModelStore(settings)
     outcomes: list[ModelResult | ModelFailure] = []
     for outcome in compare(
@@ -86,7 +89,7 @@ def compare_command(
             log(f"{outcome.model}: {outcome.message}")
         elif not (as_json or as_csv):
             if not any(isinstance(earlier, ModelResult) for earlier in outcomes):
-                print_result(f"{'model':<19}{'time':>10}{'memory':>9}  {'top-1':<16}answer")
+                print_result(f"{'model':<19}{'time':>10}{'memory':>9}  {'top-1':<16}prediction")
             _print_model_result(outcome)
         outcomes.append(outcome)
     comparison = Comparison.of(outcomes)
@@ -99,19 +102,22 @@ def compare_command(
     sys.exit(1 if comparison.failures else 0)
 
 
-def _choose(models: str | None, settings: Settings) -> list[ModelSpec]:
+def _resolve_models(models: str | None, settings: Settings) -> list[ModelSpec]:
+    """Returns the specs of the named models, or of all installed models if none is named."""
     if models is None:
         return [spec for spec in MODELS.values() if find_weights(spec, settings)]
     names = [name for name in models.split(",") if name.strip()]
     if not names:
         raise click.UsageError("--models names no model.")
-    return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in names))
+    return find_specs(names, settings)
 
 
 def _print_model_result(result: ModelResult) -> None:
     unverified = "" if result.classification.weights.verified else " (unverified weights)"
     accuracy = result.spec.accuracy
-    published = f"{accuracy.top1:.1f}% {accuracy.test_set.split()[0]}" if accuracy else "unknown"
+    published = (
+        f"{accuracy.top1:.1f}% {accuracy.test_set.split()[0]}" if accuracy else "not published"
+    )
     print_result(
         f"{result.classification.model:<19}{1000 * result.median_seconds:>7.1f} ms"
         f"{megabytes(result.memory_bytes):>9}  {published:<16}"
@@ -121,13 +127,14 @@ def _print_model_result(result: ModelResult) -> None:
 
 def _print_agreement(comparison: Comparison) -> None:
     count = len(comparison.results)
-    for found in comparison.consensus():
-        who = f"all {count}" if len(found.models) == count else f"{len(found.models)} of {count}"
-        print_result(f"{who} say: {with_article(found.label)}")
+    for consensus in comparison.consensus():
+        agreeing = len(consensus.models)
+        models = f"all {count}" if agreeing == count else f"{agreeing} of {count}"
+        print_result(f"{models} predict: {with_article(consensus.label)}")
     if count > 1 and not comparison.consensus():
-        print_result("No majority agrees on anything.")
+        print_result("The models disagree: no class has a majority.")
     if ensemble := comparison.ensemble():
-        print_result(f"mean of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
+        print_result(f"average of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
 
 
 def _print_csv(comparison: Comparison) -> None:

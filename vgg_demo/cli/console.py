@@ -1,7 +1,7 @@
-"""What a terminal is shown, and what is kept off it.
+"""Terminal output, prompts, silent libraries, and getting photos and models ready.
 
-Answers go to stdout, everything else to stderr. A file name can hold almost anything, so
-what is shown passes through `printable`.
+Results go to stdout, everything else to stderr. A file name can contain almost any character,
+so every line is escaped by `printable`.
 """
 
 from __future__ import annotations
@@ -33,41 +33,45 @@ from vgg_demo.weights.local import find_weights
 
 
 def print_result(text: str) -> None:
-    """Writes one line of an answer to stdout."""
+    """Prints one line of results to stdout."""
     click.echo(printable(text))
 
 
 def log(text: str, *, nl: bool = True) -> None:
-    """Writes a message to stderr; where nobody can be told, the work goes on."""
+    """Prints a message to stderr; ignores a stderr that cannot be written."""
     with contextlib.suppress(OSError):
         click.echo(printable(text), err=True, nl=nl)
 
 
 def set_up() -> None:
-    """Prepares the streams, and keeps libraries from talking over the answers."""
+    """Configures the streams and silences the warnings and messages of libraries."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # not every encoding has every name
-    if not sys.warnoptions:  # whoever asks for Python's warnings gets them
+            stream.reconfigure(errors="backslashreplace")  # encodings that lack a character
+    if not sys.warnoptions:  # python -W still shows warnings
         warnings.simplefilter("ignore")
-    if not logging.root.handlers:  # without one, Python writes warnings to stderr
+    if not logging.root.handlers:  # without a handler, Python logs warnings to stderr
         logging.root.addHandler(logging.NullHandler())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     memory.prepare_process()
 
 
 class Group(click.Group):
-    """A group of commands that turns what can go wrong into messages."""
+    """A command group that reports errors as messages and lists commands as they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Returns the command names in the order of definition."""
+        return list(self.commands)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().main(*args, **kwargs)
-        except OSError as error:  # but for a closed pipe, which click ends quietly
+        except OSError as error:  # except for a closed pipe, which click handles silently
             if error.errno is None or error.filename is not None:
-                raise  # not from writing to stdout, which has no file name
-            # Python would try once more, at its end, to write what cannot be written.
+                raise  # not an error of stdout, which has no file name
+            # At exit, Python would flush stdout and fail again.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-            log(f"Error: Cannot write the answer ({error.strerror}). Send it somewhere else.")
+            log(f"Error: Cannot write the output ({error.strerror}). Redirect it elsewhere.")
             sys.exit(1)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -85,23 +89,32 @@ class Group(click.Group):
 
 @contextlib.contextmanager
 def _printable_usage_errors() -> Iterator[None]:
-    """Escapes what click quotes: a shell's * puts file names where options may stand."""
+    """Escapes what click quotes: the shell expands * to file names, which may look like options."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
-        raise  # a whole page of help
+        raise  # the message is the help page
     except click.UsageError as error:
         raise click.UsageError(printable(error.format_message()), error.ctx) from error
 
 
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Returns a number and its noun.
+
+    >>> counted(1, "photo"), counted(2_000, "photo"), counted(0, "class", "classes")
+    ('1 photo', '2,000 photos', '0 classes')
+    """
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
 def fetch_weights(spec: ModelSpec, settings: Settings) -> Path:
-    """Returns the path of a model's weight file; shows how far a download is.
+    """Returns the path of a model's weight file; downloads it, with a progress bar, if missing.
 
     Raises:
-        WeightsError: If the weights cannot be had.
+        WeightsError: If the weights are not available.
     """
-    nothing_to_show = settings.offline or find_weights(spec, settings) or sys.stderr is None
-    if nothing_to_show:
+    needs_no_bar = settings.offline or find_weights(spec, settings) or sys.stderr is None
+    if needs_no_bar:
         return ensure_weights(spec, settings)
     with click.progressbar(
         length=spec.weights.size_bytes, label=f"Downloading {spec.keras_name}", file=sys.stderr
@@ -109,18 +122,18 @@ def fetch_weights(spec: ModelSpec, settings: Settings) -> Path:
 
         def update(progress: Progress) -> None:
             bar.length = progress.total_bytes
-            with contextlib.suppress(OSError):  # nobody looks on any more
+            with contextlib.suppress(OSError):  # stderr was closed
                 bar.update(progress.received_bytes - bar.pos)
 
         return ensure_weights(spec, settings, update)
 
 
 def prepare_model(spec: ModelSpec, store: ModelStore, settings: Settings) -> None:
-    """Brings here what a model needs before it can be loaded: TensorFlow, and its weights.
+    """Imports TensorFlow, checks the memory budget and downloads missing weights.
 
     Raises:
-        MemoryBudgetError: If it could not be loaded anyway.
-        WeightsError: If the weights cannot be had.
+        MemoryBudgetError: If the model does not fit into the memory budget.
+        WeightsError: If the weights are not available.
     """
     _import_engine()
     store.check_fits(spec)
@@ -128,91 +141,92 @@ def prepare_model(spec: ModelSpec, store: ModelStore, settings: Settings) -> Non
 
 
 def load_photo(path: str, limits: ImageLimits) -> Photo:
-    """Reads and decodes a photo without what libtiff says on stderr about a damaged one.
+    """Reads and decodes a photo, without libtiff's messages about damaged files.
 
     Raises:
         FileUnreadableError: If the path cannot be read.
-        ImageError: If the picture cannot be used.
+        ImageError: If the image cannot be used.
     """
     data = read_file(path, limits)
-    with _stderr_turned_away():
+    with _silenced_stderr():
         return open_photo(data, file=path, limits=limits)
 
 
 def _import_engine() -> None:
-    """Imports TensorFlow without what it says on stderr while it is loaded.
+    """Imports TensorFlow without its startup messages.
 
-    Its C++ side announces itself before any of its settings counts, so file descriptor 2 is
-    turned away meanwhile. Errors still come as exceptions. Where the library ends the whole
-    process (on a processor that it was not built for), ``TF_CPP_MIN_LOG_LEVEL=0`` lets its
-    words through.
+    Its C++ code logs before any of its settings apply, so file descriptor 2 is redirected
+    during the import. Errors are still raised as exceptions. If the library aborts the process
+    (on a processor it was not built for), ``TF_CPP_MIN_LOG_LEVEL=0`` makes its message visible.
     """
-    talk = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
-    with contextlib.nullcontext() if talk else _stderr_turned_away():
+    is_verbose = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+    with contextlib.nullcontext() if is_verbose else _silenced_stderr():
         importlib.import_module("vgg_demo.inference.engine")
 
 
 @contextlib.contextmanager
-def _stderr_turned_away() -> Iterator[None]:
+def _silenced_stderr() -> Iterator[None]:
+    """Redirects file descriptor 2 to the null device."""
     try:
-        kept = os.dup(2)
-    except OSError:  # started without stderr: nothing to turn away
+        original = os.dup(2)
+    except OSError:  # the process was started without stderr
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, 2)
+        os.close(original)
+        os.close(null)
 
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Turns file descriptor 2 away for a while; what Python itself writes still arrives.
+    """Silences native libraries on stderr; what Python itself writes still appears.
 
-    For work in threads, of which none can turn it away for itself.
+    For multithreaded work: the threads share file descriptor 2, so none can redirect it alone.
     """
     try:
         is_ours = sys.stderr.fileno() == 2
-        kept = os.dup(2)
-    except (AttributeError, OSError):  # none, closed, or not a file
+        original = os.dup(2)
+    except (AttributeError, OSError):  # no stderr, a closed one, or one that is not a file
         yield
         return
     before = sys.stderr
-    with open(kept, "w", encoding=before.encoding, errors="backslashreplace") as stderr:
+    with open(original, "w", encoding=before.encoding, errors="backslashreplace") as stderr:
         if is_ours:
             sys.stderr = stderr
         try:
-            with _stderr_turned_away():
+            with _silenced_stderr():
                 yield
         finally:
             sys.stderr = before
 
 
 def prompt_for_paths() -> Iterator[str]:
-    """Asks for one path after the other until EXIT, Ctrl-C or the end of input.
+    """Prompts for paths until EXIT, Ctrl-C or the end of input; yields each path.
 
     Raises:
-        FileUnreadableError: If there is an input that cannot be read.
+        FileUnreadableError: If stdin cannot be read.
     """
     if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.errors != "surrogateescape":
-        sys.stdin.reconfigure(errors="surrogateescape")  # as in the names of files
+        sys.stdin.reconfigure(errors="surrogateescape")  # as in file names
     while True:
-        line = _prompt("Path of a photo (EXIT to end): ")
+        line = _prompt("Photo path (EXIT to quit): ")
         if not line.endswith("\n"):
-            log("")  # ends the prompt's line
+            log("")  # ends the line of the prompt
         path = _unquote(line.strip())
         if not line or path.upper() == "EXIT":
             return
         if path:
-            yield os.path.expanduser(path)  # noqa: PTH111  # as it is where there is no home
+            # Unlike Path.expanduser, this keeps ~ if there is no home directory.
+            yield os.path.expanduser(path)  # noqa: PTH111
 
 
 def _prompt(question: str) -> str:
-    """Returns a line with its end, or less where the input ends or Ctrl-C is pressed."""
+    """Returns a line with its newline; without, at the end of input and after Ctrl-C."""
     try:
         log(question, nl=False)
         return sys.stdin.readline() if sys.stdin is not None else ""
@@ -220,12 +234,12 @@ def _prompt(question: str) -> str:
         return ""
     except OSError as error:
         raise FileUnreadableError(
-            f"Cannot read paths from the input ({error.strerror or error}). "
-            "Name the photos on the command line."
+            f"Cannot read paths from stdin ({error.strerror or error}). "
+            "Pass the photos as arguments."
         ) from error
 
 
 def _unquote(path: str) -> str:
-    """Takes off the quotes that file managers put around a path that is dragged over."""
+    """Removes the quotes that file managers add to a path dragged into the terminal."""
     is_quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
     return path[1:-1] if is_quoted else path

@@ -1,4 +1,4 @@
-"""`evaluate`: how often models are right where the truth is known."""
+"""`evaluate`: accuracy and calibration of models on labeled photos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
 from vgg_demo.analysis.ground_truth import ground_truth_reader, read_ground_truth
-from vgg_demo.cli.console import log, print_result
+from vgg_demo.cli.console import counted, log, print_result
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -20,8 +20,8 @@ from vgg_demo.cli.options import (
     weights_dir_option,
 )
 from vgg_demo.cli.progress import (
-    choose,
     classify_with_progress,
+    find_specs,
     is_terminal,
     open_store,
     paths_argument,
@@ -38,126 +38,135 @@ from vgg_demo.inference.results import SCHEMA
     "--labels",
     type=click.Path(path_type=Path),
     metavar="CSV",
-    help="A table with the columns image and label; without it, the truth is read from names.",
+    help="Table with the columns image and label. Default: read labels from file and folder names.",
 )
 @click.option(
-    "--most",
+    "--limit",
     type=click.IntRange(0, 1000),
     default=5,
     show_default=True,
-    help="How many classes, confusions and mistakes to list.",
+    metavar="N",
+    help="Number of classes, confusions and mistakes to list.",
 )
 @resize_option
 @weights_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with all classes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the results as JSON, with all classes."
+)
 def evaluate_command(
     paths: tuple[str, ...],
     models: tuple[str, ...],
     labels: Path | None,
-    most: int,
+    limit: int,
     resize: str,
     weights_dir: str | None,
     as_json: bool,
 ) -> None:
-    """Says how often models are right on PATHS: photos, folders, archives, patterns.
+    """Measure the accuracy of models on labeled photos.
 
-    What is really on a photo is read from a WordNet ID in its name or its folder's
-    (n02123045_7.jpg), from its folder (tabby/7.jpg) or its name (tabby.7.jpg) where that is a
-    class, or from a table. A kind of thing is right as any class of that kind. For a taught model
-    folders and photos are named as what it was taught.
+    PATHS are photos, folders (searched recursively), archives and glob patterns.
+
+    The label of a photo is a WordNet ID in its file or folder name (n02123045_7.jpg), or the
+    name of a class as its folder (tabby/7.jpg) or file name (tabby.7.jpg), or comes from a
+    table (--labels). A label can also name a group of classes, such as dog: then every class
+    of the group is correct. For a custom model, labels are the names of its classes.
     """
     settings = read_settings(weights_dir)
-    specs = choose(models, settings)
+    specs = find_specs(models, settings)
     table = read_text(labels) if labels else None
-    finders = {
+    readers = {
         spec.name: ground_truth_reader(spec.classes)
         if table is None
         else read_ground_truth(table, spec.classes)
         for spec in specs
     }
     store = open_store(specs, settings)
-    tallies = {spec.name: Evaluator(spec) for spec in specs}
+    evaluators = {spec.name: Evaluator(spec) for spec in specs}
     without_class = Counter[str]()
-    failed = known = unknown = 0
+    failed = labeled = unlabeled = 0
     sources = find_photos(paths, settings.limits)
     total = count_photos(paths) if is_terminal() else None
     for row in classify_with_progress(sources, specs, store, settings, resize, total=total):
         failed += row.failure is not None
-        truths = {model: find(row.source.name) for model, find in finders.items()}
-        is_known = any(truth is not None for truth in truths.values())
-        known += bool(row.results) and is_known
-        unknown += bool(row.results) and not is_known
+        truths = {model: read(row.source.name) for model, read in readers.items()}
+        is_labeled = any(truth is not None for truth in truths.values())
+        labeled += bool(row.results) and is_labeled
+        unlabeled += bool(row.results) and not is_labeled
         for result in row.results:
             truth = truths[result.model]
-            if is_known and (truth is None or not tallies[result.model].add(result, truth)):
+            if is_labeled and (truth is None or not evaluators[result.model].add(result, truth)):
                 without_class[result.model] += 1
-    if unknown:
-        log(f"Of {unknown:,} photos the truth is not known; they do not count.")
+    if unlabeled:
+        log(f"Skipped {counted(unlabeled, 'photo')} without a known label.")
     for model, count in without_class.items():
-        log(f"{model} has no class for what is on {count:,} photos; they do not count for it.")
-    if not known:
+        photos = counted(count, "photo")
+        log(f"{model}: skipped {photos} with a label that is not one of its classes.")
+    if not labeled:
         raise NoPhotosError(
-            "Of none of these photos the truth is known. Name them or their folders after "
-            "what is on them (tabby.jpg, tabby/7.jpg, n02123045_7.jpg), or give a table with "
-            "--labels."
+            "None of the photos has a known label. Name files or folders after their class "
+            "(tabby.jpg, tabby/7.jpg, n02123045_7.jpg), or pass a table with --labels."
         )
-    if not any(evaluator.count for evaluator in tallies.values()):
-        raise NoPhotosError("So none of the photos counts. Choose a model that knows such things.")
-    evaluations = [evaluator.evaluate() for evaluator in tallies.values()]
+    if not any(evaluator.count for evaluator in evaluators.values()):
+        raise NoPhotosError("No photo can be evaluated. Choose a model that has these classes.")
+    evaluations = [evaluator.evaluate() for evaluator in evaluators.values()]
     if as_json:
-        found = [evaluation.to_dict(most) for evaluation in evaluations]
         document = {
             "schema": SCHEMA,
             "resize": resize,
-            "unknown": unknown,
+            "unknown": unlabeled,
             "without_class": dict(without_class),
             "failed": failed,
-            "evaluations": found,
+            "evaluations": [evaluation.to_dict(limit) for evaluation in evaluations],
         }
         click.echo(json.dumps(document, indent=2))
     else:
         for evaluation in evaluations:
             if evaluation.top1.count:
-                print_evaluation(evaluation, most)
+                print_evaluation(evaluation, limit)
     sys.exit(1 if failed else 0)
 
 
-def print_evaluation(found: Evaluation, most: int) -> None:
-    """Prints how right a model was, with so many classes, confusions and mistakes."""
-    print_result(f"{found.model} on {found.top1.count:,} photos of {len(found.classes):,} classes")
-    print_result(f"  the first answer is right    {_words(found.top1)}")
-    print_result(f"  one of the first five is     {_words(found.top5)}")
-    print_result(
-        f"  probabilities are off by     {found.calibration_error:.1%} on average; "
-        f"best temperature here: {found.temperature:.2f}"
-    )
-    for interval in found.bins:
+def print_evaluation(evaluation: Evaluation, limit: int) -> None:
+    """Prints an evaluation with at most `limit` classes, confusions and mistakes."""
+    photos = counted(evaluation.top1.count, "photo")
+    classes = counted(len(evaluation.classes), "class", "classes")
+    print_result(f"{evaluation.model} on {photos} of {classes}")
+    print_result(f"  top-1 accuracy      {_describe(evaluation.top1)}")
+    print_result(f"  top-5 accuracy      {_describe(evaluation.top5)}")
+    print_result(f"  calibration error   {evaluation.calibration_error:>6.1%}")
+    print_result(f"  best temperature    {evaluation.temperature:>6.2f}")
+    print_result("  accuracy by predicted probability")
+    for interval in evaluation.bins:
         if interval.count:
             print_result(
-                f"    says {interval.low:>4.0%} to {interval.high:>4.0%}: right "
-                f"{interval.accuracy:>4.0%} of {interval.count:,}"
+                f"    {interval.low:>4.0%} to {interval.high:>4.0%}: "
+                f"{interval.accuracy:>4.0%} of {counted(interval.count, 'photo')}"
             )
-    weakest = sorted(found.classes, key=lambda score: score.top1.value)[:most]
+    weakest = sorted(evaluation.classes, key=lambda score: score.top1.value)[:limit]
     if weakest:
-        print_result("  weakest classes")
+        print_result("  least accurate classes")
     for score in weakest:
-        print_result(f"    {score.top1.right} of {score.top1.count}  {score.label.label}")
-    if found.confusions[:most]:
-        print_result("  most often confused")
-    for confusion in found.confusions[:most]:
+        print_result(f"    {score.top1.correct} of {score.top1.count}  {score.label.label}")
+    if evaluation.confusions[:limit]:
+        print_result("  most frequent confusions")
+    for confusion in evaluation.confusions[:limit]:
         print_result(
-            f"    {confusion.count}×  {confusion.truth.label} taken for {confusion.answer.label}"
+            f"    {confusion.count}×  {confusion.truth.label} predicted as "
+            f"{confusion.predicted.label}"
         )
-    if found.mistakes[:most]:
+    if evaluation.mistakes[:limit]:
         print_result("  worst mistakes")
-    for mistake in found.mistakes[:most]:
+    for mistake in evaluation.mistakes[:limit]:
         print_result(
-            f"    {mistake.file}: {mistake.answer.label} {mistake.answer.probability:.0%} "
-            f"instead of {mistake.truth.label} {mistake.truth_probability:.0%}"
+            f"    {mistake.file}: predicted {mistake.predicted.label} "
+            f"{mistake.predicted.probability:.0%}, true class {mistake.truth.label} "
+            f"{mistake.truth_probability:.0%}"
         )
 
 
-def _words(proportion: Proportion) -> str:
+def _describe(proportion: Proportion) -> str:
     low, high = proportion.interval
-    reach = f"95 % sure: {low:.1%} to {high:.1%}"
-    return f"{proportion.value:>6.1%}  ({proportion.right:,} of {proportion.count:,}; {reach})"
+    return (
+        f"{proportion.value:>6.1%}  ({proportion.correct:,} of {proportion.count:,}; "
+        f"95% confidence interval {low:.1%} to {high:.1%})"
+    )

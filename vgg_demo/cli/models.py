@@ -1,4 +1,4 @@
-"""`models`: what there is, and what is on this machine."""
+"""`models`: list the models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vgg_demo.inference.results import SCHEMA
 from vgg_demo.models.catalog import published_models
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
-from vgg_demo.weights.local import describe, find_weights, inspect_weights
+from vgg_demo.weights.local import describe_model, find_weights, inspect_weights
 
 
 @click.command("models", epilog="Example: vgg-demo models")
@@ -22,13 +22,13 @@ from vgg_demo.weights.local import describe, find_weights, inspect_weights
 @click.option(
     "--verify",
     is_flag=True,
-    help="Compare the files here with their published hashes; takes seconds for each gigabyte.",
+    help="Compare installed weight files with their published hashes (seconds per gigabyte).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
 def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None:
-    """Lists the models and which are on this machine.
+    """List the models and show which are installed.
 
-    "top-1" is the published share of test images whose first answer is right.
+    "top-1" is the published top-1 accuracy on the named test set.
     """
     settings = read_settings(weights_dir)
     custom_models = published_models(settings.bundles_dir).values()
@@ -36,13 +36,13 @@ def models_command(weights_dir: str | None, verify: bool, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "models": records}, indent=2))
         return
-    print_result(f"{'name':<19}{'input':>6}{'parameters':>12}{'size':>10}  {'here':<11}top-1")
+    print_result(f"{'name':<19}{'input':>6}{'parameters':>12}{'size':>10}  {'installed':<11}top-1")
     for record in records:
         print_result(_line(record))
 
 
 def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]:
-    """Returns a model as plain JSON values; "verified" is null where nothing was compared."""
+    """Returns a model as plain JSON values; "verified" is null if no file was checked."""
     path = find_weights(spec, settings)
     verified = None
     if path and verify:
@@ -51,15 +51,16 @@ def _record(spec: ModelSpec, settings: Settings, verify: bool) -> dict[str, Any]
         except WeightsError as error:
             log(f"{spec.name}: {error}")
             verified = False
-    return describe(spec, settings) | {"path": path and str(path), "verified": verified}
+    return describe_model(spec, settings) | {"path": path and str(path), "verified": verified}
 
 
 def _line(record: dict[str, Any]) -> str:
-    accuracy = "no published figure"
+    accuracy = "not published"
     if published := record["accuracy"]:
         accuracy = f"{published['top1']:.1f}% {published['test_set'].split()[0]}"
-    here = {None: "yes", True: "verified", False: "unverified"}[record["verified"]]
+    installed = {None: "yes", True: "verified", False: "unverified"}[record["verified"]]
     return (
         f"{record['name']:<19}{record['input_size']:>6}{record['parameters']:>12,}"
-        f"{megabytes(record['size_bytes']):>10}  {here if record['path'] else 'no':<11}{accuracy}"
+        f"{megabytes(record['size_bytes']):>10}  "
+        f"{installed if record['path'] else 'no':<11}{accuracy}"
     )

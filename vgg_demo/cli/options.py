@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and conversions that several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vgg_demo.weights.local import check_weights_dir
 weights_dir_option = click.option(
     "--weights-dir",
     metavar="DIR",
-    help="Folder searched first for weight files (else VGG_DEMO_WEIGHTS_DIR).",
+    help="Directory with weight files, searched first. Default: $VGG_DEMO_WEIGHTS_DIR.",
 )
 
 resize_option = click.option(
@@ -24,8 +24,8 @@ resize_option = click.option(
     type=click.Choice([resize.value for resize in Resize]),
     default=Resize.CROP.value,
     show_default=True,
-    help="How the photo is made square: the centre cut out, all of it pressed in, or grey "
-    "bars added.",
+    help="Resize method: crop keeps the center, squash distorts the photo into a square, pad "
+    "adds gray bars.",
 )
 
 top_option = click.option(
@@ -33,9 +33,9 @@ top_option = click.option(
     type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
-    help="How many answers to show.",
+    metavar="N",
+    help="Number of predictions.",
 )
-
 
 models_option = click.option(
     "--model",
@@ -44,17 +44,16 @@ models_option = click.option(
     default=[DEFAULT_MODEL],
     show_default=True,
     metavar="NAME",
-    help="Which model answers, by its name or the path of a bundle (`teach`); may be given several "
-    "times. `models` lists all names.",
+    help="Model name (see 'vgg-demo models') or path of a bundle. Repeat for several models.",
 )
 
 
 def read_settings(weights_dir: str | None) -> Settings:
-    """Reads the settings of this run.
+    """Returns the settings of this run, from the environment and `--weights-dir`.
 
     Raises:
-        SettingsError: If one says nothing sensible.
-        WeightsMissingError: If the folder of weights cannot be looked into.
+        SettingsError: If an environment variable has an invalid value.
+        WeightsMissingError: If the weights directory cannot be read.
     """
     settings = Settings.from_environment(os.environ, weights_dir)
     check_weights_dir(settings)
@@ -62,17 +61,18 @@ def read_settings(weights_dir: str | None) -> Settings:
 
 
 def megabytes(size_bytes: float) -> str:
+    """Returns a size as text, in megabytes of 10⁶ bytes."""
     return f"{size_bytes / 1e6:,.0f} MB"
 
 
 def read_text(path: Path) -> str:
-    """Returns the text of a file.
+    """Returns the content of a UTF-8 text file.
 
     Raises:
-        FileUnreadableError: If it cannot be read, or is no UTF-8 text.
+        FileUnreadableError: If the file cannot be read or is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise FileUnreadableError(f"Cannot read {str(path)!r}: {reason}.") from error

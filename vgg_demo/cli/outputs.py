@@ -1,4 +1,4 @@
-"""Files that `classify` and `batch` write besides their results: annotated and sorted photos."""
+"""Files that `classify` and `batch` write besides results: annotated and sorted photos."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from PIL import Image
 from vgg_demo.batch.pipeline import BatchRow
 from vgg_demo.cli.console import log
 from vgg_demo.errors import VggDemoError
-from vgg_demo.files.sorting import file_photo, safe_name
+from vgg_demo.files.sorting import safe_name, sort_photo
 from vgg_demo.files.sources import Source
-from vgg_demo.files.writing import writing
+from vgg_demo.files.writing import report_write_errors
 from vgg_demo.inference.results import Classification
 from vgg_demo.reports.annotate import annotate, to_png
 
-CHOOSE_ANOTHER = "Choose another folder."
+ADVICE = "Choose another folder."
+"""End of the error messages about folders that cannot be written."""
 
-Save = Callable[[Image.Image, Classification], Path]
-"""Saves a photo with an answer; returns where."""
+SaveAnnotated = Callable[[Image.Image, Classification], Path]
+"""Saves a photo annotated with its top prediction; returns the path of the file."""
 
 
-def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
-    """Returns a function that saves photos into a folder, each under a name of its own.
+def annotated_saver(folder: Path, *, keep_existing: bool = False) -> SaveAnnotated:
+    """Returns a function that saves annotated photos in a folder, each under a unique name.
 
     Args:
-        folder: The folder.
-        keep: Whether pictures that are there already stay.
+        folder: The folder; it is created if missing.
+        keep_existing: Whether to number new files instead of overwriting existing ones.
 
     Raises:
-        FileUnwritableError: If nothing can be saved in the folder.
+        FileUnwritableError: If the folder cannot be written.
     """
-    with writing(folder, CHOOSE_ANOTHER):
+    with report_write_errors(folder, ADVICE):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    taken: set[str] = set()
+    used_names: set[str] = set()
 
     def save(image: Image.Image, result: Classification) -> Path:
         stem = name = safe_name(Path(result.file).stem)
         number = 1
         target = folder / f"{name}.{result.model}.png"
-        # "Cat" and "cat" may be one name.
-        while target.name.casefold() in taken or (keep and target.exists()):
+        # Some file systems ignore case: "Cat" and "cat" would be one file.
+        while target.name.casefold() in used_names or (keep_existing and target.exists()):
             number += 1
             name = f"{stem}-{number}"
             target = folder / f"{name}.{result.model}.png"
-        taken.add(target.name.casefold())
-        with writing(target, CHOOSE_ANOTHER):
+        used_names.add(target.name.casefold())
+        with report_write_errors(target, ADVICE):
             target.write_bytes(to_png(annotate(image, result)))
         return target
 
@@ -60,91 +61,95 @@ def annotated_saver(folder: Path, *, keep: bool = False) -> Save:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What is to be done.
+    """Which files to write besides the table of results.
 
     Attributes:
-        annotate_into: Folder for pictures with the answers on them; None for none.
-        move_to: Folder in which photos are sorted; None if they are not.
-        move: Whether they go from where they were.
-        is_resumed: Whether an earlier run has filled the folders in part.
+        annotate_dir: Folder for annotated photos; None to save none.
+        move_to: Folder with one subfolder per class, for sorted photos; None to sort none.
+        move: Whether sorted photos are moved instead of copied.
+        is_resumed: Whether an earlier run may have written files to these folders.
     """
 
-    annotate_into: Path | None
+    annotate_dir: Path | None
     move_to: Path | None
     move: bool
     is_resumed: bool
 
 
 class OutputWriter:
-    """Does it, photo by photo, and knows what came of it.
+    """Writes annotated and sorted photos, and recognizes its own files among the inputs.
 
     Raises:
-        FileUnwritableError: If nothing can be saved in the folder for pictures.
+        FileUnwritableError: If the folder for annotated photos cannot be written.
     """
 
-    def __init__(self, keeping: OutputOptions, paths: Sequence[str]) -> None:
-        self._keeping = keeping
-        folder = keeping.annotate_into
-        self._save = annotated_saver(folder, keep=keeping.is_resumed) if folder else None
-        self._folders = [
-            _real(folder)
-            for folder in (keeping.annotate_into, keeping.move_to)
-            if folder and not _is_above(folder, paths)
+    def __init__(self, options: OutputOptions, paths: Sequence[str]) -> None:
+        self._options = options
+        folder = options.annotate_dir
+        self._save = annotated_saver(folder, keep_existing=options.is_resumed) if folder else None
+        self._output_dirs = [
+            _real_path(folder)
+            for folder in (options.annotate_dir, options.move_to)
+            if folder and not _contains_any(folder, paths)
         ]
-        self._made: set[Path] = set()
+        self._written: set[Path] = set()
 
-    def save(self, row: BatchRow) -> bool:
-        """Saves the pictures of a photo, if that was asked for.
+    def save_annotated(self, row: BatchRow) -> bool:
+        """Saves a photo annotated by each model, if requested.
 
-        Returns whether nothing went wrong; what did is told.
+        Returns:
+            False if a file cannot be written; the error is logged.
         """
         if self._save is None:
             return True
         try:
             for result in row.results:
-                self._made.add(self._save(row.view, result))
+                self._written.add(self._save(row.extracted, result))
         except VggDemoError as error:
             log(f"{row.source.name}: {error}")
             return False
         return True
 
     def sort(self, source: Source, sha256: str, label: str) -> bool:
-        """Sorts a photo, if that was asked for; one that is sorted already stays so.
+        """Copies or moves a photo into the folder of its class, if requested.
+
+        A photo that is already sorted stays where it is.
 
         Args:
             source: The photo.
-            sha256: Of the bytes that were looked at; empty if they could not be.
-            label: What is on it.
+            sha256: Hash of the classified bytes; empty for a photo that cannot be used.
+            label: Name of the class.
 
-        Returns whether nothing went wrong; what did is told.
+        Returns:
+            False if the photo cannot be sorted; the error is logged.
         """
-        keeping = self._keeping
-        if not keeping.move_to or not sha256:
+        options = self._options
+        if not options.move_to or not sha256:
             return True
         try:
-            self._made.add(file_photo(source, sha256, label, keeping.move_to, move=keeping.move))
+            self._written.add(sort_photo(source, sha256, label, options.move_to, move=options.move))
         except VggDemoError as error:
             log(f"{source.name}: {error}")
             return False
         return True
 
-    def has_made(self, source: Source) -> bool:
-        """Whether a photo is one that this command puts somewhere, and not to be looked at."""
+    def is_own_output(self, source: Source) -> bool:
+        """Whether a file is an output of this command, which must not be classified."""
         if source.path is None:
             return False
-        if source.path in self._made:
+        if source.path in self._written:
             return True
-        above = _real(source.path).parents if self._folders else ()
-        return any(folder in above for folder in self._folders)
+        parents = _real_path(source.path).parents if self._output_dirs else ()
+        return any(folder in parents for folder in self._output_dirs)
 
 
-def _is_above(folder: Path, paths: Sequence[str]) -> bool:
-    """Whether a folder is one of the paths, or above one."""
-    whole = _real(folder)
-    resolved = [_real(Path(path)) for path in paths]
-    return any(whole == path or whole in path.parents for path in resolved)
+def _contains_any(folder: Path, paths: Sequence[str]) -> bool:
+    """Whether a folder is one of the paths or a parent of one."""
+    root = _real_path(folder)
+    resolved = [_real_path(Path(path)) for path in paths]
+    return any(root == path or root in path.parents for path in resolved)
 
 
-def _real(path: Path) -> Path:
-    """Follows links; unlike `Path.resolve` also where they lead round in circles."""
+def _real_path(path: Path) -> Path:
+    """Resolves symbolic links; unlike `Path.resolve`, does not fail on circular ones."""
     return Path(os.path.realpath(path))

@@ -1,4 +1,4 @@
-"""What `batch` and `evaluate` have in common: asking models about many photos, with a bar."""
+"""What `batch` and `evaluate` share: model arguments, and classification with a progress bar."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from vgg_demo.settings import Settings
 paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 
-def choose(models: Sequence[str], settings: Settings) -> list[ModelSpec]:
-    """Returns the models of these names, or in these bundles, each once."""
+def find_specs(models: Sequence[str], settings: Settings) -> list[ModelSpec]:
+    """Returns the specs of models, given by name or bundle path, without duplicates."""
     return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in models))
 
 
 def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:
-    """Returns a store for models that are here, or are brought here first.
+    """Returns a model store, after downloading missing weights of the models.
 
     Raises:
-        ModelError: If one cannot be had.
+        ModelError: If a model cannot be loaded.
     """
     store = ModelStore(settings)
     for spec in specs:
@@ -41,7 +41,7 @@ def open_store(specs: Sequence[ModelSpec], settings: Settings) -> ModelStore:
 
 
 def is_terminal() -> bool:
-    """Whether somebody watches stderr."""
+    """Whether stderr is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -53,16 +53,31 @@ def classify_with_progress(
     resize: str,
     *,
     total: int | None = None,
-    view: Callable[[Photo], Any] | None = None,
+    extract: Callable[[Photo], Any] | None = None,
 ) -> Iterator[BatchRow]:
-    """Yields a row for each photo; shows progress, and tells of photos that cannot be used."""
+    """Yields one row per photo; shows a progress bar and logs photos that cannot be used.
+
+    Args:
+        sources: The photos.
+        specs: The models.
+        store: The model store.
+        settings: Settings with the image limits.
+        resize: Resize method, a value of `Resize`.
+        total: Number of photos; None if unknown.
+        extract: See `classify_photos`.
+    """
     failed = 0
     with (
         quiet_libraries(),
         tqdm(total=total, unit=" photos", disable=not is_terminal(), dynamic_ncols=True) as bar,
         contextlib.closing(
             classify_photos(
-                sources, specs, store, resize=Resize(resize), limits=settings.limits, view=view
+                sources,
+                specs,
+                store,
+                resize=Resize(resize),
+                limits=settings.limits,
+                extract=extract,
             )
         ) as rows,
     ):

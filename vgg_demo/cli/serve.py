@@ -11,16 +11,33 @@ import click
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address to listen on. 0.0.0.0 opens the server to your network.",
+    help="Address to listen on; 0.0.0.0 accepts connections from the network.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
-@click.option("--ssl-certfile", type=click.Path(exists=True, dir_okay=False), help="For HTTPS.")
-@click.option("--ssl-keyfile", type=click.Path(exists=True, dir_okay=False), help="For HTTPS.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8501,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on.",
+)
+@click.option(
+    "--ssl-certfile",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="TLS certificate (PEM), for HTTPS.",
+)
+@click.option(
+    "--ssl-keyfile",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Private key of the TLS certificate (PEM), for HTTPS.",
+)
 def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: str | None) -> None:
     """Start the web page and the HTTP API.
 
-    The page is at /, the API at /api, its documentation at /api/docs. Stop the server with
-    Ctrl-C.
+    The page is at /, the API at /api, the API documentation at /api/docs. Press Ctrl-C to
+    stop the server.
     """
     import uvicorn
 

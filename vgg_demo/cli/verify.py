@@ -1,4 +1,4 @@
-"""`verify`: whether a receipt still holds."""
+"""`verify`: replay a receipt."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from vgg_demo.reports.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_re
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    metavar="BUNDLE",
-    help="The taught model that answered, if it is none that is kept on this machine.",
+    metavar="DIR",
+    help="Bundle of the custom model, if the model is not published.",
 )
 @weights_dir_option
 def verify_command(receipt: str, photo: str, bundle: Path | None, weights_dir: str | None) -> None:
-    """Classifies PHOTO again and says whether RECEIPT still holds.
+    """Classify PHOTO again and compare the result with RECEIPT.
 
-    RECEIPT is the JSON file that the page saves with an answer. The exit status is 0 if it
-    holds.
+    RECEIPT is the JSON file that the web page offers for download with a prediction. The exit
+    status is 0 if the receipt is confirmed, else 1.
     """
     settings = read_settings(weights_dir)
     claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
@@ -49,5 +49,5 @@ def verify_command(receipt: str, photo: str, bundle: Path | None, weights_dir: s
     )
     for finding in verification.findings:
         print_result(finding)
-    print_result("The receipt holds." if verification.holds else "The receipt does not hold.")
-    sys.exit(0 if verification.holds else 1)
+    print_result("Receipt confirmed." if verification.is_confirmed else "Receipt not confirmed.")
+    sys.exit(0 if verification.is_confirmed else 1)

@@ -1,4 +1,4 @@
-"""`weights`: the weight files on this machine."""
+"""`weights`: list, download and verify weight files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vgg_demo.weights.local import LocalWeights, find_weights, inspect_weights
 
 @click.group("weights", epilog="Example: vgg-demo weights download vgg16")
 def weights_group() -> None:
-    """Lists, downloads and verifies weight files."""
+    """List, download and verify weight files."""
 
 
 @weights_group.command("list", epilog="Example: vgg-demo weights list")
 @weights_dir_option
 def weights_list(weights_dir: str | None) -> None:
-    """Lists the weight files on this machine."""
+    """List the installed weight files with their size and path."""
     settings = read_settings(weights_dir)
     for spec in MODELS.values():
         if path := find_weights(spec, settings):
@@ -32,9 +32,9 @@ def weights_list(weights_dir: str | None) -> None:
 @click.argument("models", nargs=-1, required=True, metavar="MODELS...")
 @weights_dir_option
 def weights_download(models: tuple[str, ...], weights_dir: str | None) -> None:
-    """Downloads the weights of MODELS into Keras's cache.
+    """Download the weights of MODELS into the Keras cache.
 
-    What is on this machine already is not downloaded again.
+    Installed files are not downloaded again.
     """
     settings = read_settings(weights_dir)
     failed = 0
@@ -51,10 +51,10 @@ def weights_download(models: tuple[str, ...], weights_dir: str | None) -> None:
 @click.argument("models", nargs=-1, metavar="[MODELS]...")
 @weights_dir_option
 def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
-    """Compares weight files with their published hashes.
+    """Compare weight files with their published hashes.
 
-    With no MODELS, all that are on this machine. The exit status is 0 if every one is the
-    published file.
+    Without MODELS, check all installed files. The exit status is 0 if every file is the
+    published one, else 1.
     """
     settings = read_settings(weights_dir)
     unverified = 0
@@ -62,7 +62,7 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
         path = find_weights(spec, settings)
         if path is None:
             if models:
-                print_result(f"{spec.name:<20}not on this machine")
+                print_result(f"{spec.name:<20}not installed")
                 unverified += 1
             continue
         try:
@@ -72,13 +72,13 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
             unverified += 1
             continue
         unverified += not weights.verified
-        print_result(f"{spec.name:<20}{_word(spec, weights):<12}sha256:{weights.sha256}  {path}")
+        print_result(f"{spec.name:<20}{_status(spec, weights):<12}sha256:{weights.sha256}  {path}")
         if not spec.weights.hash:
-            log(f"{spec.name}: Keras publishes no hash of this file to compare it with.")
+            log(f"{spec.name}: Keras publishes no hash of this file; it cannot be verified.")
     sys.exit(1 if unverified else 0)
 
 
-def _word(spec: ModelSpec, weights: LocalWeights) -> str:
+def _status(spec: ModelSpec, weights: LocalWeights) -> str:
     if weights.verified:
         return "verified"
     return "different" if spec.weights.hash else "unverified"

@@ -1,1 +1,1 @@
-"""files."""
+"""Photos, archives and tables on disk: reading, writing and sorting."""

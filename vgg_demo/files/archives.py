@@ -1,8 +1,7 @@
-"""Photos inside ZIP and TAR archives, read one after the other and never unpacked to disk.
+"""Photos inside ZIP and TAR archives, read one at a time and never extracted to disk.
 
-An archive may be a stranger's. Nothing in it is believed: its names lead nowhere, since they
-are only names here; links and devices are passed over; and what it may make this program read
-or hold is limited while it is read, whatever its headers say.
+Archives can be untrusted. Names of members are never used as paths. Links and devices are
+skipped. Whatever the headers claim, limits apply to everything that is read or buffered.
 """
 
 from __future__ import annotations
@@ -26,42 +25,42 @@ from vgg_demo.images.decode import SUFFIXES
 from vgg_demo.limits import DEFAULT_LIMITS, ArchiveLimits, ImageLimits
 
 UPLOAD_SUFFIXES = ("zip", "tar", "tgz", "tar.gz", "tbz2", "tar.bz2")
-"""Endings of the archives that are taken from strangers. In the dictionary of an xz file,
-gigabytes can be asked for."""
+"""Extensions of archives that can be uploaded. Not xz, whose dictionary can request gigabytes."""
 
 ARCHIVE_SUFFIXES = (*UPLOAD_SUFFIXES, "txz", "tar.xz")
 
 ENCRYPTED = 1  # bit of a ZIP member's flags
 
-HEADERS = (
+EXTENDED_HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-HEADER_BYTES = 65_536
-"""Of an extended header of a TAR's member; names have some hundred."""
+MAX_HEADER_BYTES = 65_536
+"""Size of an extended header of a TAR member; names have a few hundred bytes."""
 
 BUFFER_BYTES = 1_000_000
-"""As much more than it was asked for may be read of a member: Python's buffers are smaller."""
+"""Allowance for reads beyond the requested size; Python's buffers are smaller."""
 
-NAME_BYTES = 256
-"""Bytes for each member in a ZIP's directory: 46 and its name. The directory is read at once."""
+DIRECTORY_ENTRY_BYTES = 256
+"""Bytes per member in the directory of a ZIP, which is read at once: 46 and the name."""
 
-DAMAGE = (
+READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
     OSError,
-    ValueError,  # numbers and texts in headers
+    ValueError,  # invalid numbers and text in headers
     OverflowError,
-    RuntimeError,  # a locked ZIP
-    RecursionError,  # headers of headers of headers
-    NotImplementedError,  # what Python's `zipfile` does not know
+    RuntimeError,  # an encrypted ZIP
+    RecursionError,  # nested extended headers
+    NotImplementedError,  # features that `zipfile` does not support
 )
+"""Exceptions that damaged archives raise in Python's readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +68,19 @@ class Member:
     """A photo in an archive.
 
     Attributes:
-        name: Its name there, with folders.
-        read: Returns its bytes, at most one more than a photo may have. May be called from
-            any thread, and again.
-        held_bytes: What it keeps in memory to do so.
+        name: Name in the archive, including folders.
+        read: Returns the bytes, at most one byte more than the limit for photos. Can be called
+            repeatedly and from any thread.
+        buffered_bytes: Bytes of the photo that are already in memory.
     """
 
     name: str
     read: Callable[[], bytes]
-    held_bytes: int = 0
+    buffered_bytes: int = 0
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file is an archive, by its name.
+    """Whether a file is an archive, by its extension.
 
     >>> is_archive("photos.TAR.GZ"), is_archive("photo.jpg")
     (True, False)
@@ -90,9 +89,9 @@ def is_archive(name: str) -> bool:
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file in a folder or an archive is meant as a photo, by its name.
+    """Whether a file in a folder or an archive is a photo, by its extension.
 
-    Hidden files are not: macOS puts one of some bytes beside each photo in its archives.
+    Hidden files are excluded: macOS adds one with metadata for each photo in its archives.
 
     >>> is_photo("cats/1.JPG"), is_photo("__MACOSX/cats/._1.jpg"), is_photo("notes.txt")
     (True, False, False)
@@ -107,101 +106,107 @@ def read_members(
     limits: ArchiveLimits | None = None,
     image_limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[Member]:
-    """Yields the photos in an archive, in its order.
+    """Yields the photos in an archive, in the order of the archive.
 
     Args:
-        file: The archive, open for reading; not to be closed before the last member was read.
-        name: Its name, which tells its kind and stands in errors.
-        limits: What it may hold.
-        image_limits: What a photo may be.
+        file: The archive, open for reading. Keep it open until all members have been read.
+        name: File name of the archive: determines the format and appears in messages.
+        limits: Maximum contents of the archive.
+        image_limits: Maximum size of a photo.
 
     Raises:
-        ArchiveTooLargeError: If it holds more than it may; what came before was yielded.
-        ArchiveCorruptError: If it cannot be read to its end; likewise.
+        ArchiveTooLargeError: If the archive exceeds the limits; previous photos were yielded.
+        ArchiveCorruptError: If the archive cannot be read completely; likewise.
     """
     limits = limits or ArchiveLimits()
-    listed = _read_zip if name.casefold().endswith(".zip") else _read_tar
+    read_archive = _read_zip if name.casefold().endswith(".zip") else _read_tar
     try:
-        yield from listed(file, name, limits, image_limits.size_bytes + 1)
+        yield from read_archive(file, name, limits, image_limits.size_bytes + 1)
     except VggDemoError:
         raise
-    except DAMAGE as error:
-        raise _damaged(name, error) from error
+    except READ_ERRORS as error:
+        raise _corrupt(name, error) from error
 
 
-def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
-    # The directory at the end is read in one piece, of the size that the file claims.
-    guarded = BoundedReader(file, name, largest=NAME_BYTES * limits.members + BUFFER_BYTES)
-    archive = zipfile.ZipFile(cast("BinaryIO", guarded))
-    guarded.largest = most + BUFFER_BYTES
+def _read_zip(file: BinaryIO, name: str, limits: ArchiveLimits, max_bytes: int) -> Iterator[Member]:
+    # `zipfile` reads the directory at the end at once, in the size that the file declares.
+    bounded = BoundedReader(
+        file, name, max_read_bytes=DIRECTORY_ENTRY_BYTES * limits.members + BUFFER_BYTES
+    )
+    archive = zipfile.ZipFile(cast("BinaryIO", bounded))
+    bounded.max_read_bytes = max_bytes + BUFFER_BYTES
     members = archive.infolist()
     if len(members) > limits.members:
         raise _too_many(name, limits)
-    unpacked = 0
+    unpacked_bytes = 0
     for member in members:
         if is_photo(member.filename) and _is_file(member):
-            # `zipfile` never unpacks more of a member than its header says.
-            unpacked += member.file_size
-            if unpacked > limits.size_bytes:
-                raise _too_much(name, limits.size_bytes)
-            yield Member(member.filename, _zip_reader(archive, member, name, most))
+            # `zipfile` never unpacks more of a member than its header declares.
+            unpacked_bytes += member.file_size
+            if unpacked_bytes > limits.size_bytes:
+                raise _too_large(name, limits.size_bytes)
+            yield Member(member.filename, _zip_reader(archive, member, name, max_bytes))
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:
-    """Whether a member is neither a folder nor a link; Unix keeps its modes in the upper bits."""
+    """Whether a member is a regular file; its Unix mode is stored in the upper 16 bits."""
     mode = member.external_attr >> 16
     return not member.is_dir() and stat.S_IFMT(mode) in (0, stat.S_IFREG)
 
 
 def _zip_reader(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, most: int
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, max_bytes: int
 ) -> Callable[[], bytes]:
     def read() -> bytes:
-        # Python unpacks what is packed in other ways in pieces of any size.
+        # With other compression methods, Python decompresses chunks of unlimited size.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ArchiveCorruptError(
-                f"In {name!r} it is packed in a way that is not read here. "
-                "Make the archive anew with the usual method, deflate."
+                f"This member of {name!r} has an unsupported compression method. "
+                "Create the archive again with the standard method, deflate."
             )
         if member.flag_bits & ENCRYPTED:
             raise ArchiveCorruptError(
-                f"In {name!r} it is locked with a password. Make the archive anew without one."
+                f"This member of {name!r} is encrypted. "
+                "Create the archive again without a password."
             )
         try:
             with archive.open(member) as opened:
-                return opened.read(most)
-        except DAMAGE as error:
-            raise _damaged(name, error) from error
+                return opened.read(max_bytes)
+        except READ_ERRORS as error:
+            raise _corrupt(name, error) from error
 
     return read
 
 
-def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, most: int) -> Iterator[Member]:
-    guarded = BoundedReader(
-        _unpacked(file, name), name, largest=most + BUFFER_BYTES, total=limits.size_bytes
+def _read_tar(file: BinaryIO, name: str, limits: ArchiveLimits, max_bytes: int) -> Iterator[Member]:
+    bounded = BoundedReader(
+        _decompressed(file, name),
+        name,
+        max_read_bytes=max_bytes + BUFFER_BYTES,
+        max_total_bytes=limits.size_bytes,
     )
-    unpacked = 0
+    unpacked_bytes = 0
     with tarfile.open(
-        fileobj=cast("BinaryIO", guarded), mode="r:", tarinfo=_PlainTarInfo
+        fileobj=cast("BinaryIO", bounded), mode="r:", tarinfo=_RestrictedTarInfo
     ) as archive:
         for count, member in enumerate(iter(archive.next, None), start=1):
-            archive.members.clear()  # type: ignore[attr-defined]  # it would remember all
+            archive.members.clear()  # type: ignore[attr-defined]  # `tarfile` keeps all members
             archive.pax_headers.clear()  # type: ignore[attr-defined]
             if count > limits.members:
                 raise _too_many(name, limits)
-            unpacked += member.size
-            if unpacked > limits.size_bytes:
-                raise _too_much(name, limits.size_bytes)
+            unpacked_bytes += member.size
+            if unpacked_bytes > limits.size_bytes:
+                raise _too_large(name, limits.size_bytes)
             if member.isreg() and is_photo(member.name):
                 opened = archive.extractfile(member)
-                data = opened.read(most) if opened else b""
+                data = opened.read(max_bytes) if opened else b""
                 yield Member(member.name, partial(bytes, data), len(data))
-    # `tarfile` takes whatever is no header for the end; the real one is zeros.
-    if any(guarded.last_block):
-        raise _damaged(name, tarfile.ReadError("no header where one should be"))
+    # `tarfile` treats any invalid header as the end; the real end consists of zeros.
+    if any(bounded.last_block):
+        raise _corrupt(name, tarfile.ReadError("a header is invalid"))
 
 
-def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
+def _decompressed(file: BinaryIO, name: str) -> BinaryIO:
     match name.casefold().rpartition(".")[2]:
         case "gz" | "tgz":
             return cast("BinaryIO", gzip.GzipFile(fileobj=file))
@@ -213,18 +218,20 @@ def _unpacked(file: BinaryIO, name: str) -> BinaryIO:
             return file
 
 
-class _PlainTarInfo(tarfile.TarInfo):
-    """A member without what photos do not need, and what strangers could use.
+class _RestrictedTarInfo(tarfile.TarInfo):
+    """A TAR member that rejects features that photos do not need and that can be abused.
 
-    Of a sparse file, an archive holds little more than a list of holes: with some kilobytes
-    it is as large, and takes as long to read, as it says.
+    A sparse file is stored as little more than a list of holes: a few kilobytes in the archive
+    declare any size, and reading it takes accordingly long.
     """
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # made to be overridden
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # meant to be overridden
         if self.type == tarfile.GNUTYPE_SPARSE:
-            self._refuse()
-        if self.type in HEADERS and self.size > HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+            self._reject_sparse()
+        if self.type in EXTENDED_HEADERS and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(
+                f"a header of {self.size:,} bytes; the limit is {MAX_HEADER_BYTES:,}"
+            )
         self._check_size(self)
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         self._check_size(member)  # an extended header may have changed it
@@ -232,30 +239,42 @@ class _PlainTarInfo(tarfile.TarInfo):
 
     @staticmethod
     def _check_size(member: tarfile.TarInfo) -> None:
-        """Keeps `tarfile` from going backwards, where it would read the same for ever."""
+        """Prevents `tarfile` from seeking backward, where it would read the same data forever."""
         if member.size < 0:
             raise tarfile.ReadError(f"a file of {member.size:,} bytes")
 
-    def _refuse(self, *_: object) -> None:
-        raise tarfile.ReadError("a sparse file in it; archive its files as they are")
+    def _reject_sparse(self, *_: object) -> None:
+        raise tarfile.ReadError("it contains a sparse file; archive the files without --sparse")
 
-    # The three ways in which extended headers say so.
-    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+    # The three formats in which extended headers declare sparse files.
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _reject_sparse
 
 
 class BoundedReader(io.RawIOBase):
-    """A file that is read in pieces of limited size, and from its beginning only so far.
+    """A file with a maximum size per read, and optionally a maximum position.
+
+    Args:
+        file: The underlying file.
+        name: File name for messages.
+        max_read_bytes: Maximum bytes per read.
+        max_total_bytes: Maximum position in the file; reading is then also forward only.
 
     Attributes:
-        largest: The largest piece, in bytes.
-        last_block: What was read last, if it was as small as a header.
+        max_read_bytes: Maximum bytes per read.
+        last_block: Bytes of the last read if it was at most one TAR block, else empty.
     """
 
-    def __init__(self, file: BinaryIO, name: str, largest: int, total: int | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        max_read_bytes: int,
+        max_total_bytes: int | None = None,
+    ) -> None:
         self._file = file
         self._name = name
-        self.largest = largest
-        self._total = total
+        self.max_read_bytes = max_read_bytes
+        self._max_total_bytes = max_total_bytes
         self.last_block = b""
 
     def seekable(self) -> bool:
@@ -265,39 +284,41 @@ class BoundedReader(io.RawIOBase):
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if self._total is not None and offset > self._total:
-            raise _too_much(self._name, self._total)
-        # To go back in something packed is to unpack it again from its beginning.
-        if self._total is not None and offset < self._file.tell() - tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("it leads back to what was read already")
+        limit = self._max_total_bytes
+        if limit is not None and offset > limit:
+            raise _too_large(self._name, limit)
+        # Seeking backward in a compressed file decompresses it again from the start.
+        if limit is not None and offset < self._file.tell() - tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("a header points backward")
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self.largest + 1 if size < 0 else min(size, self.largest + 1))
-        if len(data) > self.largest:
-            raise _too_much(self._name, self.largest)
-        if self._total is not None and self._file.tell() > self._total:
-            raise _too_much(self._name, self._total)
+        max_bytes = self.max_read_bytes
+        data = self._file.read(max_bytes + 1 if size < 0 else min(size, max_bytes + 1))
+        if len(data) > max_bytes:
+            raise _too_large(self._name, max_bytes)
+        if self._max_total_bytes is not None and self._file.tell() > self._max_total_bytes:
+            raise _too_large(self._name, self._max_total_bytes)
         self.last_block = data if len(data) <= tarfile.BLOCKSIZE else b""
         return data
 
 
 def _too_many(name: str, limits: ArchiveLimits) -> ArchiveTooLargeError:
     return ArchiveTooLargeError(
-        f"{name!r} holds more than {limits.members:,} files, which is the limit. "
-        "Divide it into several archives, or unpack it and name the folder."
+        f"{name!r} contains more than {limits.members:,} files, the limit. "
+        "Split it into several archives, or unpack it and use the folder."
     )
 
 
-def _too_much(name: str, size_bytes: int) -> ArchiveTooLargeError:
+def _too_large(name: str, size_bytes: int) -> ArchiveTooLargeError:
     return ArchiveTooLargeError(
-        f"{name!r} unpacks to more than {size_bytes / 1e6:,.0f} MB, which is the limit. "
-        "Divide it into several archives, or unpack it and name the folder."
+        f"{name!r} unpacks to more than {size_bytes / 1e6:,.0f} MB, the limit. "
+        "Split it into several archives, or unpack it and use the folder."
     )
 
 
-def _damaged(name: str, error: Exception) -> ArchiveCorruptError:
+def _corrupt(name: str, error: Exception) -> ArchiveCorruptError:
     return ArchiveCorruptError(
-        f"{name!r} is damaged or not the archive that its name says ({error}). "
-        "Get it anew, or unpack it and name the folder."
+        f"{name!r} is damaged, or not an archive of the format in its name ({error}). "
+        "Download or create it again, or unpack it and use the folder."
     )

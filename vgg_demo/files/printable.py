@@ -1,12 +1,14 @@
-"""Text that steers nothing."""
+"""Escaping of control characters in text from outside."""
 
 
 def printable(text: str) -> str:
-    r"""Escapes what could steer a terminal, fake a line or not be text at all.
+    r"""Escapes characters that could control a terminal, fake a line or are not valid text.
 
-    A file's name may hold nearly anything; on Linux, bytes that are no text are among it.
+    A file name can contain nearly anything; on Linux, even bytes that are not valid text.
 
     >>> printable("a cat\n\x1b[2J\u202egpj.\udcff")
     'a cat\\n\\x1b[2J\\u202egpj.\\udcff'
     """
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )

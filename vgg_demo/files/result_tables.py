@@ -1,8 +1,8 @@
-"""Tables of results, written row by row: CSV, JSON lines, Parquet.
+"""Tables of results, written row by row: CSV, JSON Lines, Parquet.
 
-What was written before an interruption stays. A Parquet file has its directory at its end, so
-it is written under another name and renamed when it is closed, which Ctrl-C brings about too;
-what is killed keeps only lines.
+CSV and JSON Lines keep all rows that were written before an interruption. A Parquet file has its
+metadata at the end, so it is written under a temporary name and renamed when it is closed, also
+after Ctrl-C. If the process is killed, the rows of a Parquet file are lost.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vgg_demo.errors import FileUnwritableError, TableError
-from vgg_demo.files.writing import writing
+from vgg_demo.files.writing import report_write_errors
 
-KINDS = ("csv", "jsonl", "parquet")
+TABLE_FORMATS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 1_000
-"""Rows of a Parquet file that are kept in memory before they are written."""
+"""Rows of a Parquet file that are buffered before they are written."""
 
 MAX_FIELD_LENGTH = 10_000_000
-"""Characters; Python's own limit is shorter than what a name in an archive can be."""
+"""Characters; names in archives can be longer than the default limit of `csv`."""
 
-LINES_ARE_KEPT = (
-    "What was written is kept; make room or choose another place, and go on by --resume."
+RESUME_ADVICE = (
+    "The rows written so far are saved. Free disk space or choose another location, then resume "
+    "with --resume."
 )
-NOTHING_IS_KEPT = (
-    "A Parquet file that is not whole cannot be read, so nothing of this run is kept. Make room, "
-    "or write .csv or .jsonl, of which each line is kept."
+PARQUET_ADVICE = (
+    "An incomplete Parquet file cannot be read, so the results of this run are lost. Free disk "
+    "space, or write .csv or .jsonl, which save each row."
 )
 
 Row = dict[str, Any]
@@ -40,45 +41,45 @@ Row = dict[str, Any]
 def open_table(
     path: Path, columns: Sequence[str], *, resume: bool = False
 ) -> Iterator[Callable[[Row], None]]:
-    """Opens a table for writing; its kind is what its name ends in.
+    """Opens a table for writing, in the format of its extension.
 
     Args:
         path: The file.
-        columns: The keys of all rows.
-        resume: Whether rows are added to a file that is there; see `read_old_rows`.
+        columns: Column names; the keys of all rows.
+        resume: Whether to append rows to an existing file; see `read_rows_to_resume`.
 
     Yields:
         A function that writes a row.
 
     Raises:
-        TableError: If the name says no kind; if there is a file but none was to be resumed,
-            or none that was; or if it has other columns.
-        FileUnwritableError: If it cannot be written.
+        TableError: If the extension is unknown, if the file exists and `resume` is false, if
+            the file does not exist and `resume` is true, or if it has other columns.
+        FileUnwritableError: If the file cannot be written.
     """
-    kind = _kind(path)
-    if not resume and _is_there(path):
+    table_format = _table_format(path)
+    if not resume and _exists(path):
         raise TableError(
-            f"{str(path)!r} is there already. Go on with it by --resume, or choose another name."
+            f"{str(path)!r} already exists. Resume it with --resume, or choose another name."
         )
     if resume:
-        next(read_old_rows(path, columns), None)
+        next(read_rows_to_resume(path, columns), None)
     writers: dict[str, type[_Csv | _JsonLines | _Parquet]] = {
         "csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet,
     }  # fmt: skip
-    with writing(path, LINES_ARE_KEPT):
-        writer = writers[kind](path, columns, resume)
+    with report_write_errors(path, RESUME_ADVICE):
+        writer = writers[table_format](path, columns, resume)
     with closing(writer):
         yield writer.write
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yields the rows of a table; in those of a CSV file, all values are texts.
+    """Yields the rows of a table. All values of a CSV file are strings.
 
     Raises:
-        TableError: If it is none.
+        TableError: If the file is not a table.
     """
     try:
-        match _kind(path):
+        match _table_format(path):
             case "csv":
                 csv.field_size_limit(MAX_FIELD_LENGTH)
                 with path.open(newline="", encoding="utf-8") as file:
@@ -88,7 +89,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                     for line in file:
                         row = json.loads(line)
                         if not isinstance(row, dict):
-                            raise ValueError(f"a line says {line[:60]!r}, which is no row")
+                            raise ValueError(f"the line {line[:60]!r} is not a JSON object")
                         yield row
             case _:
                 from pyarrow import parquet
@@ -101,67 +102,66 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise TableError(f"Cannot read {str(path)!r} as a table: {reason}.") from error
 
 
-def read_old_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """Yields the rows of a table that is to be gone on with.
+def read_rows_to_resume(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Yields the rows of an interrupted table.
 
-    What was half written when it was interrupted is cut off, but only if the file is a table
-    of these columns.
+    A partially written last line is removed, but only if the file is a table with these columns.
 
     Raises:
-        TableError: If it is not.
+        TableError: If the file does not exist or is not a table with these columns.
     """
     if not path.is_file():
-        raise TableError(f"{str(path)!r} is no table to go on with. Begin one by --out.")
-    if _kind(path) != "parquet":
+        raise TableError(f"{str(path)!r} is not a table to resume. Start a new one with --out.")
+    if _table_format(path) != "parquet":
         _check_first_line(path, columns)
-        _mend_last_line(path)
+        _repair_last_line(path)
     for row in read_rows(path):
         if list(row) != list(columns):
-            raise _other_columns(path)
+            raise _different_columns(path)
         yield row
 
 
 def _check_first_line(path: Path, columns: Sequence[str]) -> None:
-    """Makes sure that a file begins as the table would, before anything of it is cut off."""
-    is_csv = _kind(path) == "csv"
+    """Checks that a file starts like this table, before anything is removed from it."""
+    is_csv = _table_format(path) == "csv"
     header = (",".join(columns) + "\n" if is_csv else f'{{"{columns[0]}": ').encode()
     with path.open("rb") as file:
         line = file.readline()
-    is_other = line[: len(header)] != header[: len(line)]
-    row = None if is_csv else _parsed(line)
-    if is_other or (row is not None and list(row) != list(columns)):
-        raise _other_columns(path)
+    is_different = line[: len(header)] != header[: len(line)]
+    row = None if is_csv else _parse_row(line)
+    if is_different or (row is not None and list(row) != list(columns)):
+        raise _different_columns(path)
 
 
-def _mend_last_line(path: Path) -> None:
-    """Ends the last line, or cuts it off if it was being written when a table was interrupted."""
+def _repair_last_line(path: Path) -> None:
+    """Terminates the last line if it is complete, or removes it if it was interrupted."""
     try:
         with path.open("r+b") as file:
             start = _start_of_last_line(file)
             file.seek(start)
-            if _kind(path) == "jsonl" and _parsed(file.read()) is not None:
+            if _table_format(path) == "jsonl" and _parse_row(file.read()) is not None:
                 file.write(b"\n")
             else:
                 file.truncate(start)
     except OSError as error:
-        raise TableError(f"Cannot go on with {str(path)!r}: {error.strerror}.") from error
+        raise TableError(f"Cannot resume {str(path)!r}: {error.strerror}.") from error
 
 
 def _start_of_last_line(file: BinaryIO) -> int:
-    """Returns where what follows the last line's end begins: the end, of a table that is whole."""
+    """Returns the position after the last newline: the end of the file if it is complete."""
     position = file.seek(0, os.SEEK_END)
     while position:
-        begin = max(0, position - 65_536)
-        file.seek(begin)
-        end = file.read(position - begin).rfind(b"\n")
+        start = max(0, position - 65_536)
+        file.seek(start)
+        end = file.read(position - start).rfind(b"\n")
         if end >= 0:
-            return begin + end + 1
-        position = begin
+            return start + end + 1
+        position = start
     return 0
 
 
-def _parsed(line: bytes) -> Row | None:
-    """Reads a line of JSON; None if it is not a whole row."""
+def _parse_row(line: bytes) -> Row | None:
+    """Parses a line of JSON; returns None if it is not a complete row."""
     try:
         row = json.loads(line)
     except ValueError:
@@ -169,25 +169,25 @@ def _parsed(line: bytes) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
-def _is_there(path: Path) -> bool:
-    with writing(path, "Choose another name."):
+def _exists(path: Path) -> bool:
+    with report_write_errors(path, "Choose another name."):
         return path.exists()
 
 
-def _kind(path: Path) -> str:
-    kind = path.suffix[1:].casefold()
-    if kind not in KINDS:
+def _table_format(path: Path) -> str:
+    table_format = path.suffix[1:].casefold()
+    if table_format not in TABLE_FORMATS:
         raise TableError(
-            f"{path.name!r} does not say what kind of table it is: let it end in "
-            f"{', '.join(f'.{kind}' for kind in KINDS)}."
+            f"{path.name!r} has no extension of a table format. Use one of "
+            f"{', '.join(f'.{suffix}' for suffix in TABLE_FORMATS)}."
         )
-    return kind
+    return table_format
 
 
-def _other_columns(path: Path) -> TableError:
+def _different_columns(path: Path) -> TableError:
     return TableError(
-        f"{str(path)!r} has other columns than this run. Use the same --top as then, or begin a "
-        "new table."
+        f"{str(path)!r} has different columns than this run. Use the same --top as before, or "
+        "start a new table."
     )
 
 
@@ -200,12 +200,12 @@ class _Csv:
             self._writer.writeheader()
 
     def write(self, row: Row) -> None:
-        with writing(self._path, LINES_ARE_KEPT):
+        with report_write_errors(self._path, RESUME_ADVICE):
             self._writer.writerow(row)
             self._file.flush()
 
     def close(self) -> None:
-        with writing(self._path, LINES_ARE_KEPT):
+        with report_write_errors(self._path, RESUME_ADVICE):
             self._file.close()
 
 
@@ -215,12 +215,12 @@ class _JsonLines:
         self._file = path.open("a" if resume else "x", encoding="utf-8")
 
     def write(self, row: Row) -> None:
-        with writing(self._path, LINES_ARE_KEPT):
+        with report_write_errors(self._path, RESUME_ADVICE):
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        with writing(self._path, LINES_ARE_KEPT):
+        with report_write_errors(self._path, RESUME_ADVICE):
             self._file.close()
 
 
@@ -229,27 +229,27 @@ class _Parquet:
         from pyarrow import parquet
 
         self._path = path
-        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._replaces = resume
         self._schema = arrow_schema(columns)
         self._rows: list[Row] = []
         self._is_lost = False
-        self._writer = parquet.ParquetWriter(self._part, self._schema)
+        self._writer = parquet.ParquetWriter(self._temporary, self._schema)
         if resume:
-            self._copy_old_rows()
+            self._copy_existing_rows()
 
-    def _copy_old_rows(self) -> None:
+    def _copy_existing_rows(self) -> None:
         from pyarrow import Table, parquet
 
         try:
-            with parquet.ParquetFile(self._path) as old:
-                for batch in old.iter_batches():
-                    # Other programs write the same values under other types.
+            with parquet.ParquetFile(self._path) as existing:
+                for batch in existing.iter_batches():
+                    # Other programs write the same values with other types.
                     self._writer.write_table(Table.from_batches([batch]).cast(self._schema))
         except ValueError as error:
             self._writer.close()
-            self._part.unlink()
-            raise TableError(f"Cannot go on with {str(self._path)!r}: {error}.") from error
+            self._temporary.unlink()
+            raise TableError(f"Cannot resume {str(self._path)!r}: {error}.") from error
 
     def write(self, row: Row) -> None:
         self._rows.append(row)
@@ -265,21 +265,21 @@ class _Parquet:
             self._writer.close()
         if not self._replaces and self._path.exists():
             raise FileUnwritableError(
-                f"{str(self._path)!r} has come to be while this table was written, and is left as "
-                f"it is. The table is {str(self._part)!r}."
+                f"{str(self._path)!r} was created by another program in the meantime and is not "
+                f"overwritten. The table of this run is {str(self._temporary)!r}."
             )
         with self._all_or_nothing():
-            self._part.replace(self._path)
+            self._temporary.replace(self._path)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         try:
-            with writing(self._path, NOTHING_IS_KEPT):
+            with report_write_errors(self._path, PARQUET_ADVICE):
                 yield
         except FileUnwritableError:
             self._is_lost = True
             with suppress(OSError):
-                self._part.unlink()
+                self._temporary.unlink()
             raise
 
     def _flush(self) -> None:
@@ -291,7 +291,7 @@ class _Parquet:
 
 
 def arrow_schema(columns: Sequence[str]) -> Any:
-    """Returns the `pyarrow.Schema` of tables of these columns."""
+    """Returns the `pyarrow.Schema` of a table with these columns."""
     import pyarrow
 
     return pyarrow.schema([(column, _arrow_type(column)) for column in columns])

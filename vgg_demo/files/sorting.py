@@ -1,4 +1,4 @@
-"""Photos sorted into folders by what is on them."""
+"""Sorting of photos into folders named after their predicted class."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ from pathlib import Path, PurePosixPath
 from vgg_demo.errors import FileUnreadableError, FileUnwritableError
 from vgg_demo.files.sources import Source
 
-STEM_BYTES = 180  # of a file's name; most systems take 255 with the rest
-SUFFIX_LETTERS = 10
+MAX_STEM_BYTES = 180  # most file systems allow 255 bytes for the whole name
+MAX_SUFFIX_CHARACTERS = 10
 FORBIDDEN = '<>:"/\\|?*'
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
-"""What Windows keeps for itself."""
+"""File names that Windows reserves for devices."""
 
 
-def file_photo(
+def sort_photo(
     source: Source, sha256: str, label: str, folder: Path, *, move: bool = False
 ) -> Path:
-    """Copies or moves a photo into a folder named after what is on it.
+    """Copies or moves a photo into a folder named after its label.
 
-    A name that another photo has there is numbered; where the very same photo is there
-    already, nothing is done but that the original goes if it is to be moved. What is in an
-    archive, or is a link, is always copied. The times and the permissions of a file stay.
+    If another photo in the folder has the same name, a number is appended. If the same photo is
+    already in the folder, nothing is written, but the original is still removed when moving.
+    Photos in archives and symbolic links are always copied. Modification time and permissions of
+    a file are preserved.
 
     Args:
         source: The photo.
-        sha256: Of the bytes that were looked at, 64 hex digits.
-        label: What is on it.
-        folder: Where the folders are made.
-        move: Whether the original goes.
+        sha256: SHA-256 of the bytes that were classified, 64 hex digits.
+        label: Label of the predicted class.
+        folder: Parent of the class folders.
+        move: Whether to remove the original.
 
     Returns:
-        Where the photo is now.
+        Path of the photo in its class folder.
 
     Raises:
-        FileUnreadableError: If it cannot be read (any more), or is not what was looked at.
-        FileUnwritableError: If it cannot be written, or the original not be removed.
+        FileUnreadableError: If the photo cannot be read or has changed since it was classified.
+        FileUnwritableError: If it cannot be written, or the original cannot be removed.
     """
     data, original = source.read(), source.path
     if hashlib.sha256(data).hexdigest() != sha256:
         raise FileUnreadableError(
-            f"{source.name!r} has changed since it was looked at, and stays where it is. "
-            "Look at it again."
+            f"{source.name!r} has changed since it was classified and was not sorted. "
+            "Classify it again."
         )
     target = folder / safe_name(label)
     try:
         target.mkdir(parents=True, exist_ok=True)
         written = _write(data, target, safe_name(PurePosixPath(_slashes(source.name)).name))
         if original is not None and not original.samefile(written):
-            with suppress(OSError):  # some file systems know no such things
+            with suppress(OSError):  # not supported by every file system
                 shutil.copystat(original, written)
             if move and not original.is_symlink():
                 original.unlink()
@@ -82,7 +83,7 @@ def _write(data: bytes, folder: Path, name: str) -> Path:
             with file:
                 file.write(data)
         except OSError:
-            path.unlink()  # no half photos
+            path.unlink()  # do not leave a partial photo
             raise
         return path
 
@@ -92,14 +93,17 @@ def _slashes(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Makes a file name of any text: one that every system takes and that leads nowhere.
+    """Converts any text to a file name that is valid on every system and is not a path.
 
     >>> [safe_name(name) for name in ("crane (wading bird)", "a:b?.jpg", "..", "CON.jpg")]
     ['crane (wading bird)', 'a_b_.jpg', '_', '_CON.jpg']
     """
-    kept = "".join("_" if sign in FORBIDDEN or not sign.isprintable() else sign for sign in name)
-    path = PurePosixPath(kept)
-    stem = path.stem.encode()[:STEM_BYTES].decode(errors="ignore")
-    short = stem + path.suffix[:SUFFIX_LETTERS]
+    allowed = "".join(
+        "_" if character in FORBIDDEN or not character.isprintable() else character
+        for character in name
+    )
+    path = PurePosixPath(allowed)
+    stem = path.stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+    short = stem + path.suffix[:MAX_SUFFIX_CHARACTERS]
     short = short.rstrip(" .")
     return f"_{short}" if not short or short.startswith(".") or RESERVED.match(short) else short

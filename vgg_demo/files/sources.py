@@ -1,8 +1,9 @@
-"""Photos from wherever they are: files, folders, patterns, archives.
+"""Photos from files, folders, patterns and archives.
 
-A source has a name and can be read. What cannot be listed (an empty folder, a damaged archive)
-is a source too, one that raises its error when it is read: so it becomes a row with an error
-like any other bad photo, and what comes after it is not lost.
+A source has a name and can be read. A path that cannot be listed (an empty folder, a damaged
+archive) becomes a source as well, one that raises its error when it is read. The error then
+appears in a row of the results, like that of any other unreadable photo, and the following photos
+are still processed.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ class Source:
     """A photo that can be read.
 
     Attributes:
-        name: Its path; within an archive, the archive's path and its name there, as in
-            ``photos.zip/cats/1.jpg``.
-        read: Returns its bytes, at most one more than a photo may have; raises `VggDemoError`
-            where that is not possible. May be called from any thread, and again.
-        path: Where it is on disk; None in an archive.
-        held_bytes: What it keeps in memory to be read; of what is in a TAR archive, which is
-            read from its beginning to its end, all.
+        name: Path of the photo. Inside an archive: the path of the archive and the name of the
+            member, as in ``photos.zip/cats/1.jpg``.
+        read: Returns the bytes, at most one byte more than the limit for photos; raises
+            `VggDemoError` if that fails. Can be called repeatedly and from any thread.
+        path: Path on disk; None inside an archive.
+        buffered_bytes: Bytes of the photo that are already in memory. TAR archives are read
+            sequentially, so their members are buffered completely.
     """
 
     name: str
     read: Callable[[], bytes]
     path: Path | None = None
-    held_bytes: int = 0
+    buffered_bytes: int = 0
 
 
 def find_photos(
@@ -46,20 +47,20 @@ def find_photos(
     limits: ImageLimits = DEFAULT_LIMITS,
     archive_limits: ArchiveLimits | None = None,
 ) -> Iterator[Source]:
-    """Yields the photos that paths lead to, in the order of the paths.
+    """Yields the photos at paths, in the order of the paths.
 
-    A folder is searched with the folders below it, in the order of names, for files that are
-    named like pictures; links to other folders are not followed. A pattern (``*``, ``?``,
-    ``[…]``, ``**``) stands for what matches it, if no file is called so. Any other path is
-    taken for a photo, whatever its name.
+    Folders are searched recursively, in the order of names, for files with the extension of an
+    image format; links to other folders are not followed. A pattern (``*``, ``?``, ``[…]``,
+    ``**``) stands for the paths that match it, unless a file has this very name. Any other path
+    counts as a photo, whatever its extension.
 
     Args:
-        paths: Of files, folders and archives, or patterns.
-        limits: What a photo may be at most.
-        archive_limits: What an archive may hold at most.
+        paths: Files, folders, archives or patterns.
+        limits: Maximum size of a photo.
+        archive_limits: Maximum contents of an archive.
     """
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112  # false, not an error, for what is no path
+        if os.path.isdir(path):  # noqa: PTH112  # returns False for invalid paths
             yield from _or_error(path, _in_folder(path, limits))
         elif is_archive(path) and os.path.exists(path):  # noqa: PTH110
             yield from _or_error(path, _in_archive(path, limits, archive_limits))
@@ -70,14 +71,14 @@ def find_photos(
 
 
 def count_photos(paths: Sequence[str]) -> int | None:
-    """Counts the photos that paths lead to; None where that would take unpacking archives."""
+    """Counts the photos at paths; returns None if that requires unpacking archives."""
     return None if any(map(_must_be_unpacked, paths)) else sum(1 for _ in find_photos(paths))
 
 
 def count_uploads(
     uploads: Sequence[tuple[str, BinaryIO]], limits: ImageLimits, archive_limits: ArchiveLimits
 ) -> int | None:
-    """Counts the photos in what was uploaded; None where that would take unpacking archives."""
+    """Counts the photos in uploads; returns None if that requires unpacking archives."""
     if any(_must_be_unpacked(name) for name, _ in uploads):
         return None
     return sum(
@@ -86,14 +87,14 @@ def count_uploads(
 
 
 def _must_be_unpacked(name: str) -> bool:
-    """Whether it takes unpacking to know what is in something: only a ZIP has a directory."""
+    """Whether listing the contents requires unpacking: only ZIP archives have a directory."""
     return is_archive(name) and not name.casefold().endswith(".zip")
 
 
 def find_in_upload(
     name: str, file: BinaryIO, limits: ImageLimits, archive_limits: ArchiveLimits
 ) -> Iterator[Source]:
-    """Yields the photos in something uploaded: itself, or those in it if it is an archive."""
+    """Yields the photos in an uploaded file: those in an archive, or the file itself."""
     if is_archive(name):
         yield from _or_error(name, _members(name, file, limits, archive_limits))
     else:
@@ -125,17 +126,17 @@ def _in_folder(path: str, limits: ImageLimits) -> Iterator[Source]:
 
 def _unreadable(error: OSError) -> Source:
     name = os.fsdecode(error.filename)
-    reason = f"Cannot look into {name!r}: {error.strerror}. Check its permissions."
+    reason = f"Cannot list the folder {name!r}: {error.strerror}. Check its permissions."
     return _failing(name, FileUnreadableError(reason))
 
 
 def _in_archive(
     path: str, limits: ImageLimits, archive_limits: ArchiveLimits | None
 ) -> Iterator[Source]:
-    if not os.path.isfile(path):  # noqa: PTH113  # to open a pipe would be to wait for ever
-        raise FileUnreadableError(f"Cannot read {path!r}: it is no ordinary file.")
+    if not os.path.isfile(path):  # noqa: PTH113  # opening a pipe could block forever
+        raise FileUnreadableError(f"Cannot read {path!r}: it is not a regular file.")
     try:
-        file = open(path, "rb")  # noqa: SIM115  # its members are read later
+        file = open(path, "rb")  # noqa: SIM115  # members are read later
     except OSError as error:
         raise FileUnreadableError(
             f"Cannot read {path!r}: {error.strerror}. Check the path and its permissions."
@@ -147,21 +148,21 @@ def _members(
     name: str, file: BinaryIO, limits: ImageLimits, archive_limits: ArchiveLimits | None
 ) -> Iterator[Source]:
     for member in read_members(file, name, archive_limits, limits):
-        yield Source(f"{name}/{member.name}", member.read, held_bytes=member.held_bytes)
+        yield Source(f"{name}/{member.name}", member.read, buffered_bytes=member.buffered_bytes)
 
 
 def _matching(
     pattern: str, limits: ImageLimits, archive_limits: ArchiveLimits | None
 ) -> Iterator[Source]:
-    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # text in, text out
-    # With ** all that is in a folder matches by itself.
-    is_whole = "**" in Path(pattern).parts
-    chosen = [path for path in matches if not (is_whole and os.path.isdir(path))]  # noqa: PTH112
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # works on str
+    # With **, the contents of a folder match by themselves.
+    is_recursive = "**" in Path(pattern).parts
+    chosen = [path for path in matches if not (is_recursive and os.path.isdir(path))]  # noqa: PTH112
     yield from find_photos(chosen, limits, archive_limits)
 
 
 def _or_error(name: str, sources: Iterator[Source]) -> Iterator[Source]:
-    """Passes sources on; turns what keeps them from coming, and that there are none, into one."""
+    """Yields sources; if listing them fails or finds none, yields a source with the error."""
     is_empty = True
     try:
         for source in sources:

@@ -1,4 +1,4 @@
-"""What keeps a file from being written, as an error that a person can act on."""
+"""Conversion of system errors while writing to errors with advice."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from vgg_demo.errors import FileUnwritableError
 
 
 @contextmanager
-def writing(path: Path, advice: str) -> Iterator[None]:
-    """Turns what the system says of a path into an error with a way out.
+def report_write_errors(path: Path, advice: str) -> Iterator[None]:
+    """Converts every `OSError` in the ``with`` block to an error with advice.
 
     Args:
-        path: What is written.
-        advice: What to do, as a sentence.
+        path: The file or folder that is written.
+        advice: What to do next, as a sentence.
 
     Raises:
-        FileUnwritableError: If the block cannot write.
+        FileUnwritableError: If the block raises `OSError`.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""images."""
+"""Decoding of image files: bytes in, upright RGB images out, within limits."""

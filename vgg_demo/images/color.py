@@ -1,4 +1,4 @@
-"""From every colour mode to RGB."""
+"""Conversion of every color mode to RGB."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import numpy as np
 from PIL import Image
 
 BAND_PIXELS = 1_000_000
-"""Colours are converted in bands of about so many pixels, because whole copies of a large
-picture, in between, would take several times its memory."""
+"""Approximate size of the bands in which colors are converted. Intermediate copies of a whole
+large image would take several times its memory."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Returns an image of mode "RGB", transparency laid over white.
+    """Returns an image of mode "RGB" with transparency composited over white.
 
-    Greys of 16 bits are scaled from 0..65,535 to 0..255; those that have no natural white
-    (signed, 32 bits, floating point) from their own smallest and largest finite values,
-    where NaN becomes black.
+    16-bit grayscale is scaled from [0, 65,535] to [0, 255]. Grayscale modes without a defined
+    white (signed, 32-bit, floating-point) are scaled from their own smallest and largest finite
+    values; NaN becomes black.
 
     Args:
-        image: Of any mode that Pillow can convert (CMYK, palette, grey …), loaded.
+        image: A loaded image of any mode that Pillow can convert (CMYK, palette, grayscale, …).
     """
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    is_grey = image.mode[0] in "IF"  # more than 8 bits; Pillow's own `convert` would clip them
-    black, white = _grey_range(image) if is_grey else (0.0, 255.0)
+    is_gray = image.mode[0] in "IF"  # more than 8 bits; Pillow's own `convert` would clip them
+    black, white = _gray_range(image) if is_gray else (0.0, 255.0)
     rgb = Image.new("RGB", image.size, "white")
     for top, band in _bands(image):
-        if is_grey:
+        if is_gray:
             rgb.paste(_to_8_bits(band, black, white), (0, top))
         elif band.has_transparency_data:
             rgba = band.convert("RGBA")
@@ -44,7 +44,7 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _grey_range(image: Image.Image) -> tuple[float, float]:
+def _gray_range(image: Image.Image) -> tuple[float, float]:
     if image.mode.startswith("I;16"):
         return 0.0, 65_535.0
     ends = []

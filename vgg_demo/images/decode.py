@@ -1,9 +1,9 @@
-"""The one gate for pixels: bytes in, an upright RGB image out.
+"""The single image decoder: bytes in, an upright RGB image out.
 
-Every photo, from every door, comes through `decode`. Only what the first picture needs is
-taken out of the file (`containers`), and the limits are checked against its header before
-a single pixel is decoded, so a file of a few kilobytes cannot make the program allocate
-gigabytes or think for minutes.
+Every photo, from every entry point, is decoded by `decode`. Only the data of the first image is
+extracted from the file (`containers`), and the limits are checked against its header before any
+pixel is decoded. A file of a few kilobytes therefore cannot allocate gigabytes or occupy a
+processor for minutes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from vgg_demo.images.quota import Quota
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-Image.init()  # Pillow loads most of its readers only when asked
+Image.init()  # Pillow loads most of its plugins lazily
 
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""What Pillow may try to read; its other readers are never given a stranger's bytes."""
+"""Pillow plugins that may read a file; the others never receive untrusted bytes."""
 
 SUFFIXES = (
     "jpg",
@@ -49,38 +49,39 @@ SUFFIXES = (
     "heif",
     "avif",
 )
-"""File name endings of those formats, for file pickers."""
+"""File name extensions of these formats, for file pickers."""
 
-MIN_SIDE = 16  # pixels; below, there is nothing to recognise
+MIN_SIDE = 16  # pixels; smaller images show nothing that a model could recognize
 MAX_SIDE = 65_535
-"""Pixels; as much as JPEG and GIF can say. Pillow's reader of compressed BMPs fills up to 255
-rows beyond the picture's end, which is nothing unless rows are millions of pixels long."""
-RLE_PIXELS = 4_000_000
-"""Compressed BMPs may have fewer pixels: Pillow unpacks them in Python, byte by byte. They
-are icons and drawings of the nineties; photos do not gain from that compression."""
+"""Maximum width and height in pixels: the maximum of JPEG and GIF. Pillow's reader of compressed
+BMPs writes up to 255 rows beyond the end of the image, which is harmless unless rows are millions
+of pixels long."""
+MAX_RLE_PIXELS = 4_000_000
+"""Lower limit for compressed BMPs, because Pillow decodes them in Python, byte by byte. They are
+old icons and drawings; the compression is useless for photos."""
 DRAFT_PIXELS = 16_000_000
-"""JPEGs of more pixels are decoded at a half, a quarter or an eighth of their size …"""
+"""JPEGs with more pixels are decoded at 1/2, 1/4 or 1/8 of their size …"""
 DRAFT_SIDE = 1_600
-"""… that leaves both sides at least this long: over twice the largest model input."""
+"""… as long as both sides keep at least this many pixels: over twice the largest model input."""
 
 
-_PIXELS_BEING_DECODED = Quota(50_000_000)
-"""Pixels that all threads together decode at a time: in a WebP, so many take 820 MB."""
+_DECODE_QUOTA = Quota(50_000_000)
+"""Pixels that all threads together decode at a time. For WebP, this many take 820 MB."""
 
 
 def read_file(path: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
-    """Returns the bytes of a file, at most one more than the limit allows.
+    """Returns the bytes of a file, at most one byte more than the limit.
 
     Raises:
-        FileUnreadableError: If the path cannot be opened or is no regular file.
+        FileUnreadableError: If the path cannot be opened or is not a regular file.
     """
     try:
-        # Looked at before it is opened, since opening a device can set something off, and
-        # after, since it may have been exchanged meanwhile.
+        # Checked before opening, because opening a device can have side effects, and after
+        # opening, because the file may have been replaced in between.
         _check_regular(path, Path(path).stat())
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=_open_nonblocking) as file:
             _check_regular(path, os.fstat(file.fileno()))
-            return file.read(limits.size_bytes + 1) or b""  # None: nothing to read right now
+            return file.read(limits.size_bytes + 1) or b""  # None: no data available right now
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise FileUnreadableError(
@@ -100,77 +101,76 @@ def _check_regular(path: str, status: os.stat_result) -> None:
     else:
         kind = "a device or a socket"
     raise FileUnreadableError(
-        f"Cannot read {path!r}: it is {kind}; only ordinary files are read. Give the path of one"
-        + ("; `vgg-demo batch` takes folders." if kind == "a folder" else ".")
+        f"Cannot read {path!r}: it is {kind}, not a regular file. Provide the path of a photo"
+        + ("; `vgg-demo batch` accepts folders." if kind == "a folder" else ".")
     )
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens without waiting for the other end of a pipe; Windows has no such pipes."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Opens a file without waiting for the other end of a pipe (Windows has no such pipes)."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
-    """Decodes a picture and turns it upright.
+    """Decodes an image file to an upright RGB image.
 
-    The first frame of an animation is taken, the EXIF orientation applied, transparency
-    laid over white, and every colour mode (CMYK, palette, grey, 16 bits) becomes RGB
-    (`colors.to_rgb`). Colour profiles are ignored, as Keras ignores them.
+    Uses the first frame of an animation, applies the EXIF orientation, composites transparency
+    over white, and converts every color mode (CMYK, palette, grayscale, 16-bit) to RGB
+    (`color.to_rgb`). Color profiles are ignored, as in Keras.
 
     Args:
-        data: A file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF.
-        limits: What is accepted at most.
+        data: Bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.
+        limits: Maximum size of the image.
 
     Returns:
-        An image of mode "RGB". JPEGs of more than `DRAFT_PIXELS` come at a fraction of
-        their size.
+        An image of mode "RGB". JPEGs with more than `DRAFT_PIXELS` pixels are decoded at a
+        fraction of their size.
 
     Raises:
-        ImageTooLargeError: If the file or the picture exceeds the limits.
+        ImageTooLargeError: If the file or the image exceeds the limits.
         ImageTooSmallError: If a side is shorter than `MIN_SIDE` pixels.
-        NotAnImageError: If the bytes are in none of the formats.
-        ImageCorruptError: If the file is damaged or cut off.
+        NotAnImageError: If the bytes are not in a supported format.
+        ImageCorruptError: If the file is damaged or truncated.
     """
     if not data:
         raise NotAnImageError("The file is empty (0 bytes). Choose a photo.")
     if len(data) > limits.size_bytes:
-        # `read_file` stops one byte behind the limit: then nobody knows how large the file is.
-        limit, known = limits.size_bytes / 2**20, len(data) > limits.size_bytes + 1
-        came = f"{len(data) / 2**20:,.2f} MB" if known else f"more than {limit:.0f} MB"
+        # `read_file` stops one byte after the limit, so the actual size is unknown then.
+        limit, is_size_known = limits.size_bytes / 2**20, len(data) > limits.size_bytes + 1
+        size = f"{len(data) / 2**20:,.2f} MB" if is_size_known else f"more than {limit:.0f} MB"
         raise ImageTooLargeError(
-            f"The file has {came}; the limit here is {limit:.0f} MB. "
-            "Save the photo smaller or as a JPEG, then try again."
+            f"The file size is {size}; the limit is {limit:.0f} MB. "
+            "Save the photo at a smaller size or as a JPEG, then try again."
         )
-    picture = containers.strip_metadata(data)
-    image = _open(picture.data, limits)
+    stripped = containers.strip_metadata(data)
+    image = _open(stripped.data, limits)
     _check_size(image, limits)
-    is_progressive = (
-        "progressive" in image.info
-    )  # then all of it is in memory before the first pixel
-    whole = image.width * image.height
-    if image.format in ("JPEG", "MPO") and whole > DRAFT_PIXELS:
-        # JPEG can be decoded at 1/2, 1/4 or 1/8 at a fraction of the time and memory.
+    # A progressive JPEG is in memory at full size before its first pixel can be read.
+    is_progressive = "progressive" in image.info
+    full_pixels = image.width * image.height
+    if image.format in ("JPEG", "MPO") and full_pixels > DRAFT_PIXELS:
+        # libjpeg decodes at 1/2, 1/4 or 1/8 in a fraction of the time and memory.
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
-    with _PIXELS_BEING_DECODED.hold(whole if is_progressive else image.width * image.height):
-        return _decode_pixels(image, picture.orientation)
+    with _DECODE_QUOTA.acquire(full_pixels if is_progressive else image.width * image.height):
+        return _decode_pixels(image, stripped.orientation)
 
 
 def _decode_pixels(image: Image.Image, orientation: int | None) -> Image.Image:
-    if image.format == "AVIF":  # Pillow says as EXIF which way the container turns the picture
+    if image.format == "AVIF":  # Pillow reports the rotation of the container as EXIF
         orientation = exif_orientation(image.info.get("exif", b"")) or 1
     try:
         image.load()
-        # The pixels alone: the readers of WebP and AVIF hold several times their memory.
+        # Keep the pixels only: the WebP and AVIF readers hold several times their memory.
         image = image._new(image.im)
         image = to_rgb(image)
         return apply_orientation(image, orientation)
-    # Pillow's decoders report damage through many types; whatever a damaged file makes
-    # them raise here is the file's fault, and the person must be told about the file.
+    # Pillow's decoders raise many different exceptions for damaged files. All of them are caused
+    # by the file, so the message is about the file.
     except MemoryError:
         raise
     except Exception as error:
         raise ImageCorruptError(
-            f"The picture is damaged or cut off ({_short(error)}). "
+            f"The image is damaged or incomplete ({_short(error)}). "
             "Copy or download it again, then try again."
         ) from error
 
@@ -179,26 +179,26 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        if kind := containers.tiff_pixels(data):
+        if pixel_format := containers.tiff_pixels(data):
             raise NotAnImageError(
-                f"This TIFF stores its pixels in a way that cannot be read here ({kind}). "
-                "Save it with 8 bits per colour, or as a JPEG or PNG, then try again."
+                f"This TIFF has an unsupported pixel format ({pixel_format}). "
+                "Save it with 8 bits per color, or as a JPEG or PNG, then try again."
             ) from error
         raise NotAnImageError(
-            "This is not a picture that can be read here. "
+            "This is not an image in a supported format. "
             "Choose a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file."
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"The picture says it has far more than {limits.pixels / 1e6:.0f} megapixels, "
-            "the limit here. Scale it down, then try again."
+            f"The image has far more than {limits.pixels / 1e6:.0f} megapixels, the limit. "
+            "Resize it, then try again."
         ) from error
     except MemoryError:
         raise
-    # As below: a header so damaged that the format's reader gives up, in whatever way.
+    # As above: a damaged header can raise almost any exception.
     except Exception as error:
         raise ImageCorruptError(
-            f"The picture's header is damaged ({_short(error)}). "
+            f"The header of the image is damaged ({_short(error)}). "
             "Copy or download it again, then try again."
         ) from error
 
@@ -207,23 +207,23 @@ def _check_size(image: Image.Image, limits: ImageLimits) -> None:
     width, height = image.size
     pixels = limits.pixels
     if image.format == "BMP" and image.info.get("compression") in (1, 2):  # RLE8, RLE4
-        pixels = min(pixels, RLE_PIXELS)
+        pixels = min(pixels, MAX_RLE_PIXELS)
     if width * height > pixels:
         raise ImageTooLargeError(
-            f"The picture has {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} "
-            f"megapixels); the limit here is {pixels / 1e6:.0f} megapixels"
+            f"The image has {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} "
+            f"megapixels); the limit is {pixels / 1e6:.0f} megapixels"
             f"{' for compressed BMP' if pixels < limits.pixels else ''}. "
-            "Scale it down, then try again."
+            "Resize it, then try again."
         )
     if max(width, height) > MAX_SIDE:
         raise ImageTooLargeError(
-            f"The picture has {width:,} × {height:,} pixels; the limit here is {MAX_SIDE:,} a "
-            "side. Cut it to pieces or scale it down, then try again."
+            f"The image has {width:,} × {height:,} pixels; the limit is {MAX_SIDE:,} per side. "
+            "Crop or resize it, then try again."
         )
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(
-            f"The picture has {width:,} × {height:,} pixels; at least {MIN_SIDE} × {MIN_SIDE} "
-            "are needed to recognise anything. Choose a larger one."
+            f"The image has {width:,} × {height:,} pixels; at least {MIN_SIDE} × {MIN_SIDE} "
+            "are required for classification. Choose a larger one."
         )
 
 

@@ -1,4 +1,4 @@
-"""The photos that come with the package, and whose they are."""
+"""The bundled example photos and their credits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A bundled photo.
+    """A bundled example photo.
 
     Attributes:
         file: File name in ``data/examples``.
-        title: What people see under it.
+        title: Caption shown below the photo.
         description: Alternative text.
-        author: Who took it.
-        license: Under what it may be used.
-        source: Where it comes from.
+        author: Photographer.
+        license: License of the photo.
+        source: Where the photo was published.
     """
 
     file: str
@@ -29,12 +29,12 @@ class Example:
     source: str
 
     def read(self) -> bytes:
-        """Returns the photo's bytes."""
+        """Returns the bytes of the photo."""
         return files("vgg_demo").joinpath("data", "examples", self.file).read_bytes()
 
 
 @cache
 def load_examples() -> tuple[Example, ...]:
-    """Returns the bundled photos in the order in which they are shown."""
+    """Returns the example photos in display order."""
     text = files("vgg_demo").joinpath("data", "examples", "credits.json").read_text("utf-8")
     return tuple(Example(**credit) for credit in json.loads(text))

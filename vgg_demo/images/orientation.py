@@ -1,4 +1,4 @@
-"""EXIF and XMP orientation: reading it, and turning an image upright."""
+"""EXIF and XMP orientation: parsing, and rotating an image upright."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import re
 
 from PIL import Image
 
-from vgg_demo.images.tiff_tags import TYPES, Values, read_entries
+from vgg_demo.images.tiff_tags import TYPES, TagValues, read_tags
 
 ORIENTATION = 0x0112  # EXIF 2.3, table 4
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)([1-8])")
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """Reads one tag of the first directory of an EXIF record, in whatever type it is stored.
+    """Returns the orientation of an EXIF record (1 to 8), or None if it has none.
+
+    Reads the tag from the first directory, whatever type it is stored as.
 
     >>> import struct
     >>> exif_orientation(b"Exif" + bytes(2) + b"II*" + bytes([0, 8, 0, 0, 0, 1, 0])
@@ -23,24 +25,24 @@ def exif_orientation(exif: bytes) -> int | None:
     start = 0
     while exif.startswith(b"Exif\0\0", start):
         start += 6
-    return tag_orientation(read_entries(exif[start:], {ORIENTATION}))
+    return tag_orientation(read_tags(exif[start:], {ORIENTATION}))
 
 
 def xmp_orientation(xmp: bytes) -> int | None:
-    """Reads the same from an XMP record."""
+    """Returns the orientation of an XMP record (1 to 8), or None if it has none."""
     found = _XMP_ORIENTATION.search(xmp)
     return int(found[1]) if found else None
 
 
-def tag_orientation(tags: dict[int, Values]) -> int | None:
-    """Reads the orientation among a directory's tags; None if it is no number from 1 to 8."""
+def tag_orientation(tags: dict[int, TagValues]) -> int | None:
+    """Returns the orientation among TIFF tags, or None unless it is a number from 1 to 8."""
     if ORIENTATION not in tags:
         return None
-    kind, _, raw, order = tags[ORIENTATION]
-    if kind == 2 and raw[:1].isdigit():  # ASCII
+    type_code, _, raw, order = tags[ORIENTATION]
+    if type_code == 2 and raw[:1].isdigit():  # ASCII
         number = int(raw[:1])
     else:
-        size = TYPES[kind][0]
+        size = TYPES[type_code][0]
         number = int.from_bytes(raw[:size], "little" if order == "<" else "big")
     return number if 1 <= number <= 8 else None
 
@@ -54,12 +56,12 @@ TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation but 1 (EXIF 2.3, section 4.6.4 A). The value alone is
-used: Pillow's `exif_transpose` would also rewrite the whole EXIF record."""
+"""The operation that undoes each EXIF orientation except 1 (EXIF 2.3, section 4.6.4 A). Pillow's
+`exif_transpose` is not used because it would also rewrite the whole EXIF record."""
 
 
 def apply_orientation(image: Image.Image, orientation: int | None) -> Image.Image:
-    """Turns an image upright; orientation 1 returns it as it is."""
+    """Rotates or flips an image upright; returns it unchanged for orientation 1 or None."""
     if orientation not in TRANSPOSITIONS:
         return image
     return image.transpose(TRANSPOSITIONS[orientation])

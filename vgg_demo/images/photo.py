@@ -1,4 +1,4 @@
-"""A photo that was opened: its pixels, and what is needed to know it again."""
+"""A decoded photo and its SHA-256."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A decoded photo. Open it once; any number of models can look at it.
+    """A decoded photo. Open it once; any number of models can classify it.
 
     Attributes:
-        file: Its name, as it was given.
-        sha256: Of its bytes, 64 hex digits.
-        image: Its pixels: upright, of mode "RGB". Not to be changed.
-        seconds: What decoding took.
+        file: File name as provided by the caller.
+        sha256: SHA-256 of the file's bytes, 64 hex digits.
+        image: Upright image of mode "RGB". Do not modify it.
+        seconds: Decoding time.
     """
 
     file: str
@@ -33,12 +33,12 @@ def open_photo(data: bytes, *, file: str = "", limits: ImageLimits = DEFAULT_LIM
     """Decodes a photo.
 
     Args:
-        data: Its bytes, as they came.
-        file: Its name.
-        limits: What a picture may be at most.
+        data: Bytes of the image file.
+        file: File name.
+        limits: Maximum size of the image.
 
     Raises:
-        ImageError: If the picture cannot be used.
+        ImageError: If the image cannot be used.
     """
     started = time.perf_counter()
     image = decode(data, limits)

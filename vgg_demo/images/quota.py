@@ -1,4 +1,4 @@
-"""So much of something at a time."""
+"""A weighted semaphore."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from contextlib import contextmanager
 
 
 class Quota:
-    """An amount that threads share; who finds too little left waits for the others.
+    """A weighted semaphore: threads share a total of units and wait for units to become free.
 
-    While one waits for much, no other is served, so that who needs much is not overtaken for
-    ever by those who need little.
+    Waiting threads acquire their units one at a time, so a steady stream of small requests
+    cannot starve a large one.
+
+    Args:
+        total: Number of units.
     """
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._left = total
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # held by the thread that acquires next
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, amount: int) -> Iterator[None]:
-        """Takes an amount for the time of a block; of more than there is, all."""
+    def acquire(self, amount: int) -> Iterator[None]:
+        """Holds units for the duration of a ``with`` block; waits until they are free.
+
+        Args:
+            amount: Number of units. More than the total counts as the total.
+        """
         amount = min(amount, self._total)
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= amount)

@@ -1,4 +1,4 @@
-"""TIFF directories, which EXIF is made of too."""
+"""Parsing of TIFF directories, which EXIF uses as well."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import struct
 from typing import NamedTuple
 
 
-class Values(NamedTuple):
-    """The values of a tag, as they are stored.
+class TagValues(NamedTuple):
+    """The values of a tag as stored in the file.
 
     Attributes:
-        kind: Their type, a key of `TYPES`.
-        length: How many there are.
-        raw: Their bytes.
-        order: Byte order.
+        type_code: TIFF type of the values, a key of `TYPES`.
+        length: Number of values.
+        raw: Bytes of the values.
+        order: Byte order in the notation of `struct`: "<" (little-endian) or ">" (big-endian).
     """
 
-    kind: int
+    type_code: int
     length: int
     raw: bytes
-    order: str  # as `struct` writes it: "<" is little-endian
+    order: str
 
     def numbers(self) -> tuple[int, ...]:
-        """The values of a tag of whole numbers; nothing for other types."""
-        code = TYPES[self.kind][1]
+        """Returns the values of an integer tag; an empty tuple for other types."""
+        code = TYPES[self.type_code][1]
         return struct.unpack(f"{self.order}{self.length}{code}", self.raw) if code else ()
 
 
@@ -32,32 +32,33 @@ TYPES = {
     **{8: (2, "h"), 9: (4, "i"), 10: (8, ""), 11: (4, ""), 12: (8, ""), 13: (4, "I")},
     **{16: (8, "Q"), 17: (8, "q"), 18: (8, "Q")},
 }
-"""Bytes of a value of each type and, of whole numbers, the code in `struct`: TIFF 6.0,
-section 2; 13 from its supplement 1, 16 to 18 from BigTIFF."""
+"""Size of a value in bytes and, for integers, the `struct` code of each type: TIFF 6.0, section 2;
+13 from its supplement 1; 16 to 18 from BigTIFF."""
 
 
-def read_entries(data: bytes, wanted: frozenset[int] | set[int]) -> dict[int, Values]:
-    """Reads the wanted tags of the first directory as far as they make sense."""
-    tags: dict[int, Values] = {}
+def read_tags(data: bytes, wanted: frozenset[int] | set[int]) -> dict[int, TagValues]:
+    """Returns the requested tags of the first directory, without those that are malformed."""
+    tags: dict[int, TagValues] = {}
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:
         return tags
-    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
-    start: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
-    entry = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
-    counter = struct.Struct(f"{order}{'Q' if big else 'H'}")
+    is_big_tiff = struct.unpack_from(f"{order}H", data, 2)[0] == 43
+    offset_format = f"{order}{'Q' if is_big_tiff else 'I'}"
+    start: int = struct.unpack_from(offset_format, data, 8 if is_big_tiff else 4)[0]
+    entry = struct.Struct(f"{order}HH{'Q8s' if is_big_tiff else 'I4s'}")
+    counter = struct.Struct(f"{order}{'Q' if is_big_tiff else 'H'}")
     if start + counter.size > len(data):
         return tags
     count: int = counter.unpack_from(data, start)[0]
     start += counter.size
     for at in range(start, min(start + count * entry.size, len(data) - entry.size + 1), entry.size):
-        tag, kind, length, value = entry.unpack_from(data, at)
-        if tag not in wanted or tag in tags or kind not in TYPES or not length:
+        tag, type_code, length, value = entry.unpack_from(data, at)
+        if tag not in wanted or tag in tags or type_code not in TYPES or not length:
             continue
-        size = length * TYPES[kind][0]
+        size = length * TYPES[type_code][0]
         if size > len(value):
-            offset = struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0]
+            offset = struct.unpack(offset_format, value)[0]
             value = data[offset : offset + size]
         if len(value) >= size:
-            tags[tag] = Values(kind, length, value[:size], order)
+            tags[tag] = TagValues(type_code, length, value[:size], order)
     return tags

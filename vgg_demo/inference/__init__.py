@@ -1,1 +1,1 @@
-"""inference."""
+"""Inference: engines, the model store, classification, micro-batching and background downloads."""

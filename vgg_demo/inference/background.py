@@ -1,4 +1,4 @@
-"""Models that are fetched in the background while the page answers with another one."""
+"""Background downloads: models download while the page uses another one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.weights.download import Progress, ensure_weights
 
-THREAD_NAME = "download-"
-SERVER = "server"  # who waits for what no visitor asked for
+THREAD_NAME_PREFIX = "download-"
+
+SERVER = "server"
+"""The requester of downloads that no visitor requested; it never cancels them."""
+
 STOP_SECONDS = 5.0
 
 
 class Status(Enum):
-    """Where a download stands: on its way, being loaded, ready to answer, or given up."""
+    """State of a background download."""
 
     RUNNING = auto()
+    """The weights are being downloaded."""
+
     LOADING = auto()
+    """The weights are complete; the model is being loaded into the store."""
+
     DONE = auto()
     FAILED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A snapshot of a download.
+    """A snapshot of a background download.
 
     Attributes:
-        status: Where it stands.
-        progress: How far it has come; None until the first bytes arrive.
+        status: Its state.
+        progress: Bytes so far; None until the first bytes arrive.
         error: Why it failed; None otherwise.
     """
 
@@ -42,103 +49,110 @@ class Download:
     error: VggDemoError | None = None
 
     @property
-    def is_under_way(self) -> bool:
+    def is_active(self) -> bool:
+        """Whether the model is being downloaded or loaded."""
         return self.status in (Status.RUNNING, Status.LOADING)
 
 
 @dataclass(slots=True)
-class _Run:
-    """A download that was started, who waits for it, and its thread."""
+class _Task:
+    """A started download, its requesters and its thread."""
 
     download: Download
-    waiting: set[str]
-    ended: threading.Event
+    requesters: set[str]
+    canceled: threading.Event
     thread: threading.Thread | None = None
 
 
-class Downloads:
-    """The downloads of one server, one per model. Safe to use from any thread.
+class BackgroundDownloads:
+    """The background downloads of a server, at most one per model. Thread-safe.
 
-    A download ends with its model in the store, so that who waited for it waits no more. It
-    is given up when everybody who waited for it has said that they do not any more.
+    After a download, the model is loaded into the store. A download is canceled when the last
+    of its requesters cancels it.
     """
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._runs: dict[str, _Run] = {}
+        self._tasks: dict[str, _Task] = {}
         self._lock = threading.Lock()
 
-    def start(self, spec: ModelSpec, waiting: str = SERVER) -> None:
-        """Starts a download in a thread of its own, unless it runs already.
+    def start(self, spec: ModelSpec, requester: str = SERVER) -> None:
+        """Starts a download in a thread, or joins the active one.
 
         Args:
             spec: The model.
-            waiting: Who waits for it: a visitor, or the server itself, which waits to the end.
+            requester: ID of the visitor; by default the server itself, which never cancels.
         """
         with self._lock:
-            run = self._runs.get(spec.name)
-            if run is not None and run.download.is_under_way:
-                run.waiting.add(waiting)
+            task = self._tasks.get(spec.name)
+            if task is not None and task.download.is_active:
+                task.requesters.add(requester)
                 return
-            run = _Run(Download(Status.RUNNING), {waiting}, threading.Event())
-            run.thread = threading.Thread(
-                target=self._fetch, args=(spec, run), name=THREAD_NAME + spec.name, daemon=True
+            task = _Task(Download(Status.RUNNING), {requester}, threading.Event())
+            task.thread = threading.Thread(
+                target=self._run,
+                args=(spec, task),
+                name=THREAD_NAME_PREFIX + spec.name,
+                daemon=True,
             )
-            run.thread.start()
-            self._runs[spec.name] = run
+            task.thread.start()
+            self._tasks[spec.name] = task
 
-    def wait_only_for(self, specs: Collection[ModelSpec], waiting: str) -> None:
-        """Says that somebody does not wait for any other download any more.
+    def cancel_others(self, specs: Collection[ModelSpec], requester: str) -> None:
+        """Cancels all of a requester's active downloads except those of the given models.
 
-        One that nobody else waits for either is forgotten at once, and its thread ends at
-        its next piece.
+        A download without other requesters is removed at once; its thread ends at the next chunk.
+
+        Args:
+            specs: The models whose downloads continue.
+            requester: ID of the visitor.
         """
         names = {spec.name for spec in specs}
         with self._lock:
-            for name, run in tuple(self._runs.items()):
-                if name in names or not run.download.is_under_way:
+            for name, task in tuple(self._tasks.items()):
+                if name in names or not task.download.is_active:
                     continue
-                if waiting in run.waiting:
-                    run.waiting.discard(waiting)
-                    if not run.waiting:
-                        run.ended.set()
-                        del self._runs[name]
+                if requester in task.requesters:
+                    task.requesters.discard(requester)
+                    if not task.requesters:
+                        task.canceled.set()
+                        del self._tasks[name]
 
     def get(self, spec: ModelSpec) -> Download | None:
-        """Returns how a model's download stands; None if there is none."""
-        run = self._runs.get(spec.name)
-        return run.download if run is not None else None
+        """Returns a snapshot of a model's download; None if there is none."""
+        task = self._tasks.get(spec.name)
+        return task.download if task is not None else None
 
     def stop(self) -> None:
-        """Asks all downloads to end and waits for `STOP_SECONDS`.
+        """Cancels all downloads and waits up to `STOP_SECONDS` for each thread.
 
-        Each throws away what it has at its next piece; one that waits for its server longer
-        than that leaves a folder, which the next download of the same file removes.
+        A thread discards its partial file at the next chunk. One that waits longer for its server
+        leaves a partial folder, which the next download of the same file removes.
         """
-        runs = tuple(self._runs.values())
-        for run in runs:
-            run.ended.set()
-        for run in runs:
-            if run.thread is not None:
-                run.thread.join(STOP_SECONDS)
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.canceled.set()
+        for task in tasks:
+            if task.thread is not None:
+                task.thread.join(STOP_SECONDS)
 
-    def _fetch(self, spec: ModelSpec, run: _Run) -> None:
-        def show(progress: Progress | None) -> None:
-            if run.ended.is_set():
-                raise WeightsDownloadError("The download was ended. Try again.")
-            run.download = Download(Status.RUNNING, progress)
+    def _run(self, spec: ModelSpec, task: _Task) -> None:
+        def on_progress(progress: Progress | None) -> None:
+            if task.canceled.is_set():
+                raise WeightsDownloadError("The download was canceled. Try again.")
+            task.download = Download(Status.RUNNING, progress)
 
         unexpected = WeightsDownloadError("The download ended unexpectedly. Try again.")
         outcome = Download(Status.FAILED, error=unexpected)
         try:
             self._store.check_fits(spec)
-            ensure_weights(spec, self._settings, show)
-            show(None)
-            run.download = Download(Status.LOADING)
+            ensure_weights(spec, self._settings, on_progress)
+            on_progress(None)
+            task.download = Download(Status.LOADING)
             with self._store.use(spec):
                 outcome = Download(Status.DONE)
         except VggDemoError as error:
             outcome = Download(Status.FAILED, error=error)
-        finally:  # whatever happens, no visitor waits for ever
-            run.download = outcome
+        finally:  # also after an unexpected error, so that no visitor waits forever
+            task.download = outcome

@@ -1,4 +1,4 @@
-"""Bytes in, `Classification` out: the whole flow in one function."""
+"""Classification: from the bytes of a photo to a `Classification`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vgg_demo.models.registry import ModelSpec
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turns scores into probabilities along the last axis, in float64.
+    """Returns the softmax of logits along the last axis, in float64.
 
     >>> softmax(np.array([1000.0, 1000.0])).tolist()
     [0.5, 0.5]
     """
     scores = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities
 
 
@@ -39,20 +39,20 @@ def classify(
     resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Classification:
-    """Says what a model makes of a photo's bytes.
+    """Classifies a photo.
 
-    The photo is decoded first, so that a bad one never makes anybody wait for a model.
+    The photo is decoded before the model is loaded, so that an invalid photo fails fast.
 
     Args:
-        data: The photo's bytes, as they came.
+        data: Bytes of the image file.
         spec: The model.
-        store: Where the model is, or will be loaded into.
-        file: Name for the photo in the result.
-        resize: How the photo is made square.
-        limits: What a picture may be at most.
+        store: Provides the model and loads it if necessary.
+        file: Name of the photo in the result.
+        resize: Resize method.
+        limits: Image size limits.
 
     Raises:
-        ImageError: If the picture cannot be used.
+        ImageError: If the image cannot be used.
         ModelError: If the model cannot be loaded.
     """
     return classify_photo(open_photo(data, file=file, limits=limits), spec, store, resize=resize)
@@ -61,7 +61,13 @@ def classify(
 def classify_photo(
     photo: Photo, spec: ModelSpec, store: ModelStore, *, resize: Resize = Resize.CROP
 ) -> Classification:
-    """Says what a model makes of an opened photo.
+    """Classifies a decoded photo.
+
+    Args:
+        photo: The photo.
+        spec: The model.
+        store: Provides the model and loads it if necessary.
+        resize: Resize method.
 
     Raises:
         ModelError: If the model cannot be loaded.
@@ -72,16 +78,16 @@ def classify_photo(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A photo made ready for one model. Its own pixels are not needed any more.
+class PreparedPhoto:
+    """A photo preprocessed for one model; the original pixels are no longer needed.
 
     Attributes:
-        file: Its name, as it was given.
-        sha256: Of its bytes, 64 hex digits.
-        resize: How it was made square.
-        batch: float32 (1, size, size, 3).
-        decode_seconds: What decoding took.
-        prepare_seconds: What making it ready took.
+        file: Name of the photo.
+        sha256: SHA-256 of the image file, 64 hex digits.
+        resize: Resize method.
+        batch: float32 (1, size, size, 3), normalized.
+        decode_seconds: Seconds for decoding.
+        prepare_seconds: Seconds for preprocessing.
     """
 
     file: str
@@ -92,37 +98,39 @@ class Prepared:
     prepare_seconds: float
 
 
-def prepare_photo(photo: Photo, spec: ModelSpec, resize: Resize) -> Prepared:
-    """Makes a photo ready for a model, before the model is asked for: nobody waits for that."""
-    started = time.perf_counter()
+def prepare_photo(photo: Photo, spec: ModelSpec, resize: Resize) -> PreparedPhoto:
+    """Preprocesses a photo; call it before `ModelStore.use`, which keeps the model in use."""
+    started_at = time.perf_counter()
     batch = prepare(photo.image, spec, resize)
-    seconds = time.perf_counter() - started
-    return Prepared(photo.file, photo.sha256, resize, batch, photo.seconds, seconds)
+    seconds = time.perf_counter() - started_at
+    return PreparedPhoto(photo.file, photo.sha256, resize, batch, photo.seconds, seconds)
 
 
-def classify_prepared(prepared: Prepared, model: LoadedModel) -> Classification:
-    """Says what a model that is at hand makes of a photo that was made ready for it."""
+def classify_prepared(prepared: PreparedPhoto, model: LoadedModel) -> Classification:
+    """Classifies a preprocessed photo with a loaded model."""
     (result,) = classify_batch([prepared], model)
     return result
 
 
-def classify_batch(prepared: Sequence[Prepared], model: LoadedModel) -> tuple[Classification, ...]:
-    """Says what a model that is at hand makes of photos, which it looks at all at once.
+def classify_batch(
+    prepared: Sequence[PreparedPhoto], model: LoadedModel
+) -> tuple[Classification, ...]:
+    """Classifies preprocessed photos in one batch with a loaded model.
 
     Returns:
-        A result for each photo. The time for all is divided equally among them.
+        One result per photo. The time of the batch is divided equally among the photos.
 
     Raises:
-        WeightsCorruptError: If the model does not answer with numbers.
+        WeightsCorruptError: If the model's output is not finite.
     """
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     logits = model.engine.logits(np.concatenate([photo.batch for photo in prepared]))
-    seconds = (time.perf_counter() - started) / len(prepared)
-    if not np.isfinite(logits).all():  # each weight is a number, but their products are none
+    seconds = (time.perf_counter() - started_at) / len(prepared)
+    if not np.isfinite(logits).all():  # finite weights can still overflow
         raise WeightsCorruptError(
-            f"{model.engine.spec.keras_name} does not answer with numbers: the weights in "
-            f"{model.weights.file} are not those of a trained network. "
-            "Delete the file to have it downloaded again, or put the right one in its place."
+            f"The output of {model.engine.spec.keras_name} is not finite: the weights in "
+            f"{model.weights.file} are not those of a trained model. "
+            "Delete it to download it again, or replace it with the correct file."
         )
     probabilities = softmax(logits)
     return tuple(
@@ -133,8 +141,8 @@ def classify_batch(prepared: Sequence[Prepared], model: LoadedModel) -> tuple[Cl
             weights=model.weights,
             precision=model.engine.precision,
             resize=photo.resize.value,
-            # A copy, so that one that is kept does not keep all.
-            probabilities=_read_only(row),
+            # A copy, so that a result does not keep the whole batch alive.
+            probabilities=_read_only_copy(row),
             seconds=Seconds(
                 decode=photo.decode_seconds, prepare=photo.prepare_seconds, inference=seconds
             ),
@@ -143,7 +151,7 @@ def classify_batch(prepared: Sequence[Prepared], model: LoadedModel) -> tuple[Cl
     )
 
 
-def _read_only(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    own = values.copy()
-    own.flags.writeable = False
-    return own
+def _read_only_copy(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    copy = values.copy()
+    copy.flags.writeable = False
+    return copy

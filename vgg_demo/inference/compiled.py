@@ -1,11 +1,10 @@
-"""A Keras network as one TensorFlow function, which has its numbers in it.
+"""Compiles a Keras model into one TensorFlow function with the weights as constants.
 
-Keras makes variables, fills them one by one, and goes through many functions of Python for each
-layer that TensorFlow traces: of the time until a small network's first answer, that is most. Here
-the layers that nearly all networks are made of are written down as the TensorFlow operations
-that Keras comes to as well, batch normalisations go into the convolutions before them, and the
-numbers are constants. Whatever is not one of these layers, in just the form that is known here,
-is left to Keras.
+Keras creates and assigns variables one by one and runs much Python code for each layer that
+TensorFlow traces; this is most of the time until the first prediction of a small model. This
+module implements the common layers directly with the TensorFlow operations that Keras uses, folds
+batch normalizations into the preceding convolutions, and embeds the weights as constants. Other
+layers, and unsupported configurations of these layers, are left to Keras.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -22,11 +21,11 @@ import tensorflow as tf
 from keras import activations, layers
 from numpy.typing import NDArray
 
-Step = Callable[[Any, Sequence[tf.Tensor]], tf.Tensor]
-"""What a layer does: from its input, or a list of them, and its numbers to its output."""
+LayerCall = Callable[[Any, Sequence[tf.Tensor]], tf.Tensor]
+"""Computes a layer's output from its input (or list of inputs) and its weights."""
 
-Filled = Iterable[tuple[layers.Layer, Sequence[NDArray[Any]]]]
-"""Layers and the numbers that they compute with."""
+LayerWeights = Iterable[tuple[layers.Layer, Sequence[NDArray[Any]]]]
+"""Pairs of a layer and its weights."""
 
 raw = tf.raw_ops
 
@@ -37,93 +36,94 @@ ACTIVATIONS: Mapping[Callable[..., Any], Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
-def variables_of(layer: layers.Layer) -> list[keras.Variable]:
-    """Returns what a layer has learned, in the order of Keras's files."""
+def layer_variables(layer: layers.Layer) -> list[keras.Variable]:
+    """Returns the variables of a layer, in the order of Keras's weight files."""
     return list(layer.trainable_weights + layer.non_trainable_weights)
 
 
-def fold(
+def fold_batch_norm(
     model: keras.Model, arrays: Iterator[NDArray[Any]]
 ) -> Generator[tuple[layers.Layer, list[NDArray[Any]]]]:
-    """Puts batch normalisations into the convolutions before them.
+    """Folds batch normalizations into the preceding convolutions.
 
-    When a network answers, a normalisation is y = s·x + t with s = γ / √(σ² + ε) and t = β − μ·s
-    for each channel (Ioffe and Szegedy 2015, algorithm 2), and a convolution is linear: it can do
-    both itself, with its kernel times s. Computed in float64 and rounded once. Where there is no
-    such convolution, s and t are the normalisation's numbers.
+    At inference, a batch normalization computes y = s·x + t for each channel, with
+    s = γ / √(σ² + ε) and t = β − μ·s (Ioffe and Szegedy 2015, algorithm 2). A preceding linear
+    convolution computes the same if its kernel is multiplied by s and its bias becomes
+    s·bias + t. The values are computed in float64 and rounded once. For a normalization without
+    such a convolution, s and t become its weights.
 
     Args:
-        model: The network; its own variables need no values.
-        arrays: One for each of its layers' variables, in the order of `variables_of`.
+        model: The model; its variables may be uninitialized.
+        arrays: The values of the variables of all layers, in the order of `layer_variables`.
 
     Yields:
-        Each layer that has variables, with its numbers. Only those are held that wait for a
-        normalisation.
+        Each layer that has variables, with its weights. Only the weights of convolutions whose
+        normalization follows are held in memory.
 
     Raises:
-        ValueError: If numbers come out that are infinite or none.
+        ValueError: If a folded weight is infinite or NaN.
     """
     convolutions = _convolutions_before(model)
     folded = set(convolutions.values())
-    waiting: dict[layers.Layer, list[NDArray[Any]]] = {}
+    pending: dict[layers.Layer, list[NDArray[Any]]] = {}
     for layer in model.layers:
-        own = [next(arrays) for _ in variables_of(layer)]
+        weights = [next(arrays) for _ in layer_variables(layer)]
         if layer in folded:
-            waiting[layer] = own
+            pending[layer] = weights
         elif layer in convolutions:
-            before = convolutions[layer]
-            scale, shift = _scale_and_shift(layer, own)
-            yield before, _rounded(before, _scaled(before, waiting.pop(before), scale, shift))
+            convolution = convolutions[layer]
+            scale, shift = _scale_and_shift(layer, weights)
+            scaled = _scale_weights(convolution, pending.pop(convolution), scale, shift)
+            yield convolution, _to_float32(convolution, scaled)
             yield layer, []
-        elif type(layer) is layers.BatchNormalization and _step(layer):
-            yield layer, _rounded(layer, _scale_and_shift(layer, own))
-        elif own:
-            yield layer, own
+        elif type(layer) is layers.BatchNormalization and _layer_call(layer):
+            yield layer, _to_float32(layer, _scale_and_shift(layer, weights))
+        elif weights:
+            yield layer, weights
 
 
-def compile_network(
-    model: keras.Model, filled: Filled, shape: tuple[int | None, ...]
+def compile_model(
+    model: keras.Model, layer_weights: LayerWeights, shape: tuple[int | None, ...]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes a function of a network.
+    """Compiles a model into a TensorFlow function.
 
     Args:
-        model: The network, of one input and one output; its own variables need no values, and
-            it is not needed afterwards.
-        filled: What `fold` yields.
-        shape: Of the input.
+        model: The model, with one input and one output. Its variables may be uninitialized; it
+            is not needed afterwards.
+        layer_weights: The weights, from `fold_batch_norm`.
+        shape: Input shape with batch dimension; None for a dimension of any size.
 
     Returns:
-        A function from a float32 tensor of that shape to what
-        ``model(batch, training=False)`` returns. It is traced already, and any thread may
-        call it.
+        A traced, thread-safe function from a float32 tensor of this shape to the output of
+        ``model(batch, training=False)``.
     """
     constants: dict[layers.Layer, list[tf.Tensor]] = {}
-    of_keras: list[tuple[keras.Variable, tf.Tensor]] = []
-    steps = {layer: step for layer in model.layers if (step := _step(layer))}
-    for layer, arrays in filled:
-        # Unlike `tf.constant`, which keeps the array itself until some operation runs.
+    keras_values: list[tuple[keras.Variable, tf.Tensor]] = []
+    calls = {layer: call for layer in model.layers if (call := _layer_call(layer))}
+    for layer, arrays in layer_weights:
+        # `tf.constant` would keep the NumPy array alive until an operation runs.
         tensors = [raw.Identity(input=array) for array in arrays]
-        if layer in steps:
+        if layer in calls:
             constants[layer] = tensors
         else:
-            of_keras += zip(variables_of(layer), tensors, strict=True)
-    with keras.StatelessScope(of_keras):
+            keras_values += zip(layer_variables(layer), tensors, strict=True)
+    with keras.StatelessScope(keras_values):
         for layer in model.layers:
-            if hasattr(layer, "finalize_state"):  # as `Engine` does, but of these values
+            if hasattr(layer, "finalize_state"):  # as in `engine`, but with these values
                 layer.finalize_state()
 
     def operation(layer: keras.Operation) -> Callable[..., tf.Tensor]:
-        if layer in steps:
-            # What else Keras hands over is a mask, which no image has.
-            return lambda x, **_: steps[layer](x, constants.get(layer, ()))
+        if layer in calls:
+            # The only other argument from Keras is a mask; images have none.
+            return lambda x, **_: calls[layer](x, constants.get(layer, ()))
         if isinstance(layer, layers.Layer):
-            return lambda *args, **named: layer(*args, **(named | {"training": False}))
+            return lambda *args, **kwargs: layer(*args, **(kwargs | {"training": False}))
         return layer  # type: ignore[no-any-return]
 
     def forward(batch: tf.Tensor) -> tf.Tensor:
-        # `_run_through_graph` is what a functional model's `call` itself calls; nothing public
-        # goes through a network with other operations in the place of its layers.
-        with keras.StatelessScope(of_keras):
+        # `call` of a functional model uses `_run_through_graph`; there is no public way to run a
+        # model with other operations in place of its layers.
+        with keras.StatelessScope(keras_values):
             output = model._run_through_graph([batch], operation_fn=operation)
         return output[0] if isinstance(output, list) else output
 
@@ -133,19 +133,19 @@ def compile_network(
     ).get_concrete_function()
 
 
-def _step(layer: layers.Layer) -> Step | None:
-    """Returns what a layer does, if it is known in just its form."""
-    known = STEPS.get(type(layer))
-    is_usual = (
+def _layer_call(layer: layers.Layer) -> LayerCall | None:
+    """Returns the implementation of a layer; None if its configuration is not supported."""
+    factory = LAYER_CALLS.get(type(layer))
+    is_supported = (
         layer.dtype_policy.name == "float32"
         and getattr(layer, "data_format", "channels_last") == "channels_last"
-        and len(layer._inbound_nodes) == 1  # its `input` is that of its first use only
+        and len(layer._inbound_nodes) == 1  # `layer.input` is only defined for a layer used once
     )
-    return known(layer) if known and is_usual else None
+    return factory(layer) if factory and is_supported else None
 
 
-def _convolution(layer: layers.Conv2D) -> Step | None:
-    is_known = (
+def _conv2d(layer: layers.Conv2D) -> LayerCall | None:
+    is_supported = (
         layer.padding in ("same", "valid")
         and layer.groups == 1
         and tuple(layer.dilation_rate) == (1, 1)
@@ -153,16 +153,16 @@ def _convolution(layer: layers.Conv2D) -> Step | None:
     )
     strides, padding = [1, *layer.strides, 1], layer.padding.upper()
 
-    def step(x: tf.Tensor, numbers: Sequence[tf.Tensor]) -> tf.Tensor:
-        kernel, *bias = numbers
+    def call(x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        kernel, *bias = weights
         y = raw.Conv2D(input=x, filter=kernel, strides=strides, padding=padding)
-        return _with_bias(layer, y, bias)
+        return _bias_and_activation(layer, y, bias)
 
-    return step if is_known else None
+    return call if is_supported else None
 
 
-def _depthwise(layer: layers.DepthwiseConv2D) -> Step | None:
-    is_known = (
+def _depthwise_conv2d(layer: layers.DepthwiseConv2D) -> LayerCall | None:
+    is_supported = (
         layer.padding in ("same", "valid")
         and layer.strides[0] == layer.strides[1]
         and tuple(layer.dilation_rate) == (1, 1)
@@ -170,143 +170,147 @@ def _depthwise(layer: layers.DepthwiseConv2D) -> Step | None:
     )
     strides, padding = [1, *layer.strides, 1], layer.padding.upper()
 
-    def step(x: tf.Tensor, numbers: Sequence[tf.Tensor]) -> tf.Tensor:
-        kernel, *bias = numbers
+    def call(x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        kernel, *bias = weights
         y = raw.DepthwiseConv2dNative(input=x, filter=kernel, strides=strides, padding=padding)
-        return _with_bias(layer, y, bias)
+        return _bias_and_activation(layer, y, bias)
 
-    return step if is_known else None
-
-
-def _dense(layer: layers.Dense) -> Step | None:
-    def step(x: tf.Tensor, numbers: Sequence[tf.Tensor]) -> tf.Tensor:
-        kernel, *bias = numbers
-        return _with_bias(layer, raw.MatMul(a=x, b=kernel), bias)
-
-    return step if len(layer.input.shape) == 2 and layer.activation in ACTIVATIONS else None
+    return call if is_supported else None
 
 
-def _with_bias(layer: layers.Layer, y: tf.Tensor, bias: Sequence[tf.Tensor]) -> tf.Tensor:
+def _dense(layer: layers.Dense) -> LayerCall | None:
+    def call(x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        kernel, *bias = weights
+        return _bias_and_activation(layer, raw.MatMul(a=x, b=kernel), bias)
+
+    return call if len(layer.input.shape) == 2 and layer.activation in ACTIVATIONS else None
+
+
+def _bias_and_activation(layer: layers.Layer, y: tf.Tensor, bias: Sequence[tf.Tensor]) -> tf.Tensor:
     return ACTIVATIONS[layer.activation](raw.BiasAdd(value=y, bias=bias[0]) if bias else y)
 
 
-def _normalization(layer: layers.BatchNormalization) -> Step | None:
-    def step(x: tf.Tensor, numbers: Sequence[tf.Tensor]) -> tf.Tensor:
-        if not numbers:  # the convolution has done it
+def _batch_normalization(layer: layers.BatchNormalization) -> LayerCall | None:
+    def call(x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        if not weights:  # folded into the convolution
             return x
-        scale, shift = numbers
+        scale, shift = weights
         return raw.AddV2(x=raw.Mul(x=x, y=scale), y=shift)
 
-    return step if layer.axis in (-1, len(layer.input.shape) - 1) else None
+    return call if layer.axis in (-1, len(layer.input.shape) - 1) else None
 
 
-def _relu(layer: layers.ReLU) -> Step | None:
+def _relu(layer: layers.ReLU) -> LayerCall | None:
     if layer.negative_slope or layer.threshold or layer.max_value not in (None, 6):
         return None
     activation = ACTIVATIONS[activations.relu if layer.max_value is None else activations.relu6]
     return lambda x, _: activation(x)
 
 
-def _activation(layer: layers.Activation) -> Step | None:
+def _activation(layer: layers.Activation) -> LayerCall | None:
     activation = ACTIVATIONS.get(layer.activation)
     return (lambda x, _: activation(x)) if activation else None
 
 
-def _add(layer: layers.Add) -> Step | None:
+def _add(layer: layers.Add) -> LayerCall | None:
     if len({tensor.shape for tensor in layer.input}) > 1:
         return None
     return lambda inputs, _: reduce(lambda x, y: raw.AddV2(x=x, y=y), inputs)
 
 
-def _concatenate(layer: layers.Concatenate) -> Step:
+def _concatenate(layer: layers.Concatenate) -> LayerCall:
     return lambda inputs, _: raw.ConcatV2(values=inputs, axis=layer.axis)
 
 
-def _padding(layer: layers.ZeroPadding2D) -> Step:
+def _zero_padding2d(layer: layers.ZeroPadding2D) -> LayerCall:
     paddings = [(0, 0), *layer.padding, (0, 0)]
     return lambda x, _: raw.Pad(input=x, paddings=paddings)
 
 
-def _maximum(layer: layers.MaxPooling2D) -> Step:
+def _max_pooling2d(layer: layers.MaxPooling2D) -> LayerCall:
     size, strides = [1, *layer.pool_size, 1], [1, *layer.strides, 1]
     padding = layer.padding.upper()
     return lambda x, _: raw.MaxPool(input=x, ksize=size, strides=strides, padding=padding)
 
 
-def _mean(layer: layers.GlobalAveragePooling2D) -> Step:
+def _global_average_pooling2d(layer: layers.GlobalAveragePooling2D) -> LayerCall:
     return lambda x, _: raw.Mean(input=x, axis=[1, 2], keep_dims=layer.keepdims)
 
 
-def _nothing(_: layers.Dropout) -> Step:
+def _dropout(_: layers.Dropout) -> LayerCall:
     return lambda x, _: x
 
 
-STEPS: Mapping[type, Callable[[Any], Step | None]] = {
+LAYER_CALLS: Mapping[type, Callable[[Any], LayerCall | None]] = {
     layers.Activation: _activation,
     layers.Add: _add,
-    layers.BatchNormalization: _normalization,
+    layers.BatchNormalization: _batch_normalization,
     layers.Concatenate: _concatenate,
-    layers.Conv2D: _convolution,
+    layers.Conv2D: _conv2d,
     layers.Dense: _dense,
-    layers.DepthwiseConv2D: _depthwise,
-    layers.Dropout: _nothing,
-    layers.GlobalAveragePooling2D: _mean,
-    layers.MaxPooling2D: _maximum,
+    layers.DepthwiseConv2D: _depthwise_conv2d,
+    layers.Dropout: _dropout,
+    layers.GlobalAveragePooling2D: _global_average_pooling2d,
+    layers.MaxPooling2D: _max_pooling2d,
     layers.ReLU: _relu,
-    layers.ZeroPadding2D: _padding,
+    layers.ZeroPadding2D: _zero_padding2d,
 }
-"""By the class itself: what is derived from one may do something else."""
+"""Implementations by exact class: a subclass may compute something else."""
 
 
 def _convolutions_before(
     model: keras.Model,
 ) -> dict[layers.BatchNormalization, layers.Layer]:
-    """Finds the normalisations that alone read what a convolution says, unchanged."""
-    said = {
+    """Returns the normalizations that are the only consumer of a linear convolution."""
+    by_output = {
         id(layer.output): layer
         for layer in model.layers
         if type(layer) in (layers.Conv2D, layers.DepthwiseConv2D)
-        and _step(layer)
+        and _layer_call(layer)
         and layer.activation is activations.linear
         and len(layer._outbound_nodes) == 1
     }
     return {
-        layer: said[id(layer.input)]
+        layer: by_output[id(layer.input)]
         for layer in model.layers
-        if type(layer) is layers.BatchNormalization and _step(layer) and id(layer.input) in said
+        if type(layer) is layers.BatchNormalization
+        and _layer_call(layer)
+        and id(layer.input) in by_output
     }
 
 
 def _scale_and_shift(
-    layer: layers.BatchNormalization, own: Sequence[NDArray[Any]]
+    layer: layers.BatchNormalization, weights: Sequence[NDArray[Any]]
 ) -> list[NDArray[np.float64]]:
-    *trained, mean, variance = [array.astype(np.float64) for array in own]
+    """Returns s and t of `fold_batch_norm`, each float64 (channels,)."""
+    *trainable, mean, variance = [array.astype(np.float64) for array in weights]
     with np.errstate(all="ignore"):
         scale = 1 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
-        scale = scale * trained.pop(0)
+        scale = scale * trainable.pop(0)
     shift = -mean * scale
-    return [scale, shift + trained.pop() if layer.center else shift]
+    return [scale, shift + trainable.pop() if layer.center else shift]
 
 
-def _scaled(
+def _scale_weights(
     layer: layers.Layer,
-    own: Sequence[NDArray[Any]],
+    weights: Sequence[NDArray[Any]],
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
 ) -> list[NDArray[np.float64]]:
-    kernel, *bias = own
-    # A depthwise kernel has the channels that come in and, for each, those that go out.
+    """Returns the kernel and bias of a convolution with a folded normalization."""
+    kernel, *bias = weights
+    # The last axes of a depthwise kernel are input channels and channel multiplier.
     is_depthwise = type(layer) is layers.DepthwiseConv2D
-    by_channel = scale.reshape(kernel.shape[2:]) if is_depthwise else scale
-    return [kernel * by_channel, shift + bias[0] * scale if bias else shift]
+    kernel_scale = scale.reshape(kernel.shape[2:]) if is_depthwise else scale
+    return [kernel * kernel_scale, shift + bias[0] * scale if bias else shift]
 
 
-def _rounded(
+def _to_float32(
     layer: layers.Layer, arrays: Sequence[NDArray[np.float64]]
 ) -> list[NDArray[np.float32]]:
     with np.errstate(all="ignore"):
         rounded = [array.astype(np.float32) for array in arrays]
     if not all(np.isfinite(array).all() for array in rounded):
-        raise ValueError(f"{layer.name!r} comes to values that are infinite or not a number")
+        raise ValueError(f"the folded weights of {layer.name!r} are infinite or NaN")
     return rounded

@@ -1,4 +1,4 @@
-"""One model, ready to answer: built, filled with its weights, compiled.
+"""The TensorFlow engine: builds a model, loads its weights and compiles it.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -22,30 +22,29 @@ from numpy.typing import NDArray
 
 from vgg_demo.errors import WeightsMissingError
 from vgg_demo.inference import compiled
-from vgg_demo.inference.compiled import variables_of
+from vgg_demo.inference.compiled import layer_variables
 from vgg_demo.models.custom import CustomModel, FeatureLayer
 from vgg_demo.models.mini_vgg import build_mini_vgg
 from vgg_demo.models.registry import ModelSpec, backbone_spec, get_spec
 from vgg_demo.weights import keras_file, legacy_h5
-from vgg_demo.weights.hdf5 import PIECE_BYTES, Wanted, reading
+from vgg_demo.weights.hdf5 import CHUNK_BYTES, ExpectedArray, report_read_errors
 from vgg_demo.weights.local import FileState
 
 HEAD_LAYER = "custom_scores"
-"""Name of the layer that a taught model has in the place of its backbone's top."""
+"""Name of a custom model's dense output layer."""
 
-EFFICIENTNET_DEVIATION_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+EFFICIENTNET_STD_RGB = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """`IMAGENET_STDDEV_RGB` of `keras.applications.efficientnet`."""
 
 
 class Engine:
-    """A loaded model.
+    """A model with its weights, compiled for inference.
 
     Attributes:
-        spec: What it is.
+        spec: The model.
         precision: Number format of the computation.
-        photo_bytes: Memory that looking at a photo takes, for each in a batch: about the
-            largest layer's input and output, and half as much again (measured with VGG16:
-            36 MB for 25.7).
+        photo_bytes: Memory for activations per photo of a batch: 1.5 times the input and output
+            of the largest layer (measured with VGG16: 36 MB for 25.7 MB).
     """
 
     def __init__(
@@ -62,18 +61,18 @@ class Engine:
         self._load_model = load_model
         self._model: keras.Model | None = None
         self._loading = Lock()
-        # Traced once in advance, by one thread; afterwards any thread may call it.
+        # Traced once in advance, by one thread; afterwards the function is thread-safe.
         self.logits(np.zeros((1, spec.input_size, spec.input_size, 3), dtype=np.float32))
 
     @property
     def model(self) -> keras.Model:
-        """The Keras model; its output are logits. Not to be changed.
+        """The Keras model; its outputs are logits. Do not modify it.
 
-        A taught model answers without one, and gets it when it is first asked for.
+        A compiled custom model does not need it for inference; it is loaded on first access.
 
         Raises:
-            WeightsError: If it cannot be, or its file is another one by now.
-            MemoryError: If there is not enough of it.
+            WeightsError: If the weights cannot be read, or the file has changed.
+            MemoryError: If there is not enough memory.
         """
         with self._loading:
             if self._model is None:
@@ -81,13 +80,14 @@ class Engine:
             return self._model
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network.
+        """Returns the logits of a batch.
 
         Args:
             batch: float32 (N, size, size, 3), from `preprocess.prepare`.
 
         Returns:
-            float32 (N, classes): the scores before the softmax; of a body, (N, features).
+            float32 (N, classes): the logits, divided by the temperature for a custom model; for a
+            feature extractor, the features (N, features).
         """
         output: NDArray[np.float32] = self._forward(tf.constant(batch)).numpy()
         if self.spec.custom is not None:
@@ -96,12 +96,11 @@ class Engine:
 
 
 def build_uninitialized(spec: ModelSpec) -> keras.Model:
-    """Builds a network whose weights have shapes but no values yet.
+    """Builds a model whose variables have shapes but no values.
 
-    In a stateless scope Keras creates variables without initialising them, which saves
-    drawing (and holding) as many random numbers as the model has parameters. It also
-    numbers layers without a name per thread; in a fresh one they get the names that
-    `ModelSpec.cam_layer` knows, however many models were built before.
+    In a stateless scope, Keras creates variables without initializing them, which saves time and
+    memory for random values. Keras numbers unnamed layers per thread; in a new thread they get
+    the names that `ModelSpec.cam_layer` refers to, however many models were built before.
     """
 
     def build() -> keras.Model:
@@ -115,29 +114,32 @@ def build_uninitialized(spec: ModelSpec) -> keras.Model:
 
 
 def build_network(spec: ModelSpec) -> keras.Model:
-    """Builds a network, or as much of it as its spec says; its weights are random."""
+    """Builds a pretrained architecture up to its feature layer, with random weights."""
     if not spec.module:
         model = build_mini_vgg()
-        return model if spec.feature_layer is FeatureLayer.OUTPUT else _up_to(model, "global_pool")
+        return (
+            model if spec.feature_layer is FeatureLayer.OUTPUT else _truncate(model, "global_pool")
+        )
     application: Callable[..., keras.Model] = getattr(keras.applications, spec.keras_name)
     shape = (spec.input_size, spec.input_size, 3)
     if spec.feature_layer is FeatureLayer.GLOBAL_POOLING:
         return application(weights=None, include_top=False, pooling="avg", input_shape=shape)
     model = application(weights=None, input_shape=shape, classifier_activation=None)
-    return (
-        model if spec.feature_layer is FeatureLayer.OUTPUT else _up_to(model, model.layers[-2].name)
-    )
+    if spec.feature_layer is FeatureLayer.OUTPUT:
+        return model
+    return _truncate(model, model.layers[-2].name)
 
 
-def _up_to(model: keras.Model, layer: str) -> keras.Model:
+def _truncate(model: keras.Model, layer: str) -> keras.Model:
+    """Returns a model that ends at a layer."""
     return keras.Model(model.input, model.get_layer(layer).output, name=model.name)
 
 
 def build_custom_model(custom: CustomModel) -> keras.Model:
-    """Builds a taught model: its backbone and a dense layer on top; its weights are random.
+    """Builds a custom model: its backbone and a dense output layer, with random weights.
 
-    Its layers are the backbone's own, and not a model in a model, so that it is like any other
-    to whoever looks into it.
+    The model contains the layers of the backbone directly rather than a nested model, so that it
+    can be inspected and explained like any other model.
     """
     feature_extractor = build_network(
         backbone_spec(get_spec(custom.backbone), custom.feature_layer)
@@ -147,26 +149,26 @@ def build_custom_model(custom: CustomModel) -> keras.Model:
 
 
 def load_engine(spec: ModelSpec, path: Path) -> Engine:
-    """Builds a model and fills it with the weights of a file.
+    """Builds a model and loads its weights from a file.
 
     Args:
         spec: The model.
-        path: HDF5 file in Keras's legacy layout, the one of all official files; of a taught
-            model, Keras's own file.
+        path: HDF5 file in Keras's legacy layout, as all official weight files; for a custom
+            model, a ``.keras`` file.
 
     Raises:
-        WeightsCorruptError: If the file is damaged or is not this model's.
-        MemoryError: If there is not enough of it.
+        WeightsCorruptError: If the file is damaged or belongs to another model.
+        MemoryError: If there is not enough memory.
     """
     with _memory_errors():
         model = _build_checked(spec)
         shape, photo_bytes = _input_shape(spec), _photo_bytes(model)
         if spec.custom is not None and not _has_large_arrays(model):
-            later = partial(_load_later, spec, path, FileState.of(path))
-            with closing(_read_folded(model, spec, path)) as filled:
-                forward = compiled.compile_network(model, filled, shape)
-            return Engine(spec, forward, photo_bytes, later)
-        _fill(model, spec, path)
+            load_model = partial(_load_later, spec, path, FileState.of(path))
+            with closing(_read_folded(model, spec, path)) as layer_weights:
+                forward = compiled.compile_model(model, layer_weights, shape)
+            return Engine(spec, forward, photo_bytes, load_model)
+        _load_weights(model, spec, path)
         forward = tf.function(
             lambda batch: model(batch, training=False),
             input_signature=[tf.TensorSpec(shape, tf.float32)],
@@ -175,12 +177,13 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
 
 
 def _load_later(spec: ModelSpec, path: Path, state: FileState) -> keras.Model:
+    """Loads the Keras model of a compiled engine, if the file has not changed since."""
     with _memory_errors():
         model = _build_checked(spec)
-        _fill(model, spec, path)
+        _load_weights(model, spec, path)
     if FileState.of(path) != state:
         raise WeightsMissingError(
-            f"The weights in {path} were changed since {spec.keras_name} was loaded from them. "
+            f"The weights in {path} have changed since {spec.keras_name} was loaded from them. "
             "Open the bundle again."
         )
     return model
@@ -188,6 +191,7 @@ def _load_later(spec: ModelSpec, path: Path, state: FileState) -> keras.Model:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
+    """Turns TensorFlow's out-of-memory error into `MemoryError`."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
@@ -199,91 +203,103 @@ def _input_shape(spec: ModelSpec) -> tuple[int | None, ...]:
 
 
 def _build_checked(spec: ModelSpec) -> keras.Model:
+    """Builds an uninitialized model and checks its number of parameters."""
     model = build_uninitialized(spec)
     if model.count_params() != spec.parameters:
         raise ValueError(
             f"{spec.name} was built with {model.count_params()} parameters instead of "
-            f"{spec.parameters}: this version of Keras builds another network"
+            f"{spec.parameters}: this version of Keras builds a different architecture"
         )
     return model
 
 
 def _has_large_arrays(model: keras.Model) -> bool:
-    """Whether arrays come in pieces. A variable takes them piece by piece, a constant does not."""
+    """Whether some weights are read in chunks; only variables can be assigned in chunks."""
     return any(
-        math.prod(own.shape) * np.dtype(own.dtype).itemsize > PIECE_BYTES for own in model.variables
+        math.prod(variable.shape) * np.dtype(variable.dtype).itemsize > CHUNK_BYTES
+        for variable in model.variables
     )
 
 
-def _fill(model: keras.Model, spec: ModelSpec, path: Path) -> None:
-    """Copies the values of a file into a model, piece by piece."""
-    with closing(_read(model, spec, path)) as pieces:
+def _load_weights(model: keras.Model, spec: ModelSpec, path: Path) -> None:
+    """Copies the weights of a file into a model, in chunks."""
+    with closing(_read(model, spec, path)) as chunks:
         for layer in model.layers:
-            for variable in variables_of(layer):
-                _fill_variable(variable, pieces)
-            if hasattr(layer, "finalize_state"):  # Normalization derives values from its weights
+            for variable in layer_variables(layer):
+                _assign(variable, chunks)
+            if hasattr(layer, "finalize_state"):  # Normalization derives constants from its weights
                 layer.finalize_state()
-    # A taught model's file holds what was made of it then.
+    # The file of a custom model contains the rescaled weights already.
     if spec.module == "efficientnet" and spec.custom is None:
         _rescale_efficientnet(model)
 
 
 def _read(model: keras.Model, spec: ModelSpec, path: Path) -> Generator[NDArray[Any]]:
-    """Yields the values of a file for a model's variables, in their order."""
+    """Yields the arrays of a file, in the order of the model's variables."""
     if spec.custom is not None:
-        return keras_file.read_arrays(path, spec, [_wanted(layer) for layer in model.layers])
-    owns = [variables_of(layer) for layer in model.layers if layer.weights]
-    return legacy_h5.read_arrays(path, spec, [[_wanted_array(x) for x in own] for own in owns])
+        return keras_file.read_arrays(
+            path, spec, [_expected_layer(layer) for layer in model.layers]
+        )
+    expected = [
+        [_expected_array(variable) for variable in layer_variables(layer)]
+        for layer in model.layers
+        if layer.weights
+    ]
+    return legacy_h5.read_arrays(path, spec, expected)
 
 
 def _read_folded(
     model: keras.Model, spec: ModelSpec, path: Path
 ) -> Generator[tuple[keras.layers.Layer, list[NDArray[Any]]]]:
-    """As `compiled.fold`; values that do not go into one another are the file's fault."""
-    with reading(path, spec), closing(_read(model, spec, path)) as arrays:
-        yield from compiled.fold(model, arrays)
+    """Yields the folded weights of a file; non-finite ones are reported as a damaged file."""
+    with report_read_errors(path, spec), closing(_read(model, spec, path)) as arrays:
+        yield from compiled.fold_batch_norm(model, arrays)
 
 
-def _wanted(layer: keras.layers.Layer) -> keras_file.WantedLayer:
-    """Returns what a layer expects in one of Keras's own files."""
-    kind = to_snake_case(type(layer).__name__)
-    if isinstance(layer, keras.Model):  # ConvNeXt has such
-        return keras_file.WantedLayer(kind, layers=tuple(map(_wanted, layer.layers)))
-    return keras_file.WantedLayer(kind, tuple(map(_wanted_array, variables_of(layer))))
+def _expected_layer(layer: keras.layers.Layer) -> keras_file.ExpectedLayer:
+    """Returns the arrays of a layer as expected in a ``.keras`` file."""
+    class_name = to_snake_case(type(layer).__name__)
+    if isinstance(layer, keras.Model):  # ConvNeXt has nested models
+        return keras_file.ExpectedLayer(
+            class_name, layers=tuple(map(_expected_layer, layer.layers))
+        )
+    return keras_file.ExpectedLayer(class_name, tuple(map(_expected_array, layer_variables(layer))))
 
 
-def _wanted_array(variable: keras.Variable) -> Wanted:
-    return Wanted(tuple(variable.shape), variable.dtype)
+def _expected_array(variable: keras.Variable) -> ExpectedArray:
+    return ExpectedArray(tuple(variable.shape), variable.dtype)
 
 
-def _fill_variable(variable: keras.Variable, pieces: Iterator[NDArray[Any]]) -> None:
-    # `_initialize` is what Keras itself calls to give an uninitialised variable its first
-    # value; the public `assign` needs a value to be there already.
-    piece = next(pieces)
-    if piece.shape == variable.shape:
-        variable._initialize(tf.constant(piece))
+def _assign(variable: keras.Variable, chunks: Iterator[NDArray[Any]]) -> None:
+    """Assigns a value, in one or more chunks along the first axis, to an uninitialized variable."""
+    # Keras itself calls `_initialize` for the first value of an uninitialized variable; the
+    # public `assign` requires an existing value.
+    chunk = next(chunks)
+    if chunk.shape == variable.shape:
+        variable._initialize(tf.constant(chunk))
         return
     variable._initialize(tf.zeros(variable.shape, variable.dtype))
-    # Written in place. `variable[a:b].assign` reads the variable first, after which
-    # TensorFlow copies the whole of it for each assignment.
-    filled = 0
+    # Assigned in place: `variable[a:b].assign` reads the variable first, after which TensorFlow
+    # copies all of it for each assignment.
+    start = 0
     while True:
         tf.raw_ops.ResourceStridedSliceAssign(
             ref=variable.value.handle,
-            begin=[filled],
-            end=[filled + len(piece)],
+            begin=[start],
+            end=[start + len(chunk)],
             strides=[1],
-            value=piece,
+            value=chunk,
         )
-        filled += len(piece)
-        if filled == variable.shape[0]:
+        start += len(chunk)
+        if start == variable.shape[0]:
             break
-        piece = next(pieces)
-    # Assigning slices has switched on that each reading gets a copy of its own.
+        chunk = next(chunks)
+    # Slice assignment has enabled copy-on-read for this variable.
     tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)
 
 
 def _photo_bytes(model: keras.Model) -> int:
+    """Returns the estimated memory for activations per photo; see `Engine.photo_bytes`."""
     values: int = max(
         sum(math.prod(tensor.shape[1:]) for tensor in (*node.input_tensors, *node.outputs))
         for layer in model.layers
@@ -293,13 +309,15 @@ def _photo_bytes(model: keras.Model) -> int:
 
 
 def _rescale_efficientnet(model: keras.Model) -> None:
-    """Makes up for a layer that Keras adds only when it loads the weights itself.
+    """Replaces a layer that Keras adds only if it loads the weights itself.
 
-    `keras.applications.efficientnet` divides the normalised input once more by the root of
-    ImageNet's deviation, but only for ``weights="imagenet"``; the official weights expect
-    it. Scaling the variance of the normalisation by the deviation is the same thing:
+    `keras.applications.efficientnet` divides the normalized input again by the square root of
+    ImageNet's standard deviation s, but only for ``weights="imagenet"``; the official weights
+    require it. Multiplying the variance of the normalization layer by s is equivalent:
     (x − μ) / √σ² / √s = (x − μ) / √(σ²·s).
     """
-    (normalization,) = (x for x in model.layers if isinstance(x, keras.layers.Normalization))
-    normalization.adapt_variance.assign(normalization.adapt_variance * EFFICIENTNET_DEVIATION_RGB)
+    (normalization,) = (
+        layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)
+    )
+    normalization.adapt_variance.assign(normalization.adapt_variance * EFFICIENTNET_STD_RGB)
     normalization.finalize_state()

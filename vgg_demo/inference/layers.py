@@ -1,4 +1,4 @@
-"""The layers of a model as a table, read from the model itself.
+"""The layers of a model, read from the model itself.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -14,28 +14,28 @@ from vgg_demo.models.registry import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFacts:
-    """One layer.
+class LayerInfo:
+    """A layer.
 
     Attributes:
         name: Its name in Keras.
-        kind: Its class in Keras: "Conv2D", "MaxPooling2D" …
-        shape: Output shape of one photo: (height, width, channels) or (units,).
-        parameters: Number of weights.
+        type: Its class in Keras: "Conv2D", "MaxPooling2D" …
+        shape: Output shape without the batch dimension: (height, width, channels) or (units,).
+        parameters: Number of parameters.
     """
 
     name: str
-    kind: str
+    type: str
     shape: tuple[int, ...]
     parameters: int
 
 
-def describe_layers(spec: ModelSpec) -> tuple[LayerFacts, ...]:
-    """Returns the layers of a model from input to output; no weights are needed."""
+def describe_layers(spec: ModelSpec) -> tuple[LayerInfo, ...]:
+    """Returns the layers of a model from input to output; requires no weights."""
     return tuple(
-        LayerFacts(
+        LayerInfo(
             name=layer.name,
-            kind=type(layer).__name__,
+            type=type(layer).__name__,
             shape=tuple(layer.output.shape[1:]),
             parameters=layer.count_params(),
         )

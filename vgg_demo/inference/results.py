@@ -1,4 +1,4 @@
-"""What the core returns: frozen records that the page, the command line and the API show."""
+"""Results of a classification: frozen records for the page, the command line and the API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def percent(probability: float) -> str:
-    """Writes a probability as whole percents; what is not quite none or all is not rounded so.
+    """Formats a probability in whole percent; only exact 0 and 1 become 0% and 100%.
 
     >>> percent(0.621), percent(0.9984), percent(0.0002)
     ('62%', 'over 99%', 'under 1%')
@@ -31,10 +31,10 @@ def percent(probability: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer.
+    """A predicted class and its probability.
 
     Attributes:
-        rank: 1 for the most probable class.
+        rank: Rank among the predictions; 1 is the most probable class.
         index: Position in the model's output, from 0.
         wnid: WordNet ID of the class.
         label: Readable name of the class.
@@ -51,23 +51,29 @@ class Prediction:
 def rank(
     probabilities: NDArray[np.float64], labels: Sequence[ClassLabel], top: int
 ) -> tuple[Prediction, ...]:
-    """Returns the most probable classes, best first; ties in the order of the labels."""
+    """Returns the top-k predictions, best first; ties are in the order of the labels.
+
+    Args:
+        probabilities: float64 (classes,), in [0, 1].
+        labels: The classes, in the order of the probabilities.
+        top: Maximum number of predictions.
+    """
     best = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(
         Prediction(
-            rank=place,
+            rank=number,
             index=int(index),
             wnid=labels[index].wnid,
             label=labels[index].label,
             probability=float(probabilities[index]),
         )
-        for place, index in enumerate(best, start=1)
+        for number, index in enumerate(best, start=1)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Where the time went, in seconds."""
+    """Seconds per stage: decoding, preprocessing and inference."""
 
     decode: float
     prepare: float
@@ -76,17 +82,17 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
-    """What a model makes of a photo.
+    """The result of one model for one photo.
 
     Attributes:
-        file: The photo's name, as it was given.
-        sha256: Of the photo's bytes, 64 hex digits.
+        file: Name of the photo.
+        sha256: SHA-256 of the image file, 64 hex digits.
         spec: The model.
         weights: The weight file that was used.
-        precision: Number format of the computation.
-        resize: Name of the resize policy.
+        precision: Number format of the computation, such as "float32".
+        resize: Name of the resize method.
         probabilities: float64 (classes,), summing to 1, in the order of the model's output.
-        seconds: Where the time went.
+        seconds: Seconds per stage.
     """
 
     file: str
@@ -104,7 +110,7 @@ class Classification:
         return self.spec.name
 
     def predictions(self, top: int = 5) -> tuple[Prediction, ...]:
-        """Returns the most probable classes, best first; ties in the order of output."""
+        """Returns the top-k predictions, best first; ties are in the order of the output."""
         return rank(self.probabilities, self.spec.classes, top)
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
@@ -126,9 +132,9 @@ class Failure:
     """A photo that could not be classified.
 
     Attributes:
-        file: The photo's name, as it was given.
-        error: Name of the error's class.
-        message: What went wrong and what to do.
+        file: Name of the photo.
+        error: Class name of the error.
+        message: What went wrong and what to do next.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""The models in memory, shared by everyone who asks, within one budget."""
+"""The model store: a thread-safe cache of loaded models with a memory budget."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ if TYPE_CHECKING:
 FLOAT32_BYTES = 4
 
 MAX_BATCH = 16
-"""Photos that a model looks at together; more are no faster (`benchmarks/batch.py`)."""
+"""Maximum batch size; larger batches are no faster (`benchmarks/batch.py`)."""
 
 RELEASE_SECONDS = 1.0
-RELEASE_TRIES = 20
-"""How long, and how often meanwhile, it is looked whether a model that has to go has gone."""
+"""Maximum time to wait until an evicted model is garbage-collected."""
+
+RELEASE_CHECKS = 20
+"""Number of checks during `RELEASE_SECONDS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """An engine and the weight file in it.
+    """A loaded model and its weight file.
 
     Attributes:
-        engine: Answers.
-        weights: The file.
-        size_bytes: Memory that loading it took, and at least that of its numbers.
+        engine: Computes the logits.
+        weights: The weight file.
+        size_bytes: Memory that loading it took; at least the size of its weights.
     """
 
     engine: Engine
@@ -51,38 +53,37 @@ class LoadedModel:
 
 @dataclass(slots=True)
 class _Entry:
-    """A loaded model's place in the store."""
+    """A cache entry: a loaded model and the number of `use` blocks that it is in."""
 
     model: LoadedModel
     users: int = 0
 
 
 class ModelStore:
-    """Loads each model once and keeps as many as the memory budget has room for.
+    """Loads each model once and caches as many as fit into the memory budget.
 
-    The budget is for the whole process: what it holds besides models, TensorFlow included,
-    is set aside, and the models share the rest. Where a new one does not fit beside the
-    others, others go before it is loaded: first those that nobody uses, then the least
-    recently used, of which the last user is waited for. The small embedded model always
-    stays.
+    The budget is for the whole process: the capacity for models is the budget minus everything
+    else, such as TensorFlow. To make room for a new model, the store evicts models before it
+    loads the new one: idle models first, then models in use, each in least-recently-used order.
+    A model in use is evicted when its last `use` block ends. The small embedded model is never
+    evicted.
 
-    What the store finds out about a weight file holds until the file changes: an unchanged
-    file is hashed once, and a damaged one is tried once. Every method may be called from any
-    thread.
+    The store remembers the state of each weight file until the file changes: an unchanged file is
+    hashed only once, and a damaged file is read only once. Every method is thread-safe.
 
     Attributes:
-        measuring: Held by who measures time, so that no two do at once.
+        measurement_lock: Hold this lock to measure latency, so that measurements do not overlap.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shelves: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._changed = threading.Condition()
-        self.measuring = threading.Lock()
-        self._borrowed = threading.local()  # in each thread, the name of the model that it uses
-        self._wanted: dict[str, threading.Lock] = {}
-        self._loading = threading.Lock()
-        self._room_bytes: int | None = None
+        self.measurement_lock = threading.Lock()
+        self._in_use = threading.local()  # in each thread, the name of the model that it uses
+        self._model_locks: dict[str, threading.Lock] = {}
+        self._load_lock = threading.Lock()
+        self._capacity_bytes: int | None = None
         self._reserved_bytes = 0
         self._sizes: dict[str, int] = {}
         self._inspected: dict[tuple[ModelSpec, FileState], LocalWeights] = {}
@@ -90,68 +91,71 @@ class ModelStore:
 
     @contextmanager
     def use(self, spec: ModelSpec, on_progress: OnProgress | None = None) -> Iterator[LoadedModel]:
-        """Lends a model, loading (and downloading) it if need be.
+        """Provides a model for the duration of a ``with`` block, loading it if necessary.
 
-        It stays loaded at least until the block ends. Whoever asks for a loaded model waits
-        for nobody. One model is loaded at a time; a download keeps only those waiting who
-        ask for the same model.
+        The weights are downloaded if they are not installed. The model stays loaded until the
+        block ends. A loaded model is available without waiting. Models are loaded one at a time;
+        a download blocks only requests for the same model.
+
+        Args:
+            spec: The model.
+            on_progress: Called during a download.
 
         Raises:
-            WeightsError: If the weights cannot be had.
-            MemoryBudgetError: If the budget has no room for the model, however few others
-                are loaded.
-            RuntimeError: If the block itself asks for a model. Where there is no room for
-                both, it would wait for its own end.
+            WeightsError: If the weights are missing, damaged or cannot be downloaded.
+            MemoryBudgetError: If the model alone exceeds the memory budget.
+            RuntimeError: If the thread is already in a `use` block. If the budget is too small for
+                both models, the inner block would wait for the outer one forever.
         """
-        if getattr(self._borrowed, "name", None) is not None:
+        if getattr(self._in_use, "name", None) is not None:
             raise RuntimeError(
-                f"{spec.name} was asked for in a block that uses {self._borrowed.name}"
+                f"use({spec.name}) inside a block that uses {self._in_use.name} can deadlock"
             )
-        entry = self._take(spec) or self._fill(spec, on_progress)
-        self._borrowed.name = spec.name
+        entry = self._acquire(spec) or self._acquire_loading(spec, on_progress)
+        self._in_use.name = spec.name
         try:
             yield entry.model
         finally:
-            self._borrowed.name = None
+            self._in_use.name = None
             with self._changed:
                 entry.users -= 1
                 self._changed.notify_all()
 
     def is_loaded(self, spec: ModelSpec) -> bool:
-        """Whether the model can answer without being loaded first."""
-        return spec.name in self._shelves
+        """Whether a model is loaded."""
+        return spec.name in self._entries
 
     def loaded(self) -> dict[str, int]:
-        """Returns the names of the loaded models and the bytes that each took."""
+        """Returns the size in bytes of each loaded model by name."""
         with self._changed:
-            return {name: entry.model.size_bytes for name, entry in self._shelves.items()}
+            return {name: entry.model.size_bytes for name, entry in self._entries.items()}
 
     def evict(self, spec: ModelSpec) -> None:
-        """Forgets a model, unless somebody uses it, so that its memory is free."""
+        """Unloads a model and frees its memory; does nothing while the model is in use."""
         with self._changed:
-            entry = self._shelves.get(spec.name)
+            entry = self._entries.get(spec.name)
             if entry is None or entry.users:
                 return
-            del self._shelves[spec.name]
+            del self._entries[spec.name]
         del entry
-        memory.give_back()
+        memory.release_memory()
 
     @contextmanager
     def reserve(self, size_bytes: int) -> Iterator[None]:
-        """Sets memory of the budget aside for another process, which shares the machine.
+        """Reserves memory of the budget for another process, such as a training worker.
 
-        Models that nobody uses go, until the rest fits beside it.
+        Idle models are evicted until the remaining ones fit.
+
+        Args:
+            size_bytes: Memory to reserve.
 
         Raises:
-            MemoryBudgetError: If the budget has no room for it, however few models are loaded.
+            MemoryBudgetError: If it exceeds the budget even without loaded models.
         """
         self.check_reserve(size_bytes)
         with self._changed:
             self._reserved_bytes += size_bytes
-            idle = [name for name, entry in self._others().items() if not entry.users]
-            while idle and not self._has_room(0, self._room_now()):
-                del self._shelves[idle.pop(0)]
-                memory.give_back()
+            self._evict_idle()
         try:
             yield
         finally:
@@ -159,77 +163,90 @@ class ModelStore:
                 self._reserved_bytes -= size_bytes
 
     def check_reserve(self, size_bytes: int) -> None:
-        """Makes sure that `reserve` could be done, if nobody else had reserved anything.
+        """Checks that `reserve` would succeed once other reservations have ended.
+
+        Args:
+            size_bytes: Memory to reserve.
 
         Raises:
-            MemoryBudgetError: If not.
+            MemoryBudgetError: If it would not.
         """
-        room = self._room() + self._reserved_bytes  # others will have given theirs back
-        if size_bytes > room:
+        capacity = self._capacity() + self._reserved_bytes  # other reservations will have ended
+        if size_bytes > capacity:
             raise MemoryBudgetError(
-                f"This takes {size_bytes / 1e6:,.0f} MB of memory. This program may use "
+                f"This requires {size_bytes / 1e6:,.0f} MB of memory. The memory budget is "
                 f"{self._settings.memory_bytes / 1e6:,.0f} MB (VGG_DEMO_MEMORY_MB), of which "
-                f"{max(0, room) / 1e6:,.0f} MB are left. Give fewer photos, choose a smaller "
-                "network, or raise the limit where there is more memory."
+                f"{max(0, capacity) / 1e6:,.0f} MB are available. Use fewer photos, choose a "
+                "smaller model, or raise the budget if the machine has more memory."
             )
 
     def check_fits(self, spec: ModelSpec) -> None:
-        """Makes sure, before anything is downloaded, that a model can be loaded here.
+        """Checks, before a download, that a model fits into the memory budget.
 
-        It is the size of its numbers that counts: what loading took can be too high, since
-        others use memory meanwhile, and nobody is to be sent away for that.
+        The check uses the size of the weights. The measured size of an earlier load can be too
+        high, because other threads allocate memory at the same time.
+
+        Args:
+            spec: The model.
 
         Raises:
-            MemoryBudgetError: If the budget has no room for it, even alone.
+            MemoryBudgetError: If the model alone exceeds the budget.
         """
-        room = self._room()
-        if not spec.is_embedded and _least_bytes(spec) > room:
-            taken = self._reserved_bytes
-            reason = f" while a training takes {taken / 1e6:,.0f} MB" if taken else ""
-            advice = "wait for its end" if taken else "raise the limit where there is more memory"
+        capacity = self._capacity()
+        if not spec.is_embedded and _weights_bytes(spec) > capacity:
+            reserved = self._reserved_bytes
+            if reserved:
+                reason = f" while a training run uses {reserved / 1e6:,.0f} MB"
+                advice = "wait until the training run ends"
+            else:
+                reason, advice = "", "raise the budget if the machine has more memory"
             raise MemoryBudgetError(
-                f"{spec.keras_name} takes {_least_bytes(spec) / 1e6:,.0f} MB of memory. This "
-                f"program may use {self._settings.memory_bytes / 1e6:,.0f} MB "
-                f"(VGG_DEMO_MEMORY_MB), of which {max(0, room) / 1e6:,.0f} MB are for "
-                f"models{reason}. Choose a smaller model, or {advice}."
+                f"{spec.keras_name} requires {_weights_bytes(spec) / 1e6:,.0f} MB of memory. The "
+                f"memory budget is {self._settings.memory_bytes / 1e6:,.0f} MB "
+                f"(VGG_DEMO_MEMORY_MB), of which {max(0, capacity) / 1e6:,.0f} MB are available "
+                f"for models{reason}. Choose a smaller model, or {advice}."
             )
 
     def batch_size(self, model: LoadedModel) -> int:
-        """Returns how many photos a model may look at together, two or more.
+        """Returns the batch size for a model, from 2 to `MAX_BATCH`.
 
-        What they take while it looks comes on top of the budget, of which it is a sixth at
-        most: the rest of what is allowed is for decoding and for other visitors.
+        The activations of a batch may take a sixth of the budget on top of the budget; the rest
+        of the process's memory limit is for decoding and for other visitors.
         """
-        allowed_bytes = self._settings.memory_bytes // 6
-        return max(2, min(MAX_BATCH, allowed_bytes // model.engine.photo_bytes))
+        max_bytes = self._settings.memory_bytes // 6
+        return max(2, min(MAX_BATCH, max_bytes // model.engine.photo_bytes))
 
-    def _room(self) -> int:
-        """Returns the bytes that all models together may take."""
-        if self._room_bytes is None:
-            import vgg_demo.inference.engine  # noqa: F401  # TensorFlow is not a model
+    def _capacity(self) -> int:
+        """Returns the bytes available for all models together."""
+        if self._capacity_bytes is None:
+            # TensorFlow's own memory does not count as capacity, so import it before measuring.
+            import vgg_demo.inference.engine  # noqa: F401
 
-            self._room_bytes = self._settings.memory_bytes - memory.used_bytes()
-        return self._room_bytes - self._reserved_bytes
+            self._capacity_bytes = self._settings.memory_bytes - memory.used_bytes()
+        return self._capacity_bytes - self._reserved_bytes
 
-    def _room_now(self) -> int:
-        """As `_room`, less what the process has come to hold besides the models since."""
-        models = sum(entry.model.size_bytes for entry in self._others().values())
-        besides = memory.used_bytes() - models
-        return min(self._room(), self._settings.memory_bytes - self._reserved_bytes - besides)
+    def _current_capacity(self) -> int:
+        """Returns `_capacity`, minus other memory that the process has allocated since."""
+        models_bytes = sum(entry.model.size_bytes for entry in self._evictable().values())
+        other_bytes = memory.used_bytes() - models_bytes
+        budget_bytes = self._settings.memory_bytes - self._reserved_bytes
+        return min(self._capacity(), budget_bytes - other_bytes)
 
-    def _take(self, spec: ModelSpec) -> _Entry | None:
+    def _acquire(self, spec: ModelSpec) -> _Entry | None:
+        """Returns the entry of a loaded model and counts a user; None if it is not loaded."""
         with self._changed:
-            entry = self._shelves.get(spec.name)
+            entry = self._entries.get(spec.name)
             if entry is not None:
                 entry.users += 1
-                self._shelves.move_to_end(spec.name)
+                self._entries.move_to_end(spec.name)
             return entry
 
-    def _fill(self, spec: ModelSpec, on_progress: OnProgress | None) -> _Entry:
-        with self._wanted.setdefault(spec.name, threading.Lock()):
-            if entry := self._take(spec):
+    def _acquire_loading(self, spec: ModelSpec, on_progress: OnProgress | None) -> _Entry:
+        """Downloads and loads a model, and returns its entry with one user counted."""
+        with self._model_locks.setdefault(spec.name, threading.Lock()):
+            if entry := self._acquire(spec):
                 return entry
-            # What can fail without loading does so before any other model has to go.
+            # Everything that can fail without loading comes before other models are evicted.
             self.check_fits(spec)
             path = ensure_weights(spec, self._settings, on_progress)
             file = (spec, FileState.of(path))
@@ -237,8 +254,8 @@ class ModelStore:
                 raise WeightsCorruptError(self._damaged[file])
             if file not in self._inspected:
                 self._inspected[file] = inspect_weights(path, spec)
-            with self._loading:
-                self._make_room(spec)
+            with self._load_lock:
+                self._evict_for(spec)
                 try:
                     return self._load(spec, path, self._inspected[file], file[1])
                 except WeightsCorruptError as error:
@@ -250,87 +267,92 @@ class ModelStore:
 
         before = memory.used_bytes()
         try:
-            with memory.in_pieces_of_their_own():
+            with memory.separate_allocations():
                 engine = load_engine(spec, path)
         except (MemoryError, WeightsCorruptError) as error:
             _free_frames(error)
-            memory.give_back()
+            memory.release_memory()
             if isinstance(error, WeightsCorruptError):
                 raise
             raise MemoryBudgetError(
-                f"Loading {spec.keras_name} took more memory than there is. Choose a smaller "
-                "model, or close other programs on this machine."
+                f"Not enough memory to load {spec.keras_name}. Choose a smaller model, or close "
+                "other programs on this machine."
             ) from error
         if FileState.of(path) != state:
             raise WeightsMissingError(
-                f"The weights in {path} were changed while they were being loaded. Try again."
+                f"The weights in {path} changed while they were being loaded. Try again."
             )
-        # Freed memory that was not handed back and is used again does not show as growth.
-        grown = memory.used_bytes() - before
-        self._sizes[spec.name] = size_bytes = max(grown, _least_bytes(spec))
+        # The growth misses freed memory that the allocator had kept and now reuses.
+        growth = memory.used_bytes() - before
+        self._sizes[spec.name] = size_bytes = max(growth, _weights_bytes(spec))
         with self._changed:
-            entry = self._shelves[spec.name] = _Entry(
+            entry = self._entries[spec.name] = _Entry(
                 LoadedModel(engine, weights, size_bytes), users=1
             )
-            # It may have taken more than was thought; what nobody uses makes up for it.
-            idle = [name for name, other in self._others().items() if not other.users]
-            while idle and not self._has_room(0, self._room_now()):
-                del self._shelves[idle.pop(0)]
-                memory.give_back()
+            self._evict_idle()  # the model may be larger than estimated
         return entry
 
-    def _size_bytes(self, spec: ModelSpec) -> int:
-        """What loading a model took, or before that the size of its numbers."""
-        return self._sizes.get(spec.name, _least_bytes(spec))
+    def _evict_idle(self) -> None:
+        """Evicts idle models until the loaded ones fit; requires the lock of `_changed`."""
+        idle = [name for name, entry in self._evictable().items() if not entry.users]
+        while idle and not self._fits(0, self._current_capacity()):
+            del self._entries[idle.pop(0)]
+            memory.release_memory()
 
-    def _make_room(self, spec: ModelSpec) -> None:
-        """Lets go of models until a new one fits."""
+    def _estimated_bytes(self, spec: ModelSpec) -> int:
+        """Returns the measured size of a model, or the size of its weights if never loaded."""
+        return self._sizes.get(spec.name, _weights_bytes(spec))
+
+    def _evict_for(self, spec: ModelSpec) -> None:
+        """Evicts models until a new one fits, and waits until their memory is free."""
         if spec.is_embedded:
             return
-        memory.give_back_freed()
-        gone = self._evict_for(spec)
-        if not gone:  # looking for garbage takes as long as building a small model
+        memory.trim_heap()
+        evicted = self._remove_entries_for(spec)
+        if not evicted:  # garbage collection takes as long as building a small model
             return
-        memory.give_back()
-        # A last user has let go, but its thread may not have come to dropping the reference,
-        # and nothing tells when it has: so it is looked again, for a second at most.
-        for _ in range(RELEASE_TRIES):
-            if not any(engine() for engine in gone):
+        memory.release_memory()
+        # The thread of the last user may still hold a reference for a moment, and there is no
+        # notification when it is dropped.
+        for _ in range(RELEASE_CHECKS):
+            if not any(engine() for engine in evicted):
                 break
-            time.sleep(RELEASE_SECONDS / RELEASE_TRIES)
-            memory.give_back()
+            time.sleep(RELEASE_SECONDS / RELEASE_CHECKS)
+            memory.release_memory()
 
-    def _evict_for(self, spec: ModelSpec) -> list[weakref.ref[Engine]]:
-        leaving: list[_Entry] = []
+    def _remove_entries_for(self, spec: ModelSpec) -> list[weakref.ref[Engine]]:
+        """Removes entries until a model fits, and waits for their users to finish."""
+        removed: list[_Entry] = []
         with self._changed:
-            room = self._room_now()
-            while (others := self._others()) and not self._has_room(self._size_bytes(spec), room):
-                name = min(others, key=lambda name: others[name].users > 0)
-                # Gone at once, so that nobody else begins to use it meanwhile.
-                leaving.append(self._shelves.pop(name))
-            self._changed.wait_for(lambda: not any(entry.users for entry in leaving))
-        return [weakref.ref(entry.model.engine) for entry in leaving]
+            capacity, size_bytes = self._current_capacity(), self._estimated_bytes(spec)
+            while (entries := self._evictable()) and not self._fits(size_bytes, capacity):
+                name = min(entries, key=lambda name: entries[name].users > 0)
+                # Removed before its users finish, so that it gets no new ones.
+                removed.append(self._entries.pop(name))
+            self._changed.wait_for(lambda: not any(entry.users for entry in removed))
+        return [weakref.ref(entry.model.engine) for entry in removed]
 
-    def _others(self) -> dict[str, _Entry]:
-        """Returns what can go, the least recently used first."""
+    def _evictable(self) -> dict[str, _Entry]:
+        """Returns all entries but the embedded model's, the least recently used first."""
         return {
             name: entry
-            for name, entry in self._shelves.items()
+            for name, entry in self._entries.items()
             if not entry.model.engine.spec.is_embedded
         }
 
-    def _has_room(self, more_bytes: int, room: int) -> bool:
-        """Whether there is room for what is loaded and so much more."""
-        taken = sum(entry.model.size_bytes for entry in self._others().values())
-        return taken + more_bytes <= room
+    def _fits(self, additional_bytes: int, capacity: int) -> bool:
+        """Whether the loaded models and additional bytes fit into a capacity."""
+        loaded_bytes = sum(entry.model.size_bytes for entry in self._evictable().values())
+        return loaded_bytes + additional_bytes <= capacity
 
 
 def _free_frames(error: BaseException | None) -> None:
-    """Frees what was half filled: it hangs on the frames of an error and of its causes."""
+    """Frees a partly loaded model, which the frames of an error and its causes refer to."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__
 
 
-def _least_bytes(spec: ModelSpec) -> int:
+def _weights_bytes(spec: ModelSpec) -> int:
+    """Returns the size of a model's float32 weights."""
     return FLOAT32_BYTES * spec.parameters

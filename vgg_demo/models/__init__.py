@@ -1,1 +1,1 @@
-"""models."""
+"""Model definitions: registry, class labels, preprocessing, custom models and their bundles."""

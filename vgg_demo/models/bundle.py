@@ -1,7 +1,7 @@
-"""A taught model on disk: a folder with its network, its labels, and how it came about.
+"""Bundles: folders with a custom model, its labels and the record of its training.
 
-A bundle may be a stranger's. Of its network only the numbers are read (`keras_file`), into a
-network that is built from what the program knows; its texts are checked one by one.
+A bundle is untrusted. Only the weights are read from its model file (`keras_file`), into a network
+that is built from the registry; each text and number is validated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from vgg_demo.errors import BundleError, FeatureLayerError, UnknownModelError
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sorting import FORBIDDEN
-from vgg_demo.files.writing import writing
+from vgg_demo.files.writing import report_write_errors
 from vgg_demo.models.custom import (
     MAX_CLASSES,
     MAX_LABEL_LENGTH,
@@ -38,34 +38,30 @@ from vgg_demo.models.registry import (
     get_spec,
 )
 
-MODEL, LABELS, SPEC = "model.keras", "labels.json", "spec.json"
-FILES = (MODEL, LABELS, SPEC)
+MODEL_FILE, LABELS_FILE, SPEC_FILE = "model.keras", "labels.json", "spec.json"
+BUNDLE_FILES = (MODEL_FILE, LABELS_FILE, SPEC_FILE)
 SCHEMA = 1
 
 MAX_TEXT_BYTES = 1_000_000
 MAX_MODEL_BYTES = 2 * 10**9
-SPARE_MODEL_BYTES = 20_000_000
-"""By which a network's file may be larger than its numbers: its description, and what HDF5 adds."""
+MODEL_OVERHEAD_BYTES = 20_000_000
+"""Accepted size of a model file beyond its weights: the architecture, and the HDF5 structure."""
 
-UNFIT = (KeyError, TypeError, ValueError, OverflowError, OSError)
-"""What comes of values that are of another kind, or are not there."""
+DIGEST_LENGTH = 16
+"""Hex digits of the digest in a model's name. The model store and the caches of all visitors use
+the name as the key, so it must be infeasible to construct a second model with the same name."""
 
-DIGITS = 16
-"""Of the digest in a model's name: models of all visitors are kept under their names, and nobody
-is to find another of the same."""
-
-TEMPERATURES = (0.01, 100.0)
-SHA256 = re.compile(r"[0-9a-f]{64}")
+TEMPERATURE_RANGE = (0.01, 100.0)
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A taught model and how it came about.
+    """A custom model and the record of its training.
 
     Attributes:
-        spec: The model, like any other.
-        record: What `spec.json` says: recipe, data, figures, versions. A stranger may have
-            written anything there.
+        spec: The model.
+        record: Content of `spec.json`: recipe, data, metrics, versions. Untrusted.
     """
 
     spec: ModelSpec
@@ -80,22 +76,20 @@ def custom_spec(
     model_bytes: int,
     accuracy: float | None = None,
 ) -> ModelSpec:
-    """Returns the spec of a taught model.
+    """Returns the spec of a custom model.
 
     Args:
-        name: Its name.
-        custom: What it was taught.
-        model_sha256: Of its network's file, 64 hex digits.
-        model_bytes: Size of that.
-        accuracy: Share of its own validation photos that it had right, in [0, 1].
+        name: Its name, without the digest.
+        custom: Its backbone, classes, temperature and unknown threshold.
+        model_sha256: SHA-256 of the model file, 64 hex digits.
+        model_bytes: Size of the model file.
+        accuracy: Validation accuracy, in [0, 1]; None if unknown.
     """
     backbone = get_spec(custom.backbone)
-    feature_extractor, features = (
-        backbone_spec(backbone, custom.feature_layer),
-        feature_count(backbone, custom.feature_layer),
-    )
+    feature_extractor = backbone_spec(backbone, custom.feature_layer)
+    features = feature_count(backbone, custom.feature_layer)
     return ModelSpec(
-        # Two bundles may have one name, or that of a model of Keras.
+        # The digest tells apart bundles with the same name, and a bundle from a Keras model.
         name=f"{name}@{_digest(custom, model_sha256)}",
         keras_name=name,
         module=feature_extractor.module,
@@ -105,58 +99,58 @@ def custom_spec(
         crop_fraction=feature_extractor.crop_fraction,
         parameters=feature_extractor.parameters + (features + 1) * len(custom.classes),
         cam_layer=feature_extractor.cam_layer,
-        weights=WeightFile(MODEL, "", model_sha256, model_bytes),
+        weights=WeightFile(MODEL_FILE, "", model_sha256, model_bytes),
         accuracy=None
         if accuracy is None
         else Accuracy(
             top1=round(100 * accuracy, 1),
             top5=None,
-            test_set="its own validation photos",
-            source=SPEC,
+            test_set="held-out photos",
+            source=SPEC_FILE,
         ),
         custom=custom,
     )
 
 
 def _digest(custom: CustomModel, model_sha256: str) -> str:
-    """Returns `DIGITS` hex digits of all that decides what a model answers."""
+    """Returns `DIGEST_LENGTH` hex digits of everything that determines a model's predictions."""
     parts = [
         model_sha256,
         custom.backbone,
         custom.feature_layer.value,
         repr(custom.temperature),
-        repr(custom.unknown_below),
+        repr(custom.unknown_threshold),
         *(label.label for label in custom.classes),
     ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Opens a bundle and checks what can be checked without its network.
+    """Opens a bundle and validates everything except its model file.
 
     Raises:
-        BundleError: If it is none, is damaged, or says what cannot be.
+        BundleError: If the folder is not a bundle, is damaged, or contains invalid values.
     """
-    record = _read_json(folder / SPEC, dict)
-    labels = _read_json(folder / LABELS, list)
+    record = _read_json(folder / SPEC_FILE, dict)
+    labels = _read_json(folder / LABELS_FILE, list)
     try:
         if record["schema"] != SCHEMA:
             raise ValueError(f"its schema is {record['schema']!r}, not {SCHEMA}")
-        names = _check_labels(labels)
+        names = _validated_labels(labels)
         Resize(_text(record["resize"]))
         custom = CustomModel(
             bundle=folder,
             backbone=get_spec(_text(record["backbone"])).name,
             feature_layer=FeatureLayer(_text(record["feature_layer"])),
             classes=custom_classes(names),
-            temperature=_number(record["temperature"], *TEMPERATURES),
-            unknown_below=_number(record["unknown_below"], 0.0, 1.0),
+            temperature=_number(record["temperature"], *TEMPERATURE_RANGE),
+            unknown_threshold=_number(record["unknown_threshold"], 0.0, 1.0),
         )
         spec = custom_spec(
             bundle_name(folder),
             custom,
             model_sha256=_hash(record["model_sha256"]),
-            model_bytes=(folder / MODEL).stat().st_size,
+            model_bytes=(folder / MODEL_FILE).stat().st_size,
             accuracy=_number(record["metrics"]["accuracy"], 0.0, 1.0),
         )
     except (
@@ -168,81 +162,83 @@ def open_bundle(folder: Path) -> Bundle:
         FeatureLayerError,
         UnknownModelError,
     ) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise unusable(folder, reason) from error
-    if spec.weights.size_bytes > 4 * spec.parameters + SPARE_MODEL_BYTES:
-        raise unusable(folder, f"{MODEL} is larger than such a network can be")
+        reason = (
+            f"{SPEC_FILE} or {LABELS_FILE} has no {error}"
+            if isinstance(error, KeyError)
+            else str(error)
+        )
+        raise unusable_bundle(folder, reason) from error
+    if spec.weights.size_bytes > 4 * spec.parameters + MODEL_OVERHEAD_BYTES:
+        raise unusable_bundle(folder, f"{MODEL_FILE} is larger than its architecture allows")
     return Bundle(spec, record)
 
 
 def write_bundle(
     folder: Path, labels: Sequence[str], record: Mapping[str, Any], model: Path
 ) -> None:
-    """Writes a bundle: all of it, or nothing.
+    """Writes a bundle atomically.
 
     Args:
-        folder: Where; it must not be there yet.
+        folder: The bundle; must not exist yet.
         labels: Names of the classes, in the order of the outputs.
-        record: What there is to say of it; see `open_bundle` for what must be among it.
-        model: The network's file, which is moved there.
+        record: Content of `spec.json`; `open_bundle` shows the required keys.
+        model: The model file, which is moved into the bundle.
 
     Raises:
-        BundleError: If there is something at that place.
-        FileUnwritableError: If it cannot be written.
+        BundleError: If the folder already exists.
+        FileUnwritableError: If the bundle cannot be written.
     """
-    ensure_free(folder)
-    feature_layer = folder.with_name(f".{folder.name}.part")
-    with writing(folder, "Choose another place."):
-        shutil.rmtree(feature_layer, ignore_errors=True)
-        feature_layer.mkdir(parents=True)
+    check_destination(folder)
+    partial = folder.with_name(f".{folder.name}.part")
+    with report_write_errors(folder, "Choose another location."):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         try:
-            shutil.move(model, feature_layer / MODEL)
-            named = [{"label": label} for label in labels]
-            (feature_layer / LABELS).write_text(
-                json.dumps(named, indent=2, ensure_ascii=False), "utf-8"
-            )
-            (feature_layer / SPEC).write_text(
-                json.dumps(record, indent=2, ensure_ascii=False), "utf-8"
-            )
-            feature_layer.rename(folder)
+            shutil.move(model, partial / MODEL_FILE)
+            _write_json(partial / LABELS_FILE, [{"label": label} for label in labels])
+            _write_json(partial / SPEC_FILE, record)
+            partial.rename(folder)
         finally:
-            shutil.rmtree(feature_layer, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
 
-def ensure_free(folder: Path) -> None:
-    """Makes sure, before anything is learned, that a bundle can be written.
+def check_destination(folder: Path) -> None:
+    """Checks, before a training starts, that a bundle can be written.
 
     Raises:
-        BundleError: If there is something at that place.
-        FileUnwritableError: If it cannot be written.
+        BundleError: If the folder already exists.
+        FileUnwritableError: If its parent folder is not writable.
     """
-    with writing(folder, "Choose another place."):
+    with report_write_errors(folder, "Choose another location."):
         if folder.exists():
-            raise BundleError(f"{str(folder)!r} is there already. Choose another name.")
+            raise BundleError(f"{str(folder)!r} already exists. Choose another name.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):
             pass
 
 
-def with_threshold(bundle: Bundle, unknown_below: float) -> Bundle:
-    """Changes the probability below which a model is called unsure, on disk too.
+def set_unknown_threshold(bundle: Bundle, unknown_threshold: float) -> Bundle:
+    """Sets the unknown threshold of a bundle, also on disk.
 
-    Its name, which tells all that decides what it answers, changes with it.
+    The model's name changes too, because its digest covers the threshold.
 
     Args:
-        bundle: The model; it is not to be used any more.
-        unknown_below: In [0, 1].
+        bundle: The bundle; do not use it afterwards.
+        unknown_threshold: Probability below which a prediction is "not sure", in [0, 1].
+
+    Returns:
+        The changed bundle.
 
     Raises:
-        FileUnwritableError: If it cannot be written.
+        FileUnwritableError: If the bundle cannot be written.
     """
-    assert bundle.spec.custom is not None  # noqa: S101  # what a bundle is
+    assert bundle.spec.custom is not None  # noqa: S101  # true for every bundle
     folder = bundle.spec.custom.bundle
-    record = dict(bundle.record) | {"unknown_below": unknown_below}
-    feature_layer = folder / f".{SPEC}.part"
-    with writing(folder / SPEC, "Check its permissions."):
-        feature_layer.write_text(json.dumps(record, indent=2, ensure_ascii=False), "utf-8")
-        feature_layer.replace(folder / SPEC)
+    record = dict(bundle.record) | {"unknown_threshold": unknown_threshold}
+    partial = folder / f".{SPEC_FILE}.part"
+    with report_write_errors(folder / SPEC_FILE, "Check its permissions."):
+        _write_json(partial, record)
+        partial.replace(folder / SPEC_FILE)
     return open_bundle(folder)
 
 
@@ -253,72 +249,79 @@ def sha256_of(path: Path) -> str:
 
 
 def bundle_name(folder: Path) -> str:
-    """Returns what a bundle's model is called: the folder's name, without its ending.
+    """Returns the name of a bundle's model: the folder's name without its suffix.
 
     >>> bundle_name(Path("models/My clothes.bundle")), bundle_name(Path("v1.mobilenet_v2"))
     ('My clothes', 'v1.mobilenet_v2')
     """
     name = printable(folder.name.removesuffix(".bundle"))[:MAX_LABEL_LENGTH].strip(" .")
-    # A comma stands between names where there are several.
-    return "".join("_" if sign in FORBIDDEN + "," else sign for sign in name) or "custom"
+    # Lists of model names are separated by commas.
+    return "".join("_" if char in FORBIDDEN + "," else char for char in name) or "custom"
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a path is a bundle, by what is in it."""
+    """Whether a path is a bundle, judging by its files."""
     try:
-        return (path / SPEC).is_file() and (path / MODEL).is_file()
+        return (path / SPEC_FILE).is_file() and (path / MODEL_FILE).is_file()
     except (OSError, ValueError):
         return False
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False), "utf-8")
+
+
+def _read_json(path: Path, expected: type) -> Any:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TEXT_BYTES + 1)
         if len(data) > MAX_TEXT_BYTES:
-            raise ValueError(f"{path.name} has more than {MAX_TEXT_BYTES:,} bytes")
-        found = json.loads(data)
+            raise ValueError(f"{path.name} is larger than {MAX_TEXT_BYTES:,} bytes")
+        value = json.loads(data)
     except OSError as error:
-        raise unusable(path.parent, f"{path.name}: {error.strerror}") from error
+        raise unusable_bundle(path.parent, f"{path.name}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise unusable(path.parent, f"{path.name}: {error}") from error
-    if not isinstance(found, kind):
-        raise unusable(path.parent, f"{path.name} is no {kind.__name__}")
-    return found
+        raise unusable_bundle(path.parent, f"{path.name}: {error}") from error
+    if not isinstance(value, expected):
+        raise unusable_bundle(path.parent, f"{path.name} is not a {expected.__name__}")
+    return value
 
 
-def _check_labels(labels: Sequence[Any]) -> tuple[str, ...]:
+def _validated_labels(labels: Sequence[Any]) -> tuple[str, ...]:
     names = tuple(_text(label["label"]) for label in labels)
     if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
-        raise ValueError(f"it has {len(set(names))} different labels of {len(names)}")
+        raise ValueError(
+            f"it has {len(names)} labels, {len(set(names))} of them different; "
+            f"it must have 2 to {MAX_CLASSES}, all different"
+        )
     for name in names:
         if not name.strip() or len(name) > MAX_LABEL_LENGTH or not name.isprintable():
-            raise ValueError(f"{name[:60]!r} is no label")
+            raise ValueError(f"{name[:60]!r} is not a valid label")
     return names
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:60]!r} is no text")
+        raise TypeError(f"{str(value)[:60]!r} is not a string")
     return value
 
 
 def _number(value: object, low: float, high: float) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
-        raise ValueError(f"{str(value)[:60]!r} is no number from {low:g} to {high:g}")
+        raise ValueError(f"{str(value)[:60]!r} is not a number from {low:g} to {high:g}")
     return float(value)  # type: ignore[arg-type]
 
 
 def _hash(value: object) -> str:
-    if not SHA256.fullmatch(_text(value)):
-        raise ValueError(f"{str(value)[:70]!r} is no SHA-256")
+    if not SHA256_PATTERN.fullmatch(_text(value)):
+        raise ValueError(f"{str(value)[:70]!r} is not a SHA-256")
     return str(value)
 
 
-def unusable(path: Path, reason: str) -> BundleError:
-    """Returns the error that says why something is no bundle."""
+def unusable_bundle(path: Path, reason: str) -> BundleError:
+    """Returns the error for a path that is not a usable bundle."""
     return BundleError(
         f"{str(path)!r} cannot be used as a bundle: {printable(reason)[:200]}. "
-        "Get it anew, or train it again."
+        "Copy the bundle again, or train the model again."
     )

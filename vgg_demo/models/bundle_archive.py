@@ -1,4 +1,4 @@
-"""Taught models on their way: into a ZIP archive and out of one, and from one folder to another."""
+"""Bundles in transit: pack into and unpack from ZIP archives, and publish to all visitors."""
 
 from __future__ import annotations
 
@@ -11,85 +11,86 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from vgg_demo.errors import ArchiveError, BundleError
-from vgg_demo.files.archives import DAMAGE, BoundedReader
-from vgg_demo.files.writing import writing
+from vgg_demo.files.archives import READ_ERRORS, BoundedReader
+from vgg_demo.files.writing import report_write_errors
 from vgg_demo.models.bundle import (
-    FILES,
-    LABELS,
+    BUNDLE_FILES,
+    LABELS_FILE,
     MAX_MODEL_BYTES,
     MAX_TEXT_BYTES,
-    MODEL,
-    SPEC,
+    MODEL_FILE,
+    SPEC_FILE,
     Bundle,
     bundle_name,
-    ensure_free,
+    check_destination,
     open_bundle,
     sha256_of,
-    unusable,
+    unusable_bundle,
 )
 
-DIRECTORY_BYTES = 1_000_000
-"""Of an archive's directory, and of what is read of it at a time."""
+MAX_DIRECTORY_BYTES = 1_000_000
+"""Largest accepted size of an archive's central directory, and of a single read."""
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Writes a bundle into a ZIP archive, which `unpack` takes.
+    """Writes a bundle into a ZIP archive; `unpack` is the inverse.
 
     Raises:
-        FileUnwritableError: If it cannot be written, or is there already.
+        FileUnwritableError: If the archive cannot be written or already exists.
     """
-    with writing(archive, "Choose another name."), archive.open("xb") as file:
+    with report_write_errors(archive, "Choose another name."), archive.open("xb") as file:
         pack_into(folder, file)
 
 
 def pack_into(folder: Path, archive: BinaryIO) -> None:
-    """As `pack`, into an open file."""
+    """Writes a bundle as a ZIP archive into an open file."""
     with zipfile.ZipFile(archive, "w") as file:
-        for name in FILES:
+        for name in BUNDLE_FILES:
             file.write(folder / name, f"{folder.name}/{name}")
 
 
 def unpack(
     archive: Path | BinaryIO,
     folder: Path,
-    called: str = "",
-    most_model_bytes: int = MAX_MODEL_BYTES,
+    archive_name: str = "",
+    max_model_bytes: int = MAX_MODEL_BYTES,
 ) -> Path:
-    """Unpacks a bundle, maybe a stranger's.
+    """Unpacks an untrusted bundle.
 
-    Only the three files of a bundle are taken, each by its name and to its place here, whatever
-    folders the archive says.
+    Only the three files of a bundle are extracted, by their base names; folders in the archive
+    are ignored.
 
     Args:
         archive: The ZIP archive.
-        folder: Where the bundle is made; it must not be there yet.
-        called: The archive's name, for the error, if it is no path.
-        most_model_bytes: Of its network.
+        folder: The bundle's new folder; must not exist yet.
+        archive_name: Name of the archive for error messages, if it is not a path.
+        max_model_bytes: Largest accepted size of the model file.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        BundleError: If it holds no bundle.
+        BundleError: If the archive contains no valid bundle, or the folder already exists.
+        FileUnwritableError: If the folder cannot be created.
     """
-    ensure_free(folder)
-    name = called or str(archive)
-    part = _part_of(folder)
+    check_destination(folder)
+    name = archive_name or str(archive)
+    partial = _partial_folder(folder)
     try:
-        part.mkdir()
+        partial.mkdir()
         with _opened(archive) as file:
-            _take_out(file, name, part, most_model_bytes)
-        if sha256_of(part / MODEL) != open_bundle(part).spec.weights.hash:
-            raise ValueError(f"{MODEL} in it has another SHA-256 than {SPEC} says")
-        part.rename(folder)
-    except BundleError as error:  # it names a folder that nobody knows, and that will be gone
-        raise BundleError(str(error).replace(repr(str(part)), repr(name))) from error
+            _extract(file, name, partial, max_model_bytes)
+        if sha256_of(partial / MODEL_FILE) != open_bundle(partial).spec.weights.hash:
+            raise ValueError(f"the SHA-256 of {MODEL_FILE} differs from the one in {SPEC_FILE}")
+        partial.rename(folder)
+    except BundleError as error:  # name the archive, not the temporary folder
+        raise BundleError(str(error).replace(repr(str(partial)), repr(name))) from error
     except ArchiveError as error:
-        raise unusable(Path(name), "its directory is too large") from error
-    except DAMAGE as error:
-        raise unusable(Path(name), str(error)) from error
+        raise unusable_bundle(Path(name), "its directory is too large") from error
+    except READ_ERRORS as error:
+        raise unusable_bundle(Path(name), str(error)) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -102,56 +103,61 @@ def _opened(archive: Path | BinaryIO) -> Iterator[BinaryIO]:
         yield archive
 
 
-def _take_out(archive: BinaryIO, name: str, folder: Path, most_model_bytes: int) -> None:
-    """Takes the three files of a bundle out of an archive, each of limited size.
+def _extract(archive: BinaryIO, name: str, folder: Path, max_model_bytes: int) -> None:
+    """Extracts the three files of a bundle, each with a size limit.
 
     Raises:
-        ValueError: If one is not there, or is not what it should be.
+        ValueError: If a file is missing, ambiguous, too large or compressed with another method.
     """
-    # Its directory is read in one piece, of the size that the archive claims.
-    guarded = BoundedReader(archive, name, largest=DIRECTORY_BYTES)
-    limits = {MODEL: most_model_bytes, LABELS: MAX_TEXT_BYTES, SPEC: MAX_TEXT_BYTES}
-    with zipfile.ZipFile(cast("BinaryIO", guarded)) as file:
-        for wanted, most in limits.items():
-            found = [one for one in file.infolist() if one.filename.split("/")[-1] == wanted]
+    # zipfile reads the central directory with a single read of the size the archive declares.
+    reader = BoundedReader(archive, name, max_read_bytes=MAX_DIRECTORY_BYTES)
+    limits = {MODEL_FILE: max_model_bytes, LABELS_FILE: MAX_TEXT_BYTES, SPEC_FILE: MAX_TEXT_BYTES}
+    with zipfile.ZipFile(cast("BinaryIO", reader)) as file:
+        for member, max_bytes in limits.items():
+            found = [info for info in file.infolist() if info.filename.split("/")[-1] == member]
             if len(found) != 1:
-                raise ValueError(f"it holds {len(found)} files called {wanted} instead of one")
-            if found[0].file_size > most:
-                raise ValueError(f"{wanted} in it has {found[0].file_size:,} bytes")
-            # Python unpacks what is packed in other ways in pieces of any size.
+                raise ValueError(f"it has {len(found)} files named {member} instead of one")
+            if found[0].file_size > max_bytes:
+                raise ValueError(
+                    f"{member} has {found[0].file_size:,} bytes; the limit is {max_bytes:,}"
+                )
+            # With other methods, zipfile decompresses without limiting the memory.
             if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{wanted} in it is packed in a way that is not read here")
-            with file.open(found[0]) as source, (folder / wanted).open("xb") as target:
+                raise ValueError(f"{member} is neither stored nor deflated")
+            with file.open(found[0]) as source, (folder / member).open("xb") as target:
                 shutil.copyfileobj(source, target)
 
 
-def _part_of(folder: Path) -> Path:
-    """Returns where a bundle is made until it is whole; nobody else makes one there."""
+def _partial_folder(folder: Path) -> Path:
+    """Returns a unique sibling folder in which a bundle is assembled."""
     return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
 
 
 def publish(bundle: Bundle, bundles_dir: Path, name: str) -> Bundle:
-    """Copies a bundle to where everybody's taught models are.
+    """Makes a custom model available to all visitors: copies its bundle.
 
     Args:
-        bundle: The model.
-        bundles_dir: Folder of the models.
-        name: What it is to be called there.
+        bundle: The bundle.
+        bundles_dir: Folder of the published models.
+        name: Name of the published model.
+
+    Returns:
+        The published bundle.
 
     Raises:
-        BundleError: If a model is called so already.
-        FileUnwritableError: If it cannot be written.
+        BundleError: If a published model already has this name.
+        FileUnwritableError: If the bundle cannot be written.
     """
-    assert bundle.spec.custom is not None  # noqa: S101  # what a bundle is
+    assert bundle.spec.custom is not None  # noqa: S101  # true for every bundle
     folder = bundles_dir / f"{bundle_name(Path(name))}.bundle"
-    ensure_free(folder)
-    part = _part_of(folder)
-    with writing(folder, "Choose another name."):
-        part.mkdir()
+    check_destination(folder)
+    partial = _partial_folder(folder)
+    with report_write_errors(folder, "Choose another name."):
+        partial.mkdir()
         try:
-            for file in FILES:
-                shutil.copyfile(bundle.spec.custom.bundle / file, part / file)
-            part.rename(folder)
+            for file in BUNDLE_FILES:
+                shutil.copyfile(bundle.spec.custom.bundle / file, partial / file)
+            partial.rename(folder)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
     return open_bundle(folder)

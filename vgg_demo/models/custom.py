@@ -1,4 +1,4 @@
-"""What makes a model of one's own: what it was taught, and on whose shoulders it stands."""
+"""Custom models: a pretrained backbone with a new classification head."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from pathlib import Path
 from vgg_demo.models.labels import CUSTOM_PREFIX, ClassLabel
 
 MAX_LABEL_LENGTH = 80
-"""Characters of a label; it must fit on a chart and into a folder's name."""
-
+"""Characters of a label; it must fit into charts and folder names."""
 
 MAX_CLASSES = 200
-"""Classes of a custom model."""
+"""Maximum number of classes of a custom model."""
 
 
 class FeatureLayer(StrEnum):
-    """How much of a network there is."""
+    """The layer at which a network ends."""
 
     OUTPUT = "output"
-    """All of it, to the scores of its classes."""
+    """The output layer: logits of the classes."""
 
     GLOBAL_POOLING = "global_pooling"
-    """All but its top; the last feature map is averaged over its places."""
+    """The last feature map, averaged over height and width (``include_top=False``)."""
 
     PENULTIMATE = "penultimate"
-    """All but the last layer. Of VGG16, what the second of its large dense layers says."""
+    """The layer before the output layer: in VGG16, the second dense layer (``fc2``)."""
 
 
 MIN_PROBABILITY = 0.5
-"""An answer of a taught model that is less probable is as likely wrong as right, and counts as
-none, however low the model's own threshold is."""
+"""Lower bound of the unknown threshold: a less probable prediction is more likely wrong than right,
+however low the model's own threshold is."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomModel:
-    """What a model was taught.
+    """The custom part of a model.
 
     Attributes:
-        bundle: The folder in which it is kept.
-        backbone: Name of the model whose body looks at photos for it.
-        feature_layer: How much of the backbone that is.
-        classes: What it answers, in the order of its outputs.
-        temperature: Its scores are divided by it, so that its probabilities can be taken at
-            their word (Guo et al. 2017).
-        unknown_below: Probability of the first answer below which it had better say nothing, as
-            found on photos kept back, or as set by who taught it.
+        bundle: Folder of the bundle.
+        backbone: Name of the pretrained model that extracts the features.
+        feature_layer: Layer of the backbone that provides the features.
+        classes: The classes, in the order of the outputs.
+        temperature: Divisor of the logits that calibrates the probabilities (temperature scaling,
+            Guo et al. 2017, arXiv 1706.04599).
+        unknown_threshold: Top-1 probability below which a prediction is "not sure", in [0, 1];
+            chosen on the held-out photos, or set by the user.
     """
 
     bundle: Path
@@ -54,29 +53,32 @@ class CustomModel:
     feature_layer: FeatureLayer
     classes: tuple[ClassLabel, ...]
     temperature: float
-    unknown_below: float
+    unknown_threshold: float
 
     @property
-    def sure_from(self) -> float:
-        """Probability from which an answer counts; see `MIN_PROBABILITY`."""
-        return max(MIN_PROBABILITY, self.unknown_below)
+    def effective_threshold(self) -> float:
+        """The unknown threshold, at least `MIN_PROBABILITY`."""
+        return max(MIN_PROBABILITY, self.unknown_threshold)
 
 
 def clean_label(name: str) -> str:
-    """Makes a label of a name: one line, of printable characters, not too long.
+    """Returns a name as a label: one line of at most `MAX_LABEL_LENGTH` printable characters.
 
     >>> clean_label("t_shirt"), clean_label(" my  cat")
     ('t shirt', 'my cat')
     """
-    text = "".join(sign if sign.isprintable() else " " for sign in name)
+    text = "".join(char if char.isprintable() else " " for char in name)
     return " ".join(text.replace("_", " ").split())[:MAX_LABEL_LENGTH]
 
 
 def custom_classes(names: tuple[str, ...]) -> tuple[ClassLabel, ...]:
-    """Returns classes of these names, in their order.
+    """Returns the classes of a custom model.
 
-    Names are no WordNet classes: a "mouse" may be an animal or go with a keyboard. So each has
-    an ID of its own, unlike any of WordNet's.
+    Names do not identify WordNet classes: a "mouse" may be an animal or a device. So each class
+    has an ID that WordNet does not use.
+
+    Args:
+        names: Names of the classes, in the order of the outputs.
     """
     return tuple(
         ClassLabel(index, CUSTOM_PREFIX + name, name, "") for index, name in enumerate(names)

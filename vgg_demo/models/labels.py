@@ -1,11 +1,11 @@
-"""What a model's outputs are called, and where they stand in WordNet.
+"""Class labels, and their position in the WordNet hierarchy.
 
-Classes are told apart by their WordNet ID (WNID), never by their label: in ImageNet,
-"crane" is a bird and a machine, and "maillot" two kinds of garment.
+Classes are identified by their WordNet ID (WNID), never by their label: in ImageNet, "crane" is a
+bird and a machine, and "maillot" is two different garments.
 
-The files are ``data/imagenet_class_index.json`` (the class index that Keras downloads)
-and ``data/wordnet.json`` (WordNet 3.0, the classes and all that they are kinds of;
-licence in ``data/WORDNET_LICENSE``).
+The data files are ``data/imagenet_class_index.json`` (the class index that Keras downloads) and
+``data/wordnet.json`` (the classes and all their hypernyms in WordNet 3.0; license in
+``data/WORDNET_LICENSE``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 CUSTOM_PREFIX = "custom:"
-"""How the IDs of classes begin that are not WordNet's."""
+"""Prefix of the IDs of classes that are not in WordNet."""
 
 LabelSet = Literal["imagenet", "cifar10", "custom"]
 LABEL_SETS: tuple[LabelSet, ...] = ("imagenet", "cifar10")
@@ -26,15 +26,15 @@ LABEL_SETS: tuple[LabelSet, ...] = ("imagenet", "cifar10")
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
-    """One class that a model can answer.
+    """A class that a model can predict.
 
     Attributes:
         index: Position in the model's output, from 0.
-        wnid: WordNet ID: "n" and eight digits. What a model was taught here has an ID of its
-            own, `CUSTOM_PREFIX` and its name, and is a kind of nothing but itself.
-        label: Readable name; where two classes share one, what they are follows in
-            brackets: "crane (wading bird)".
-        definition: WordNet's definition; empty for what a model was taught.
+        wnid: WordNet ID: "n" and eight digits. The ID of a class of a custom model is
+            `CUSTOM_PREFIX` and its name; it has no hypernyms.
+        label: Readable name; if two classes share one, the hypernym is appended: "crane (wading
+            bird)".
+        definition: WordNet's definition; empty for a class of a custom model.
     """
 
     index: int
@@ -44,7 +44,7 @@ class ClassLabel:
 
     @property
     def phrase(self) -> str:
-        """The name as it stands in a sentence; what people call their own classes stays as it is.
+        """The label as used in a sentence: with an article, except for classes of custom models.
 
         >>> ClassLabel(3, "n02121620", "cat", "").phrase
         'a cat'
@@ -59,10 +59,10 @@ def load_labels(name: LabelSet) -> tuple[ClassLabel, ...]:
     """Returns the classes of a label set in the order of the model's outputs.
 
     Raises:
-        ValueError: If it is "custom": what somebody taught a model stands in its bundle.
+        ValueError: If the name is "custom": the labels of a custom model are in its bundle.
     """
     if name == "custom":
-        raise ValueError("each taught model has its own classes")
+        raise ValueError("there is no common label set 'custom': each custom model has its own")
     if name == "cifar10":
         named = [(wnid, label) for label, wnid in _wordnet()["cifar10"].items()]
     else:
@@ -81,7 +81,7 @@ def load_labels(name: LabelSet) -> tuple[ClassLabel, ...]:
 
 
 def lemma(wnid: str) -> str:
-    """Returns WordNet's first name for a synset.
+    """Returns the first lemma of a synset.
 
     >>> lemma("n02121620")
     'cat'
@@ -100,9 +100,9 @@ def definition(wnid: str) -> str:
 
 @cache
 def ancestors(wnid: str) -> frozenset[str]:
-    """Returns everything that a synset is a kind of, itself included.
+    """Returns the synset and all its direct and indirect hypernyms.
 
-    WordNet is not a tree: a synset may have several parents.
+    WordNet is not a tree: a synset may have several hypernyms.
 
     >>> {"n02121620", "n01861778"} <= ancestors("n02123045")  # a tabby: a cat, a mammal
     True
@@ -112,13 +112,17 @@ def ancestors(wnid: str) -> frozenset[str]:
 
 
 def describe_wnid(wnid: str) -> dict[str, Any] | None:
-    """Returns what there is to know about a class or a kind of thing, as plain JSON values.
+    """Returns name, definition, classes and hypernyms of a synset as plain JSON values.
 
-    None if it is neither.
+    Args:
+        wnid: WordNet ID of a class or of a hypernym.
+
+    Returns:
+        The description; None if the synset is unknown.
     """
     if wnid not in _wordnet()["synsets"]:
         return None
-    kinds = sorted(ancestors(wnid) - {wnid}, key=lambda kind: (-depth(kind), kind))
+    hypernyms = sorted(ancestors(wnid) - {wnid}, key=lambda synset: (-depth(synset), synset))
     return {
         "wnid": wnid,
         "name": lemma(wnid),
@@ -129,13 +133,13 @@ def describe_wnid(wnid: str) -> dict[str, Any] | None:
             for label in load_labels(name)
             if label.wnid == wnid
         ],
-        "kind_of": [{"wnid": kind, "name": lemma(kind)} for kind in kinds],
+        "hypernyms": [{"wnid": synset, "name": lemma(synset)} for synset in hypernyms],
     }
 
 
 @cache
 def depth(wnid: str) -> int:
-    """Returns the length of the longest way up to WordNet's root, "entity".
+    """Returns the length of the longest path to WordNet's root, "entity".
 
     >>> depth("n00001740")
     0
@@ -143,7 +147,7 @@ def depth(wnid: str) -> int:
     return max((1 + depth(parent) for parent in _synset(wnid)["hypernyms"]), default=0)
 
 
-# Names of stuff rather than of things, and of pairs and sets: they take no article.
+# Mass nouns and plurals take no article.
 _NO_ARTICLE = frozenset(
     """
     broccoli, cauliflower, chocolate sauce, clothing, consomme, corn, dough, edible fruit, eggnog,
@@ -166,7 +170,7 @@ _SOUNDS_LIKE_YOU = ("uni", "eu", "use", "ukulele", "one")
 
 
 def with_article(noun: str) -> str:
-    """Puts "a" or "an" before a noun where English wants one.
+    """Returns a noun with its indefinite article, if it takes one.
 
     >>> [with_article(noun) for noun in ("cat", "Egyptian cat", "hourglass", "unicycle")]
     ['a cat', 'an Egyptian cat', 'an hourglass', 'a unicycle']
@@ -187,14 +191,14 @@ def _parent_lemma(wnid: str) -> str:
 def _synset(wnid: str) -> dict[str, Any]:
     if wnid.startswith(CUSTOM_PREFIX):
         return {"lemmas": [wnid.removeprefix(CUSTOM_PREFIX)], "gloss": "", "hypernyms": []}
-    found: dict[str, Any] = _wordnet()["synsets"][wnid]
-    return found
+    synset: dict[str, Any] = _wordnet()["synsets"][wnid]
+    return synset
 
 
 @cache
 def _wordnet() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_data("wordnet.json"))
-    return found
+    wordnet: dict[str, Any] = json.loads(_data("wordnet.json"))
+    return wordnet
 
 
 def _data(name: str) -> str:

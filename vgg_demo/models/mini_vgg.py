@@ -1,13 +1,12 @@
-"""The architecture of Mini-VGG, the model that the package carries.
+"""The architecture of Mini-VGG, the model whose weights the package includes.
 
-VGG in small: blocks of stacked 3×3 convolutions with a 2×2 max-pooling between two
-blocks (Simonyan & Zisserman 2014, arXiv 1409.1556, section 2.1), on 32×32 images. In
-place of VGG's three dense layers, which would hold most of the parameters, the last
-feature map is averaged and read by a single dense layer.
+A small VGG: blocks of stacked 3×3 convolutions with 2×2 max pooling between the blocks (Simonyan
+and Zisserman 2014, arXiv 1409.1556, section 2.1), on 32×32 images. Global average pooling and a
+single dense layer replace VGG's three dense layers, which would contain most of the parameters.
 
-As in the paper's tests (section 3.2), the photo and its mirror image are both looked at and
-the two averaged. It is done here before the dense layer, with the mirror image's map
-turned back, so that there is one map of where things are.
+As in the paper's evaluation (section 3.2), the outputs of an image and its mirror image are
+averaged (test-time augmentation). Here the feature maps are averaged, before the dense layer and
+with the mirrored one flipped back, so that the class activation map stays in place.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ import keras
 from keras import layers, ops
 
 BLOCKS = ((64,), (64, 256), (256, 256), (256,))
-"""Output channels of every 3×3 convolution; a pooling lies between two blocks."""
+"""Output channels of each 3×3 convolution, by block."""
 
 INPUT_SIZE = 32
 CLASSES = 10
 MIRROR_MEAN = "mirror_mean"
-"""Name of the layer that gives the last feature map, (N, 4, 4, 256)."""
+"""Name of the layer with the last feature map, (N, 4, 4, 256)."""
 
 
 def build_mini_vgg(normalization: Callable[[str], layers.Layer] | None = None) -> keras.Model:
-    """Builds Mini-VGG with freshly initialised weights.
+    """Builds Mini-VGG with random weights.
 
     Args:
-        normalization: Makes a layer of a given name that is put between each
-            convolution and its ReLU, in place of the convolution's bias. Training needs
-            it, and looks at no mirror images; the shipped weights have it folded into the
+        normalization: For training: creates the normalization layer with the given name between
+            each convolution and its ReLU; the convolutions then have no bias, and mirror images
+            are not used. In the included weights, the normalizations are folded into the
             convolutions.
 
     Returns:
@@ -42,11 +41,11 @@ def build_mini_vgg(normalization: Callable[[str], layers.Layer] | None = None) -
     if normalization is not None:
         features = _convolve(image, normalization)
     else:
-        both = ops.concatenate([image, ops.flip(image, axis=2)], axis=0)
-        straight, mirrored = ops.split(_convolve(both), 2, axis=0)
-        features = layers.Average(name=MIRROR_MEAN)([straight, ops.flip(mirrored, axis=2)])
+        pair = ops.concatenate([image, ops.flip(image, axis=2)], axis=0)
+        original, mirrored = ops.split(_convolve(pair), 2, axis=0)
+        features = layers.Average(name=MIRROR_MEAN)([original, ops.flip(mirrored, axis=2)])
     x = layers.GlobalAveragePooling2D(name="global_pool")(features)
-    # float32 even under a mixed-precision policy: logits need the range.
+    # float32 even under a mixed-precision policy: logits exceed the range of float16.
     x = layers.Dense(CLASSES, dtype="float32", name="predictions")(x)
     return keras.Model(image, x, name="mini_vgg")
 
@@ -64,8 +63,8 @@ def _convolve(
                 x = pool(x) if pools else x
             else:
                 x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=name)(x)
-                # Pooling first is four times cheaper, and the same: neither a shift nor a
-                # positive scale nor a ReLU changes which value is the largest.
+                # Pooling first is four times cheaper and gives the same result: a shift, a positive
+                # scale and ReLU all preserve the order of values.
                 x = pool(x) if pools else x
                 x = normalization(f"{name}_bn")(x)
                 x = layers.ReLU(name=f"{name}_relu")(x)

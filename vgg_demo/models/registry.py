@@ -1,11 +1,10 @@
-"""Every model and its recipe, as one read-only table.
+"""The registry: a read-only table of all pretrained models.
 
-A `ModelSpec` binds what belongs together: the architecture, the weight file, the input
-size and the preprocessing. Nothing in the program can pair one model with another
-model's preprocessing, because the two are never passed apart.
+A `ModelSpec` combines architecture, weight file, input size and preprocessing. They are never
+passed separately, so a model cannot be used with the preprocessing of another one.
 
-The facts of the 40 Keras models are in ``data/models.csv``, which
-``tools/make_model_facts.py`` reads from Keras itself.
+The data of the 40 Keras models is in ``data/models.csv``, which ``tools/make_model_facts.py``
+generates from Keras.
 """
 
 from __future__ import annotations
@@ -24,25 +23,26 @@ from vgg_demo.models.custom import CustomModel, FeatureLayer
 from vgg_demo.models.labels import ClassLabel, LabelSet, load_labels
 
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
-"""How pixels become input, in the words of `keras.applications.imagenet_utils`:
+"""Normalization of pixels, as named in `keras.applications.imagenet_utils`:
 
-* ``caffe``: BGR, minus the mean pixel of ImageNet, not scaled;
+* ``caffe``: BGR, minus ImageNet's mean, not scaled;
 * ``tf``: scaled to [-1, 1];
-* ``torch``: scaled to [0, 1], then standardised by ImageNet's mean and deviation;
-* ``none``: pixels as they are; the model scales them itself.
+* ``torch``: scaled to [0, 1], then standardized with ImageNet's mean and standard deviation;
+* ``none``: unchanged; the model contains its own normalization layer.
 """
 
 KERAS_DOCUMENTATION = "https://keras.io/api/applications/"
 MOBILENET_V3_DOCUMENTATION = "https://keras.io/api/applications/mobilenet/"
 IMAGENET_CROP_FRACTION = 224 / 256
-"""Side of the centre crop over the scaled short side, as in the published evaluations."""
+"""Side of the center crop over the scaled short side, as in the published evaluations."""
 
 MINI_VGG_FEATURES, MINI_VGG_CLASSES = 256, 10
 
 DENSE_FAMILIES = ("vgg16", "vgg19")
-"""Modules of the models whose top is more than one layer: two of 4096, and the last."""
+"""Modules of the models whose top has three dense layers: two with 4096 units, and the output."""
 
 DENSE_FEATURES = 4096
+"""Units of the penultimate layer in `DENSE_FAMILIES`."""
 
 DEFAULT_MODEL = "vgg16"
 EMBEDDED_MODEL = "mini_vgg"
@@ -50,14 +50,14 @@ EMBEDDED_MODEL = "mini_vgg"
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """Where the official weights are, and how to know them.
+    """An official weight file.
 
     Attributes:
-        name: File name, the one that Keras uses in its own cache.
-        url: Where it is downloaded from; empty for the file that the package carries.
+        name: File name, as in Keras's cache.
+        url: Download address; empty for the file that the package includes.
         hash: Published MD5 (32 hex digits) or SHA-256 (64) of the whole file; empty for
-            MobileNet and MobileNetV2, of which Keras publishes none.
-        size_bytes: Size of the float32 values in it; the file is up to 14 % larger.
+            MobileNet and MobileNetV2, for which Keras publishes none.
+        size_bytes: Size of the float32 values; the file is up to 14 % larger.
     """
 
     name: str
@@ -67,18 +67,19 @@ class WeightFile:
 
     @property
     def hash_algorithm(self) -> Literal["md5", "sha256"]:
+        """Algorithm of `hash`."""
         return "md5" if len(self.hash) == 32 else "sha256"
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Published accuracy in percent, each with one crop per image.
+    """Published accuracy, measured with one crop per image.
 
     Attributes:
-        top1: Percent of test images whose first answer is right.
-        top5: Percent whose first five answers hold the right one; None if not published.
-        test_set: What it was measured on.
-        source: Where the figures are published.
+        top1: Top-1 accuracy in percent.
+        top5: Top-5 accuracy in percent; None if not published.
+        test_set: The images it was measured on.
+        source: Where it is published.
     """
 
     top1: float
@@ -89,12 +90,12 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A model without its top.
+    """A model without its top (``include_top=False``).
 
     Attributes:
-        parameters: Number of weights.
+        parameters: Number of parameters.
         features: Channels of the last feature map.
-        weights: The official file that holds them alone.
+        weights: The official weight file without the top.
     """
 
     parameters: int
@@ -104,25 +105,25 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything about one model.
+    """The specification of a model.
 
     Attributes:
-        name: Name in URLs, on the command line and in results: snake case.
-        keras_name: Name of the function in `keras.applications`; for the embedded model,
-            the name people see.
-        module: Module of `keras.applications` that the model and its preprocessing are
-            from; empty for the embedded model.
-        labels: Which label set the outputs follow; that of a taught model is its own.
+        name: Name in URLs, on the command line and in results, in snake case.
+        keras_name: Name of the function in `keras.applications`; the display name of the embedded
+            model and of custom models.
+        module: Module of `keras.applications` with the model and its preprocessing; empty for
+            the embedded model.
+        labels: Label set of the outputs; "custom" for a custom model.
         input_size: Height and width of the input in pixels.
-        preprocessing: How pixels become input.
-        crop_fraction: Side of the centre crop over the scaled short side, in (0, 1].
-        parameters: Number of weights, trained or not.
-        cam_layer: Name of the last layer or other operation whose output has spatial extent.
-        weights: The official weight file.
-        accuracy: Published accuracy, where a source is at hand.
-        backbone: What there is to know of the model without its top; None if it has none of its own.
-        feature_layer: How much of the network this is; of the models that answer, all.
-        custom: What it was taught, if it is no model of Keras but one that somebody made here.
+        preprocessing: Normalization of the pixels.
+        crop_fraction: Side of the center crop over the scaled short side, in (0, 1].
+        parameters: Number of parameters, trainable or not.
+        cam_layer: Name of the last layer or other operation whose output has spatial dimensions.
+        weights: The weight file.
+        accuracy: Published accuracy; None if none is published.
+        backbone: The model without its top; None for a custom model.
+        feature_layer: The layer at which the network ends; `FeatureLayer.OUTPUT` for a classifier.
+        custom: The custom part; None for a pretrained model.
     """
 
     name: str
@@ -142,19 +143,19 @@ class ModelSpec:
 
     @property
     def classes(self) -> tuple[ClassLabel, ...]:
-        """What the outputs stand for, in their order."""
+        """The classes, in the order of the outputs."""
         if self.custom is not None:
             return self.custom.classes
         return load_labels(self.labels)
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the package carries the weights, so that nothing is downloaded."""
+        """Whether the package includes the weights."""
         return self.name.partition("/")[0] == EMBEDDED_MODEL
 
 
 def _read_mini_vgg() -> ModelSpec:
-    """Makes the spec of the embedded model from the report of its training."""
+    """Returns the spec of the embedded model, from the report of its training."""
     report = json.loads(files("vgg_demo").joinpath("data/mini_vgg.json").read_text("utf-8"))
     weights = WeightFile(
         name="mini_vgg.h5", url="", hash=report["sha256"], size_bytes=report["size_bytes"]
@@ -177,7 +178,7 @@ def _read_mini_vgg() -> ModelSpec:
             source="data/mini_vgg.md",
         ),
         backbone=Backbone(
-            # Its last layer is dense, from 256 features to 10 classes.
+            # Without the dense output layer, from 256 features to 10 classes.
             parameters=report["parameters"] - (MINI_VGG_FEATURES + 1) * MINI_VGG_CLASSES,
             features=MINI_VGG_FEATURES,
             weights=weights,
@@ -210,13 +211,13 @@ def _spec_from_row(row: Mapping[str, str]) -> ModelSpec:
         ),
         accuracy=_published_accuracy(row),
         backbone=Backbone(
-            parameters=int(row["body_parameters"]),
-            features=int(row["body_features"]),
+            parameters=int(row["backbone_parameters"]),
+            features=int(row["backbone_features"]),
             weights=WeightFile(
-                name=row["body_file"],
-                url=row["body_url"],
-                hash=row["body_hash"],
-                size_bytes=4 * int(row["body_parameters"]),
+                name=row["backbone_file"],
+                url=row["backbone_url"],
+                hash=row["backbone_hash"],
+                size_bytes=4 * int(row["backbone_parameters"]),
             ),
         ),
     )
@@ -237,10 +238,14 @@ def _published_accuracy(row: Mapping[str, str]) -> Accuracy | None:
 def backbone_spec(
     spec: ModelSpec, feature_layer: FeatureLayer = FeatureLayer.GLOBAL_POOLING
 ) -> ModelSpec:
-    """Returns what looks at photos for the models that are taught on a model's shoulders.
+    """Returns the spec of a model's backbone, the feature extractor of custom models.
+
+    Args:
+        spec: The pretrained model.
+        feature_layer: Layer that provides the features: global pooling or penultimate.
 
     Raises:
-        FeatureLayerError: If the model has none.
+        FeatureLayerError: If the model does not have this feature layer.
     """
     name = f"{spec.name}/{feature_layer}"
     if feature_layer is FeatureLayer.GLOBAL_POOLING and spec.backbone is not None:
@@ -249,24 +254,24 @@ def backbone_spec(
             spec, name=name, feature_layer=feature_layer, parameters=parameters, weights=weights
         )
     if feature_layer is FeatureLayer.PENULTIMATE and spec.module in DENSE_FAMILIES:
-        last = (feature_count(spec, feature_layer) + 1) * len(spec.classes)
-        return replace(
-            spec, name=name, feature_layer=feature_layer, parameters=spec.parameters - last
-        )
+        output_parameters = (feature_count(spec, feature_layer) + 1) * len(spec.classes)
+        parameters = spec.parameters - output_parameters
+        return replace(spec, name=name, feature_layer=feature_layer, parameters=parameters)
     raise FeatureLayerError(
-        f"{spec.keras_name} has no part {feature_layer} to build on; choose {FeatureLayer.GLOBAL_POOLING}, or VGG16 or VGG19."
+        f"{spec.keras_name} has no feature layer {feature_layer}. "
+        f"Choose {FeatureLayer.GLOBAL_POOLING}, or VGG16 or VGG19."
     )
 
 
 def feature_count(spec: ModelSpec, feature_layer: FeatureLayer) -> int:
-    """Returns how many numbers a part of a model says of a photo."""
+    """Returns the number of features of a feature layer; 0 if the model has no backbone."""
     if feature_layer is FeatureLayer.PENULTIMATE:
         return DENSE_FEATURES
     return spec.backbone.features if spec.backbone is not None else 0
 
 
 MODELS: Mapping[str, ModelSpec] = _read_models()
-"""Every model by name: the embedded one first, then Keras's in alphabetical order."""
+"""All pretrained models by name: the embedded one, then the Keras models in alphabetical order."""
 
 MODEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -287,21 +292,23 @@ MODEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""Models that are interesting to compare: those of the classic tutorials; those of the fewest
-parameters; some of the two families whose papers are the youngest (2021 and 2022)."""
+"""Sets of models to compare: those of the classic tutorials, those with the fewest parameters,
+and members of the two newest families (papers of 2021 and 2022)."""
 
 
 def get_spec(name: str) -> ModelSpec:
     """Returns the spec of a model.
 
     Args:
-        name: Name of a model, or the name of its Keras class, in any case.
+        name: Name of a model or of its Keras function; case and surrounding spaces are ignored.
 
     Raises:
-        UnknownModelError: If there is none; the message names the nearest matches.
+        UnknownModelError: If there is no such model; the message names the nearest matches.
     """
-    wanted = name.strip().lower()
+    normalized = name.strip().lower()
     for spec in MODELS.values():
-        if wanted in (spec.name, spec.keras_name.lower()):
+        if normalized in (spec.name, spec.keras_name.lower()):
             return spec
-    raise UnknownModelError(name, difflib.get_close_matches(wanted, list(MODELS), n=3, cutoff=0.5))
+    raise UnknownModelError(
+        name, difflib.get_close_matches(normalized, list(MODELS), n=3, cutoff=0.5)
+    )

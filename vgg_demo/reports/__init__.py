@@ -1,1 +1,1 @@
-"""reports."""
+"""Results as charts, JSON documents, receipts and annotated photos."""

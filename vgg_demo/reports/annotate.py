@@ -1,4 +1,4 @@
-"""Writes a model's first answer on the photo itself."""
+"""Annotated photos: the top prediction in a band along the lower edge."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from PIL import Image, ImageDraw, ImageFont
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.results import Classification, percent
 
-MAX_SIDE = 1_600  # pixels; enough for a screen, small enough to send
-TEXT_SHARE = 1 / 18
-"""Height of the letters over the shorter side of the photo."""
+MAX_SIDE = 1_600
+"""Maximum width and height in pixels: enough for a screen, small enough to send."""
+
+TEXT_HEIGHT = 1 / 18
+"""Font size as a fraction of the shorter side of the photo."""
 
 
 def annotate(image: Image.Image, result: Classification) -> Image.Image:
-    """Returns a copy of a photo with the first answer in a band along its lower edge.
+    """Returns a copy of a photo with the top prediction in a band along its lower edge.
 
     Args:
-        image: Upright RGB photo.
-        result: What a model made of it.
+        image: Upright RGB image.
+        result: The classification of the photo.
 
     Returns:
-        RGB image of at most `MAX_SIDE` pixels a side.
+        RGB image of at most `MAX_SIDE` × `MAX_SIDE` pixels.
     """
     photo = _scaled(image)
     (best,) = result.predictions(1)
     unverified = "" if result.weights.verified else " · unverified weights"
     text = f"{best.label} {percent(best.probability)} · {result.model}{unverified}"
-    font, height = _fitting_font(text, photo.width, max(12, int(min(photo.size) * TEXT_SHARE)))
+    font, height = _fitting_font(text, photo.width, max(12, int(min(photo.size) * TEXT_HEIGHT)))
     band = Image.new("RGBA", (photo.width, 2 * height), (15, 23, 42, 215))
     draw = ImageDraw.Draw(band)
     draw.text((height // 2, height), text, fill="white", font=font, anchor="lm")
@@ -36,8 +38,8 @@ def annotate(image: Image.Image, result: Classification) -> Image.Image:
     return photo
 
 
-def small_copy(photo: Photo) -> Image.Image:
-    """Returns a photo at the size that `annotate` gives it."""
+def downscale(photo: Photo) -> Image.Image:
+    """Returns a copy of a photo at the size that `annotate` returns."""
     return _scaled(photo.image)
 
 
@@ -48,7 +50,7 @@ def _scaled(image: Image.Image) -> Image.Image:
 
 
 def to_png(image: Image.Image) -> bytes:
-    """Encodes an image as PNG, without any metadata of the original."""
+    """Returns an image as PNG, without the metadata of the original."""
     clean = image.copy()
     clean.info.clear()
     buffer = io.BytesIO()
@@ -59,7 +61,13 @@ def to_png(image: Image.Image) -> bytes:
 def _fitting_font(
     text: str, width: int, size: int
 ) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """Returns the largest font up to `size` pixels in which the text fits a line."""
+    """Returns the largest font, and its size, in which the text fits into the width.
+
+    Args:
+        text: The text, one line.
+        width: Width in pixels.
+        size: Maximum font size in pixels.
+    """
     while True:
         font = ImageFont.load_default(size)
         if size <= 8 or font.getlength(text) + size <= width:

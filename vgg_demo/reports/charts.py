@@ -16,16 +16,16 @@ from vgg_demo.analysis.comparison import ModelResult, imagenet_top1, pareto_fron
 from vgg_demo.inference.results import Prediction
 from vgg_demo.models.labels import ClassLabel
 
-BAR_HEIGHT = 28  # pixels for each bar and its gap
-AXIS_HEIGHT = 40  # pixels below bars
+BAR_HEIGHT = 28  # pixels for a bar and its gap
+AXIS_HEIGHT = 40  # pixels below the bars
 PADDING = 20  # pixels of a chart's height that Streamlit leaves empty
-NAME_WIDTH = 130  # pixels for the names beside bars, where several charts are to be alike
+NAME_WIDTH = 130  # pixels for the class names in charts side by side
 
 CLASS_COLORS = (
     "#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#e15759", "#76b7b2", "#edc948", "#9c755f",
     "#ff9da7", "#86bcb6", "#a0cbe8", "#d4a6c8", "#8cd17d", "#d37295", "#499894", "#b6992d",
 )  # fmt: skip
-"""Tableau's palettes of ten and twenty colours, in an order that keeps neighbours apart."""
+"""Tableau's palettes of ten and twenty colors, ordered so that neighboring colors differ."""
 
 OTHER_COLOR = "#8a8f98"
 
@@ -33,7 +33,7 @@ OTHER_COLOR = "#8a8f98"
 def predictions_frame(
     predictions: Sequence[Prediction], labels: Sequence[ClassLabel]
 ) -> pd.DataFrame:
-    """Returns predictions as a table, best first."""
+    """Returns predictions as a data frame, best first."""
     return pd.DataFrame(
         {
             "rank": [p.rank for p in predictions],
@@ -45,16 +45,16 @@ def predictions_frame(
     )
 
 
-def top_chart(
+def predictions_chart(
     frame: pd.DataFrame, text_color: str, class_colors: Mapping[str, str] | None = None
 ) -> alt.LayerChart:
-    """Draws predictions as horizontal bars on an axis from 0 to 100 %, best first.
+    """Returns a bar chart of predictions on an axis from 0 to 100 %, best first.
 
     Args:
         frame: From `predictions_frame`.
-        text_color: Of the names and numbers, as CSS.
-        class_colors: A colour for each WordNet ID (else grey), for charts side by side, whose
-            bars then begin at the same place; without it the best stands out.
+        text_color: CSS color of names and numbers.
+        class_colors: Color by WordNet ID, for charts side by side, whose bars are then aligned;
+            other classes are gray. None highlights the top prediction instead.
     """
     width = {} if class_colors is None else {"minExtent": NAME_WIDTH, "maxExtent": NAME_WIDTH}
     base = alt.Chart(frame).encode(
@@ -67,9 +67,9 @@ def top_chart(
             ),
         ),
         tooltip=[
-            alt.Tooltip("label:N", title="Answer"),
+            alt.Tooltip("label:N", title="Class"),
             alt.Tooltip("probability:Q", title="Probability", format=".2%"),
-            alt.Tooltip("definition:N", title="Meaning"),
+            alt.Tooltip("definition:N", title="Definition"),
             alt.Tooltip("wnid:N", title="WordNet ID"),
         ],
     )
@@ -83,14 +83,14 @@ def top_chart(
         colors = [class_colors.get(wnid, OTHER_COLOR) for wnid in frame["wnid"]]
         scale = alt.Scale(domain=frame["wnid"].tolist(), range=colors)
         bars = bars.encode(color=alt.Color("wnid:N", scale=scale, legend=None))
-    # The numbers stand in a column of their own: the labels of an axis on the right.
-    # Behind each is a space that counts: their width is measured in another font than they get.
-    percents = [f"{p:.1%}\u00a0\u00a0" for p in frame["probability"]]
-    ends = base.mark_point(opacity=0).encode(
-        y=_rows(frame["rank"], percents, text_color, orient="right")
+    # The probabilities are the labels of a second axis on the right, which aligns them. Vega
+    # measures their width in another font; the trailing spaces make up for it.
+    percentages = [f"{p:.1%}\u00a0\u00a0" for p in frame["probability"]]
+    probabilities = base.mark_point(opacity=0).encode(
+        y=_rows(frame["rank"], percentages, text_color, orient="right")
     )
     chart: alt.LayerChart = (
-        alt.layer(bars, ends)
+        alt.layer(bars, probabilities)
         .resolve_axis(y="independent")
         .properties(height=BAR_HEIGHT * len(frame) + AXIS_HEIGHT)
         .configure_view(stroke=None)
@@ -98,11 +98,11 @@ def top_chart(
     return chart
 
 
-def color_classes(predictions: Iterable[Prediction]) -> dict[str, str]:
-    """Gives each class a colour of its own, in the order of its first appearance.
+def assign_class_colors(predictions: Iterable[Prediction]) -> dict[str, str]:
+    """Assigns a color to each class, in the order of first appearance.
 
     Returns:
-        A colour for each WordNet ID; once `CLASS_COLORS` are used up, grey.
+        Color by WordNet ID; gray once `CLASS_COLORS` are used up.
     """
     wnids = dict.fromkeys(prediction.wnid for prediction in predictions)
     return dict(zip(wnids, chain(CLASS_COLORS, repeat(OTHER_COLOR)), strict=False))
@@ -111,17 +111,17 @@ def color_classes(predictions: Iterable[Prediction]) -> dict[str, str]:
 def distance_chart(
     names: Sequence[str], matrix: NDArray[np.float64], text_color: str
 ) -> alt.LayerChart:
-    """Draws distances in [0, 1] between models as a heat map with the numbers in it.
+    """Returns a heat map of the distances between models.
 
     Args:
-        names: Of the models, as people know them.
-        matrix: float64 (models, models).
-        text_color: Of the names, as CSS.
+        names: Display names of the models.
+        matrix: float64 (models, models), in [0, 1].
+        text_color: CSS color of the names.
     """
     frame = pd.DataFrame(
-        {"one": one, "other": other, "distance": matrix[i, j]}
-        for i, one in enumerate(names)
-        for j, other in enumerate(names)
+        {"first": first, "second": second, "distance": matrix[i, j]}
+        for i, first in enumerate(names)
+        for j, second in enumerate(names)
     )
     order = list(names)
     axis = alt.Axis(
@@ -129,11 +129,11 @@ def distance_chart(
     )
     slanted = alt.Axis(**axis.to_dict(), labelAngle=-40)
     base = alt.Chart(frame).encode(
-        x=alt.X("other:N", sort=order, title=None, axis=slanted),
-        y=alt.Y("one:N", sort=order, title=None, axis=axis),
+        x=alt.X("second:N", sort=order, title=None, axis=slanted),
+        y=alt.Y("first:N", sort=order, title=None, axis=axis),
         tooltip=[
-            alt.Tooltip("one:N", title="Model"),
-            alt.Tooltip("other:N", title="and"),
+            alt.Tooltip("first:N", title="First model"),
+            alt.Tooltip("second:N", title="Second model"),
             alt.Tooltip("distance:Q", title="Distance", format=".3f"),
         ],
     )
@@ -148,21 +148,21 @@ def distance_chart(
     return chart
 
 
-def class_chart(
+def class_counts_chart(
     frame: pd.DataFrame, text_color: str, *, is_clickable: bool = True
 ) -> alt.LayerChart:
-    """Draws how many photos there are of each class; a click on a bar picks its ``wnid``.
+    """Returns a bar chart of the number of photos per class.
 
     Args:
-        frame: With the columns ``wnid``, ``label`` and ``count``, the most frequent first.
-        text_color: Of the names and numbers, as CSS.
-        is_clickable: Whether it does.
+        frame: Columns ``wnid``, ``label`` and ``count``, the most frequent class first.
+        text_color: CSS color of names and numbers.
+        is_clickable: Whether a click on a bar selects its ``wnid`` (selection ``picked``).
     """
     ranked = frame.assign(rank=range(1, len(frame) + 1))
     base = alt.Chart(ranked).encode(
         x=alt.X("count:Q", title=None, axis=None),
         y=_rows(ranked["rank"], ranked["label"], text_color, labelLimit=180),
-        tooltip=[alt.Tooltip("label:N", title="Kind"), alt.Tooltip("count:Q", title="Photos")],
+        tooltip=[alt.Tooltip("label:N", title="Class"), alt.Tooltip("count:Q", title="Photos")],
     )
     bars = base.mark_bar(height=16, cornerRadiusEnd=4)
     if is_clickable:
@@ -182,11 +182,11 @@ def class_chart(
 
 
 def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
-    """Draws how many answers of some probability are right, and the line where all should lie.
+    """Returns a reliability diagram: accuracy by top-1 probability, with the ideal diagonal.
 
     Args:
-        frame: With the columns ``probability`` and ``accuracy``, in [0, 1], and ``count``.
-        text_color: Of names and numbers, as CSS.
+        frame: A row per bin: ``probability`` and ``accuracy`` in [0, 1], and ``count``.
+        text_color: CSS color of names and numbers.
     """
 
     def axis(title: str) -> alt.Axis:
@@ -195,59 +195,61 @@ def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
         )
 
     scale = alt.Scale(domain=[0, 1])
-    ends = pd.DataFrame({"probability": [0, 1], "accuracy": [0, 1]})
-    x = alt.X("probability:Q", scale=scale, axis=axis("Probability of the first answer"))
-    y = alt.Y("accuracy:Q", scale=scale, axis=axis("Share that is right"))
-    line = alt.Chart(ends).mark_line(strokeDash=[5, 4], opacity=0.6, color=text_color)
+    diagonal = pd.DataFrame({"probability": [0, 1], "accuracy": [0, 1]})
+    x = alt.X("probability:Q", scale=scale, axis=axis("Top-1 probability"))
+    y = alt.Y("accuracy:Q", scale=scale, axis=axis("Accuracy"))
+    line = alt.Chart(diagonal).mark_line(strokeDash=[5, 4], opacity=0.6, color=text_color)
     points = alt.Chart(frame).mark_circle(opacity=0.85)
-    results = points.encode(
+    bins = points.encode(
         x=x,
         y=y,
         size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[60, 500])),
         tooltip=[
             alt.Tooltip("probability:Q", title="Probability", format=".0%"),
-            alt.Tooltip("accuracy:Q", title="Right", format=".0%"),
-            alt.Tooltip("count:Q", title="Answers"),
+            alt.Tooltip("accuracy:Q", title="Accuracy", format=".0%"),
+            alt.Tooltip("count:Q", title="Predictions"),
         ],
     )
-    chart: alt.LayerChart = (line.encode(x=x, y=y) + results).properties(height=300)
+    chart: alt.LayerChart = (line.encode(x=x, y=y) + bins).properties(height=300)
     return chart
 
 
-def cost_frame(results: Sequence[ModelResult]) -> pd.DataFrame:
-    """Returns time, accuracy and memory of the models with a published ImageNet accuracy."""
+def latency_frame(results: Sequence[ModelResult]) -> pd.DataFrame:
+    """Returns latency, accuracy and memory of the models with a published ImageNet accuracy."""
     return pd.DataFrame(
         [
             {
-                "model": answer.spec.keras_name,
-                "top1": imagenet_top1(answer.spec),
-                "median_ms": 1000 * answer.median_seconds,
-                "p95_ms": 1000 * answer.p95_seconds,
-                "memory_mb": answer.memory_bytes / 1e6,
-                "on_front": answer.classification.model in pareto_front(results),
+                "model": result.spec.keras_name,
+                "top1": imagenet_top1(result.spec),
+                "median_ms": 1000 * result.median_seconds,
+                "p95_ms": 1000 * result.p95_seconds,
+                "memory_mb": result.memory_bytes / 1e6,
+                "on_front": result.classification.model in pareto_front(results),
             }
-            for answer in results
-            if imagenet_top1(answer.spec) is not None
+            for result in results
+            if imagenet_top1(result.spec) is not None
         ]
     )
 
 
-def cost_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
-    """Draws accuracy against time, with whiskers, sizes by memory, and the Pareto front.
+def latency_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
+    """Returns a chart of accuracy against latency, with the Pareto front.
+
+    Whiskers end at the 95th percentile; the size of a point is the memory.
 
     Args:
-        frame: From `cost_frame`.
-        text_color: Of names, numbers and titles, as CSS.
+        frame: From `latency_frame`.
+        text_color: CSS color of names, numbers and titles.
     """
     x = alt.X(
         "median_ms:Q",
-        title="Milliseconds for a photo",
+        title="Latency per photo (ms)",
         scale=alt.Scale(domain=[0, 1.1 * float(frame["p95_ms"].max())], nice=True),
         axis=alt.Axis(labelColor=text_color, titleColor=text_color, tickCount=6),
     )
     y = alt.Y(
         "top1:Q",
-        title="Published top-1 accuracy, %",
+        title="Published top-1 accuracy (%)",
         scale=alt.Scale(zero=False, padding=24),
         axis=alt.Axis(labelColor=text_color, titleColor=text_color, tickCount=6),
     )
@@ -261,16 +263,16 @@ def cost_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
     points = base.mark_circle(opacity=0.85).encode(
         size=alt.Size(
             "memory_mb:Q",
-            title="Memory, MB",
+            title="Memory (MB)",
             scale=alt.Scale(range=[80, 900]),
             legend=alt.Legend(tickCount=3, labelColor=text_color, titleColor=text_color),
         ),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
-            alt.Tooltip("top1:Q", title="Top-1, %", format=".1f"),
-            alt.Tooltip("median_ms:Q", title="Median, ms", format=".1f"),
-            alt.Tooltip("p95_ms:Q", title="95th percentile, ms", format=".1f"),
-            alt.Tooltip("memory_mb:Q", title="Memory, MB", format=",.0f"),
+            alt.Tooltip("top1:Q", title="Top-1 (%)", format=".1f"),
+            alt.Tooltip("median_ms:Q", title="Median (ms)", format=".1f"),
+            alt.Tooltip("p95_ms:Q", title="95th percentile (ms)", format=".1f"),
+            alt.Tooltip("memory_mb:Q", title="Memory (MB)", format=",.0f"),
         ],
     )
     names = base.mark_text(dy=-20, fontSize=13, color=text_color).encode(text="model:N")
@@ -283,13 +285,13 @@ def cost_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
 
 
 def _rows(ranks: Iterable[int], texts: Iterable[str], color: str, **axis: Any) -> alt.Y:
-    """A row for each rank, since two classes may share a label, with a text of its own."""
-    shown = json.dumps(dict(zip(ranks, texts, strict=True)))
+    """Returns a y axis with one row per rank, labeled with texts that need not be unique."""
+    labels = json.dumps(dict(zip(ranks, texts, strict=True)))
     return alt.Y(
         "rank:O",
         title=None,
         axis=alt.Axis(
-            labelExpr=f"{shown}[datum.value]",
+            labelExpr=f"{labels}[datum.value]",
             labelColor=color,
             labelFontSize=14,
             ticks=False,

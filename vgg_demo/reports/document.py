@@ -1,4 +1,4 @@
-"""The one JSON document about photos that the page, the command line and the API give."""
+"""The JSON document of results that the page, the command line and the API share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vgg_demo.inference.results import SCHEMA, Classification, Failure
 def to_document(
     results: Sequence[Classification], errors: Sequence[Failure], top: int = 5
 ) -> dict[str, Any]:
-    """Returns what came of photos as plain JSON values.
+    """Returns results and errors as a document of plain JSON values.
 
     Args:
-        results: Of those that could be used.
-        errors: Why others could not be.
-        top: How many answers each result has at most.
+        results: Classifications of the photos that could be used.
+        errors: Failures of the other photos.
+        top: Maximum number of predictions per result.
     """
     return {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""A receipt says how a result came about, so that anyone can check it later."""
+"""Receipts: how a result was produced, so that anyone can verify it later."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from vgg_demo.version import __version__
 from vgg_demo.weights.local import LocalWeights
 
 RECEIPT_SCHEMA = 1
-MAX_RECEIPT_BYTES = 2**20  # a thousand answers take a fifth of it
-TOLERANCE = 1e-4
-"""Largest difference of a probability at which a replay still counts as the same; other
-processors add floats in another order."""
+MAX_RECEIPT_BYTES = 2**20
+"""A receipt with a thousand predictions takes a fifth of this."""
 
-_WHICH_FILE = "Give the JSON file that was saved with an answer."
+TOLERANCE = 1e-4
+"""Largest accepted difference of a probability; other processors add floats in another order."""
+
+_WHICH_FILE = "Choose the JSON file that was downloaded as the receipt of a result."
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of a replay.
+    """The outcome of verifying a receipt.
 
     Attributes:
-        holds: Whether the receipt is confirmed.
-        findings: One sentence per thing that was compared.
+        is_confirmed: Whether the receipt is confirmed.
+        findings: One sentence per comparison.
     """
 
-    holds: bool
+    is_confirmed: bool
     findings: tuple[str, ...]
 
 
 def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
-    """Returns a result with its recipe and the versions behind it, as plain JSON values."""
+    """Returns a result with its preprocessing recipe and package versions, as plain JSON values."""
     return {
         "receipt": RECEIPT_SCHEMA,
         **result.to_dict(top),
@@ -53,14 +54,14 @@ def make_receipt(result: Classification, top: int = 5) -> dict[str, Any]:
 
 
 def parse_receipt(data: bytes) -> Any:
-    """Reads the JSON of a receipt; `verify_receipt` looks at what is in it.
+    """Parses the JSON of a receipt; `verify_receipt` validates its content.
 
     Raises:
-        ReceiptError: If it is too long for a receipt, or not JSON.
+        ReceiptError: If the file is larger than `MAX_RECEIPT_BYTES` or not JSON.
     """
     if len(data) > MAX_RECEIPT_BYTES:
         raise ReceiptError(
-            f"The file has more than {MAX_RECEIPT_BYTES / 2**20:.0f} MB; a receipt has a few "
+            f"The file is larger than {MAX_RECEIPT_BYTES / 2**20:.0f} MB; a receipt has a few "
             f"kilobytes. {_WHICH_FILE}"
         )
     try:
@@ -76,15 +77,15 @@ def verify_receipt(
     prepare_model: Callable[[ModelSpec], object] | None = None,
     models: Mapping[str, ModelSpec] = MODELS,
 ) -> Verification:
-    """Classifies a photo again and compares with what a receipt says.
+    """Classifies a photo again and compares the result with a receipt.
 
     Args:
-        receipt: Parsed JSON; nothing about it is trusted.
+        receipt: Parsed JSON, untrusted.
         photo: The photo.
-        store: Where the models are.
-        prepare_model: Called with the model once it is known to be needed, before it is asked;
-            a door can download there and show how far it is.
-        models: Those that may have answered, by their names.
+        store: Provides the models.
+        prepare_model: Called with the model once it is known to be needed, before it is used. The
+            caller can download it there and show the progress.
+        models: Accepted models by name.
 
     Raises:
         ReceiptError: If it is not a receipt.
@@ -92,61 +93,68 @@ def verify_receipt(
     """
     claimed = _read(receipt, models)
     if photo.sha256 != claimed.sha256:
-        return Verification(False, ("It is another photo: its SHA-256 differs.",))
+        return Verification(False, ("The photo is a different one: its SHA-256 differs.",))
     if prepare_model is not None:
         prepare_model(claimed.spec)
     result = classify_photo(photo, claimed.spec, store, resize=claimed.resize)
     checks = (
         (True, "The photo is the same, byte for byte."),
-        _check(result.weights == claimed.weights, "The weights file"),
+        _check(result.weights == claimed.weights, "The weight file"),
         _check(result.precision == claimed.precision, "The precision"),
-        _check(_recipe(result) == claimed.recipe, "The recipe"),
-        _compare_answers(result, claimed.predictions),
+        _check(_recipe(result) == claimed.recipe, "The preprocessing"),
+        _compare_predictions(result, claimed.predictions),
     )
     findings = tuple(finding for _, finding in checks)
-    return Verification(all(holds for holds, _ in checks), findings + _other(claimed.versions))
+    return Verification(
+        all(passed for passed, _ in checks), findings + _changed_versions(claimed.versions)
+    )
 
 
-def _check(same: bool, what: str) -> tuple[bool, str]:
-    return same, f"{what} is {'the same' if same else 'another one'}."
+def _check(is_same: bool, what: str) -> tuple[bool, str]:
+    return is_same, f"{what} is {'the same' if is_same else 'different'}."
 
 
-def _compare_answers(result: Classification, claimed: tuple[Prediction, ...]) -> tuple[bool, str]:
-    """Compares class by class: near ties may change places within the tolerance."""
+def _compare_predictions(
+    result: Classification, claimed: tuple[Prediction, ...]
+) -> tuple[bool, str]:
+    """Compares class by class: within the tolerance, near ties may swap places."""
     actual = {p.wnid: p for p in result.predictions(len(result.probabilities))}
     if any(
         (p.wnid not in actual) or (p.index, p.label) != (actual[p.wnid].index, actual[p.wnid].label)
         for p in claimed
     ):
-        return False, "The answers name classes that the model does not have."
+        return False, "The predictions name classes that the model does not have."
     if len({p.wnid for p in claimed}) < len(claimed):
-        return False, "The answers name a class twice."
+        return False, "The predictions name a class twice."
     difference = max(abs(p.probability - actual[p.wnid].probability) for p in claimed)
     named = {p.wnid for p in claimed}
     left_out = [p.probability for p in actual.values() if p.wnid not in named]
-    best = min(p.probability for p in claimed) + TOLERANCE >= max(left_out, default=0.0)
-    descending = [p.probability for p in claimed]
-    counted = [p.rank for p in claimed] == list(range(1, len(claimed) + 1))
-    ranked = counted and descending == sorted(descending, reverse=True)
+    is_top = min(p.probability for p in claimed) + TOLERANCE >= max(left_out, default=0.0)
+    probabilities = [p.probability for p in claimed]
+    has_ranks = [p.rank for p in claimed] == list(range(1, len(claimed) + 1))
+    is_sorted = has_ranks and probabilities == sorted(probabilities, reverse=True)
     return (
-        difference <= TOLERANCE and best and ranked,
-        f"The answers {'are' if best and ranked else 'are not'} the most probable ones, best "
-        f"first; their probabilities differ by at most {difference:.1e} "
-        f"({TOLERANCE:g} is allowed).",
+        difference <= TOLERANCE and is_top and is_sorted,
+        f"The predictions {'are' if is_top and is_sorted else 'are not'} the most probable "
+        f"classes, best first; their probabilities differ by at most {difference:.1e} "
+        f"(tolerance: {TOLERANCE:g}).",
     )
 
 
-def _other(versions: Mapping[str, str]) -> tuple[str, ...]:
-    here = _versions()
+def _changed_versions(versions: Mapping[str, str]) -> tuple[str, ...]:
+    installed = _versions()
     return tuple(
-        f"Made with {name} {version}; here it is {here.get(name, 'missing')}."
+        f"The receipt was made with {name} {version}; the installed version is "
+        f"{installed.get(name, 'missing')}."
         for name, version in versions.items()
-        if here.get(name) != version
+        if installed.get(name) != version
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
+    """The validated content of a receipt."""
+
     sha256: str
     spec: ModelSpec
     weights: LocalWeights
@@ -157,13 +165,13 @@ class _Claim:
     predictions: tuple[Prediction, ...]
 
 
-_KINDS = {
+_TYPE_NAMES = {
     bool: "true or false",
     dict: "a JSON object",
     float: "a number",
-    int: "a whole number",
+    int: "an integer",
     list: "a list",
-    str: "text",
+    str: "a string",
 }
 
 
@@ -173,11 +181,11 @@ def _read(receipt: Any, models: Mapping[str, ModelSpec]) -> _Claim:
             raise ValueError(f"its version is not {RECEIPT_SCHEMA}")
         model = _get(receipt, "model", str)
         if model not in models:
-            hint = "; a taught one needs its bundle" if "@" in model else ""
-            raise ValueError(f"its model {model[:60]!r} is not known here{hint}")
+            hint = "; a custom model requires its bundle" if "@" in model else ""
+            raise ValueError(f"its model {model[:60]!r} is unknown{hint}")
         resize = _get(receipt, "resize", str)
         if resize not in list(Resize):
-            raise ValueError(f"its way to resize, {resize[:60]!r}, is not known here")
+            raise ValueError(f"its resize method {resize[:60]!r} is unknown")
         weights = _get(receipt, "weights", dict)
         versions = _get(receipt, "versions", dict)
         return _Claim(
@@ -198,13 +206,13 @@ def _read(receipt: Any, models: Mapping[str, ModelSpec]) -> _Claim:
         )
     except ValueError as error:
         raise ReceiptError(
-            f"This is not a receipt of VGG Demo that can be replayed: {error}. {_WHICH_FILE}"
+            f"This is not a receipt of VGG Demo that can be verified: {error}. {_WHICH_FILE}"
         ) from error
 
 
 def _read_predictions(claimed: list[Any]) -> tuple[Prediction, ...]:
     if not claimed:
-        raise ValueError("it holds no predictions")
+        raise ValueError("it contains no predictions")
     predictions = tuple(
         Prediction(
             rank=_get(prediction, "rank", int),
@@ -220,23 +228,23 @@ def _read_predictions(claimed: list[Any]) -> tuple[Prediction, ...]:
     return predictions
 
 
-def _get(record: Any, name: str, kind: type[_T]) -> _T:
+def _get(record: Any, name: str, expected: type[_T]) -> _T:
     """Returns a value of a JSON object.
 
-    The messages never quote what came: it may be endless, or too deep to be written.
+    The messages never quote the value received: it may be arbitrarily long or deeply nested.
 
     Raises:
-        ValueError: If it is not there or of another kind.
+        ValueError: If the value is missing or of another type.
     """
     if not isinstance(record, dict):
-        raise ValueError(f"where {name!r} is looked for there is no JSON object")
+        raise ValueError(f"a JSON object with {name!r} is expected, but it is something else")
     if name not in record:
         raise ValueError(f"{name!r} is missing")
     value = record[name]
-    # JSON knows one kind of number; a probability of 1.0 may come back as 1.
-    is_number = kind is float and type(value) is int
-    if type(value) is not kind and not is_number:
-        raise ValueError(f"{name!r} is not {_KINDS[kind]}")
+    # JSON has one number type; a probability of 1.0 may come back as 1.
+    is_number = expected is float and type(value) is int
+    if type(value) is not expected and not is_number:
+        raise ValueError(f"{name!r} is not {_TYPE_NAMES[expected]}")
     found: _T = value
     return found
 

@@ -1,4 +1,4 @@
-"""How a training goes and what comes of it, as Altair charts."""
+"""Altair charts of a training run and of its validation."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from vgg_demo.training.schedule import RangeTest
 from vgg_demo.training.validation import LearningCurvePoint, Threshold
 
 HEIGHT = 270  # pixels
-CELL = 44  # pixels; of a confusion matrix
-MAX_UPRIGHT = 36  # letters below a confusion matrix, which fit on a phone
-RIGHT_COLOR, WRONG_COLOR = "#4a86c8", "#d9694f"
-LEARNED, KEPT_BACK = "learned from", "kept back"
+CELL_HEIGHT = 44  # pixels of a confusion matrix
+MAX_HORIZONTAL = 36  # characters below a confusion matrix that fit on a phone
+CORRECT_COLOR, WRONG_COLOR = "#4a86c8", "#d9694f"
+TRAINING_LOSS, VALIDATION_LOSS = "training", "validation"
 
 
 def history_frame(epochs: Sequence[Epoch]) -> pd.DataFrame:
-    """Returns a training as a table, an epoch a row."""
+    """Returns the history of a training run, one row per epoch."""
     return pd.DataFrame(
         {
-            "epoch": [one.number for one in epochs],
-            LEARNED: [one.loss for one in epochs],
-            KEPT_BACK: [one.validation_loss for one in epochs],
-            "accuracy": [one.validation_accuracy for one in epochs],
-            "is_best": [one.is_best for one in epochs],
+            "epoch": [epoch.number for epoch in epochs],
+            TRAINING_LOSS: [epoch.loss for epoch in epochs],
+            VALIDATION_LOSS: [epoch.validation_loss for epoch in epochs],
+            "accuracy": [epoch.validation_accuracy for epoch in epochs],
+            "is_best": [epoch.is_best for epoch in epochs],
         }
     )
 
 
 def loss_chart(frame: pd.DataFrame, epochs: int, text_color: str) -> alt.LayerChart:
-    """Draws the loss on both kinds of photos, and marks the best epoch so far.
+    """Returns a chart of training and validation loss that marks the best epoch so far.
 
     Args:
         frame: From `history_frame`; not empty.
-        epochs: How many there are to be.
-        text_color: Of names and numbers, as CSS.
+        epochs: Planned number of epochs.
+        text_color: CSS color of names and numbers.
     """
     x = _epochs(epochs, text_color)
-    long = frame.melt("epoch", [LEARNED, KEPT_BACK], var_name="of", value_name="loss").dropna()
+    long = frame.melt(
+        "epoch", [TRAINING_LOSS, VALIDATION_LOSS], var_name="photos", value_name="loss"
+    ).dropna()
     lines = (
         alt.Chart(long)
         .mark_line(point={"size": 30}, strokeWidth=2)
@@ -52,69 +54,80 @@ def loss_chart(frame: pd.DataFrame, epochs: int, text_color: str) -> alt.LayerCh
             x=x,
             y=alt.Y("loss:Q", axis=_axis("Loss", text_color)),
             color=alt.Color(
-                "of:N",
-                sort=[LEARNED, KEPT_BACK],
+                "photos:N",
+                sort=[TRAINING_LOSS, VALIDATION_LOSS],
                 legend=alt.Legend(title=None, orient="top", labelColor=text_color, labelLimit=220),
             ),
-            strokeDash=alt.StrokeDash("of:N", sort=[LEARNED, KEPT_BACK], legend=None),
+            strokeDash=alt.StrokeDash(
+                "photos:N", sort=[TRAINING_LOSS, VALIDATION_LOSS], legend=None
+            ),
             tooltip=[
-                "epoch:O",
-                alt.Tooltip("of:N", title="Of"),
-                alt.Tooltip("loss:Q", format=".3f"),
+                alt.Tooltip("epoch:O", title="Epoch"),
+                alt.Tooltip("photos:N", title="Photos"),
+                alt.Tooltip("loss:Q", title="Loss", format=".3f"),
             ],
         )
     )
     best = frame[frame["is_best"]].tail(1)
-    mark = (
+    marker = (
         alt.Chart(best)
         .mark_point(shape="diamond", size=160, strokeWidth=2, color=text_color)
-        .encode(x=x, y=f"{KEPT_BACK}:Q", tooltip=[alt.Tooltip("epoch:O", title="Best epoch")])
+        .encode(x=x, y=f"{VALIDATION_LOSS}:Q", tooltip=[alt.Tooltip("epoch:O", title="Best epoch")])
     )
-    chart: alt.LayerChart = (lines + mark).properties(height=HEIGHT)
+    chart: alt.LayerChart = (lines + marker).properties(height=HEIGHT)
     return chart
 
 
 def accuracy_chart(
     frame: pd.DataFrame, epochs: int, baseline: float, text_color: str
 ) -> alt.LayerChart:
-    """Draws the share of the photos kept back that is right, and that of always the same answer.
+    """Returns a chart of the validation accuracy and the baseline.
 
     Args:
         frame: From `history_frame`; not empty.
-        epochs: How many there are to be.
-        baseline: Share that is right if the answer is always the most frequent kind, in [0, 1].
-        text_color: Of names and numbers, as CSS.
+        epochs: Planned number of epochs.
+        baseline: Accuracy of always predicting the most frequent class, in [0, 1].
+        text_color: CSS color of names and numbers.
     """
     x = _epochs(epochs, text_color)
     y = alt.Y(
         "accuracy:Q",
         scale=alt.Scale(domain=[0, 1]),
-        axis=_axis("Right, of the photos kept back", text_color, format="%"),
+        axis=_axis("Validation accuracy", text_color, format="%"),
     )
     line = (
         alt.Chart(frame)
         .mark_line(point={"size": 30}, strokeWidth=2)
-        .encode(x=x, y=y, tooltip=["epoch:O", alt.Tooltip("accuracy:Q", format=".1%")])
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("epoch:O", title="Epoch"),
+                alt.Tooltip("accuracy:Q", title="Validation accuracy", format=".1%"),
+            ],
+        )
     )
-    always = pd.DataFrame({"accuracy": [baseline], "words": ["always the same answer"]})
-    rule = alt.Chart(always).mark_rule(strokeDash=[5, 4], color=text_color, opacity=0.6).encode(y=y)
-    words = (
-        alt.Chart(always)
+    reference = pd.DataFrame({"accuracy": [baseline], "text": ["baseline (most frequent class)"]})
+    rule = (
+        alt.Chart(reference).mark_rule(strokeDash=[5, 4], color=text_color, opacity=0.6).encode(y=y)
+    )
+    label = (
+        alt.Chart(reference)
         .mark_text(align="left", dx=4, dy=-8, color=text_color, opacity=0.8)
-        .encode(x=alt.value(0), y=y, text="words:N")
+        .encode(x=alt.value(0), y=y, text="text:N")
     )
-    chart: alt.LayerChart = (line + rule + words).properties(height=HEIGHT)
+    chart: alt.LayerChart = (line + rule + label).properties(height=HEIGHT)
     return chart
 
 
-def range_chart(found: RangeTest, text_color: str) -> alt.LayerChart:
-    """Draws the loss over learning rates, and the two rates that it suggests."""
-    curve = pd.DataFrame({"rate": found.rates, "loss": found.losses})
+def range_test_chart(range_test: RangeTest, text_color: str) -> alt.LayerChart:
+    """Returns a chart of a learning-rate range test: the loss, and the two suggested rates."""
+    curve = pd.DataFrame({"rate": range_test.rates, "loss": range_test.losses})
     marks = pd.DataFrame(
         {
-            "rate": [found.tenth, found.steepest],
-            "words": ["a tenth of the lowest (taken)", "falls fastest"],
-            "place": [12, 28],
+            "rate": [range_test.tenth, range_test.steepest],
+            "text": ["1/10 of lowest loss (used)", "steepest descent"],
+            "y": [12, 28],
         }
     )
     x = alt.X(
@@ -127,45 +140,58 @@ def range_chart(found: RangeTest, text_color: str) -> alt.LayerChart:
         .mark_line(strokeWidth=2)
         .encode(
             x=x,
-            y=alt.Y("loss:Q", axis=_axis("Loss, smoothed", text_color)),
-            tooltip=[alt.Tooltip("rate:Q", format=".2e"), alt.Tooltip("loss:Q", format=".3f")],
+            y=alt.Y("loss:Q", axis=_axis("Smoothed loss", text_color)),
+            tooltip=[
+                alt.Tooltip("rate:Q", title="Learning rate", format=".2e"),
+                alt.Tooltip("loss:Q", title="Smoothed loss", format=".3f"),
+            ],
         )
     )
     rules = (
         alt.Chart(marks)
         .mark_rule(strokeDash=[5, 4], color=text_color)
-        .encode(x=x, tooltip=["words:N", alt.Tooltip("rate:Q", format=".1e")])
+        .encode(
+            x=x,
+            tooltip=[
+                alt.Tooltip("text:N", title="Suggestion"),
+                alt.Tooltip("rate:Q", title="Learning rate", format=".1e"),
+            ],
+        )
     )
-    words = (
+    labels = (
         alt.Chart(marks)
         .mark_text(align="right", dx=-5, color=text_color)
-        .encode(x=x, y=alt.Y("place:Q", scale=None), text="words:N")
+        .encode(x=x, y=alt.Y("y:Q", scale=None), text="text:N")
     )
     chart: alt.LayerChart = (
-        (line + rules + words).resolve_scale(y="independent").properties(height=HEIGHT)
+        (line + rules + labels).resolve_scale(y="independent").properties(height=HEIGHT)
     )
     return chart
 
 
 def confusion_frame(
-    names: Sequence[str], truth: NDArray[np.integer], answers: NDArray[np.integer]
+    names: Sequence[str], truth: NDArray[np.integer], predicted: NDArray[np.integer]
 ) -> pd.DataFrame:
-    """Returns a cell of the confusion matrix a row.
+    """Returns a confusion matrix in long format, one row per cell.
 
     Args:
-        names: Of the classes.
-        truth: int (N,): the class of each photo.
-        answers: int (N,): the first answer.
+        names: Names of the classes.
+        truth: int (N,), index of the true class of each photo.
+        predicted: int (N,), index of the top-1 class of each photo.
+
+    Returns:
+        Columns ``truth`` and ``answer`` (names of true and predicted class), ``count``, and
+        ``fraction`` (of the photos of the true class, in [0, 1]).
     """
     size = len(names)
-    counts = np.bincount(truth * size + answers, minlength=size * size).reshape(size, size)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    counts = np.bincount(truth * size + predicted, minlength=size * size).reshape(size, size)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return pd.DataFrame(
         {
-            "truth": names[row],
-            "answer": names[column],
+            "true_class": names[row],
+            "predicted_class": names[column],
             "count": int(counts[row, column]),
-            "share": float(shares[row, column]),
+            "fraction": float(fractions[row, column]),
         }
         for row in range(size)
         for column in range(size)
@@ -175,15 +201,15 @@ def confusion_frame(
 def confusion_chart(
     frame: pd.DataFrame, names: Sequence[str], chosen: tuple[str, str], text_color: str
 ) -> alt.LayerChart:
-    """Draws a confusion matrix; a click on a cell picks its ``truth`` and ``answer``.
+    """Returns a confusion matrix; a click on a cell selects its ``truth`` and ``answer``.
 
     Args:
         frame: From `confusion_frame`.
-        names: Of the classes, in their order.
-        chosen: Truth and answer of the cell that is framed.
-        text_color: Of the names, as CSS.
+        names: Names of the classes, in order.
+        chosen: True and predicted class of the highlighted cell.
+        text_color: CSS color of the names.
     """
-    picked = alt.selection_point(name="cell", fields=["truth", "answer"])
+    picked = alt.selection_point(name="cell", fields=["true_class", "predicted_class"])
     axis = alt.Axis(
         labelLimit=110,
         labelColor=text_color,
@@ -192,43 +218,44 @@ def confusion_chart(
         ticks=False,
         domain=False,
     )
-    fits = len(names) * max(map(len, names)) <= MAX_UPRIGHT
-    below = alt.Axis(**axis.to_dict(), labelAngle=0 if fits else -45)
+    fits = len(names) * max(map(len, names)) <= MAX_HORIZONTAL
+    x_axis = alt.Axis(**axis.to_dict(), labelAngle=0 if fits else -45)
     base = alt.Chart(frame).encode(
-        x=alt.X("answer:N", sort=list(names), title="What it said", axis=below),
-        y=alt.Y("truth:N", sort=list(names), title="What it is", axis=axis),
+        x=alt.X("predicted_class:N", sort=list(names), title="Predicted class", axis=x_axis),
+        y=alt.Y("true_class:N", sort=list(names), title="True class", axis=axis),
         tooltip=[
-            alt.Tooltip("truth:N", title="It is"),
-            alt.Tooltip("answer:N", title="It said"),
+            alt.Tooltip("true_class:N", title="True class"),
+            alt.Tooltip("predicted_class:N", title="Predicted class"),
             alt.Tooltip("count:Q", title="Photos"),
-            alt.Tooltip("share:Q", title="Of this kind", format=".0%"),
+            alt.Tooltip("fraction:Q", title="Fraction of the true class", format=".0%"),
         ],
     )
-    here = frame[(frame["truth"] == chosen[0]) & (frame["answer"] == chosen[1])]
-    framed = base.properties(data=here).mark_rect(fillOpacity=0, strokeWidth=3, stroke=text_color)
-    # Over all, where it takes the clicks; the frame says what is chosen, also in other ways.
+    cell = frame[(frame["true_class"] == chosen[0]) & (frame["predicted_class"] == chosen[1])]
+    outline = base.properties(data=cell).mark_rect(fillOpacity=0, strokeWidth=3, stroke=text_color)
+    # The top layer receives the clicks. The outline marks the chosen cell, which can also be
+    # chosen outside of the chart.
     clicks = base.mark_rect(cursor="pointer", fillOpacity=0).add_params(picked)
-    chart: alt.LayerChart = (_shares(base, text_color) + framed + clicks).properties(
-        height=110 + CELL * len(names)
+    chart: alt.LayerChart = (_cells(base, text_color) + outline + clicks).properties(
+        height=110 + CELL_HEIGHT * len(names)
     )
     return chart
 
 
-def _shares(base: alt.Chart, text_color: str) -> alt.LayerChart:
-    """Draws how many photos are in each cell, as numbers and as colours."""
-    # As much of a colour as there are photos: on a dark page and on a bright one, much stands out.
+def _cells(base: alt.Chart, text_color: str) -> alt.LayerChart:
+    """Returns the cells with the number of photos, as text and as color."""
+    # Opacity rather than lightness, so that high counts stand out in dark and in light themes.
     cells = (
         base.transform_filter("datum.count > 0")
-        .transform_calculate(kind="datum.truth == datum.answer ? 'right' : 'wrong'")
+        .transform_calculate(outcome="datum.truth == datum.answer ? 'correct' : 'wrong'")
         .mark_rect()
         .encode(
             color=alt.Color(
-                "kind:N",
-                scale=alt.Scale(domain=["right", "wrong"], range=[RIGHT_COLOR, WRONG_COLOR]),
+                "outcome:N",
+                scale=alt.Scale(domain=["correct", "wrong"], range=[CORRECT_COLOR, WRONG_COLOR]),
                 legend=None,
             ),
             opacity=alt.Opacity(
-                "share:Q", scale=alt.Scale(domain=[0, 1], range=[0.15, 0.65]), legend=None
+                "fraction:Q", scale=alt.Scale(domain=[0, 1], range=[0.15, 0.65]), legend=None
             ),
         )
     )
@@ -237,31 +264,37 @@ def _shares(base: alt.Chart, text_color: str) -> alt.LayerChart:
         .mark_text(fontSize=13, color=text_color)
         .encode(text="count:Q")
     )
-    both: alt.LayerChart = cells + numbers
-    return both
+    chart: alt.LayerChart = cells + numbers
+    return chart
 
 
 def threshold_chart(
     thresholds: Sequence[Threshold], chosen: float, text_color: str
 ) -> alt.LayerChart:
-    """Draws what comes of giving no answer below a probability, and where that is now."""
-    answered, right = "gets an answer", "right, of the answers"
-    thresholds = [one for one in thresholds if one.probability >= MIN_PROBABILITY]
+    """Returns a chart of coverage and accuracy by unknown threshold.
+
+    Args:
+        thresholds: Points of both curves; those below `MIN_PROBABILITY` are omitted.
+        chosen: The chosen threshold, which is marked, in [0, 1].
+        text_color: CSS color of names and numbers.
+    """
+    coverage, accuracy = "coverage", "accuracy of predictions"
+    thresholds = [point for point in thresholds if point.probability >= MIN_PROBABILITY]
     frame = (
         pd.DataFrame(
             {
-                "threshold": [one.probability for one in thresholds],
-                answered: [one.answered for one in thresholds],
-                right: [one.accuracy if one.answered else np.nan for one in thresholds],
+                "threshold": [point.probability for point in thresholds],
+                coverage: [point.coverage for point in thresholds],
+                accuracy: [point.accuracy if point.coverage else np.nan for point in thresholds],
             }
         )
-        .melt("threshold", var_name="of", value_name="share")
+        .melt("threshold", var_name="measure", value_name="fraction")
         .dropna()
     )
     x = alt.X(
         "threshold:Q",
         scale=alt.Scale(domain=[MIN_PROBABILITY, 1]),
-        axis=_axis("No answer below this probability", text_color, format="%", tickCount=5),
+        axis=_axis("Unknown threshold", text_color, format="%", tickCount=5),
     )
     lines = (
         alt.Chart(frame)
@@ -269,20 +302,20 @@ def threshold_chart(
         .encode(
             x=x,
             y=alt.Y(
-                "share:Q",
+                "fraction:Q",
                 scale=alt.Scale(domain=[0, 1]),
-                axis=_axis("Share of the photos kept back", text_color, format="%"),
+                axis=_axis("Fraction of held-out photos", text_color, format="%"),
             ),
             color=alt.Color(
-                "of:N",
-                sort=[right, answered],
+                "measure:N",
+                sort=[accuracy, coverage],
                 legend=alt.Legend(title=None, orient="top", labelColor=text_color, labelLimit=200),
             ),
-            strokeDash=alt.StrokeDash("of:N", sort=[right, answered], legend=None),
+            strokeDash=alt.StrokeDash("measure:N", sort=[accuracy, coverage], legend=None),
             tooltip=[
-                alt.Tooltip("threshold:Q", format=".0%"),
-                "of:N",
-                alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("threshold:Q", title="Threshold", format=".0%"),
+                alt.Tooltip("measure:N", title="Measure"),
+                alt.Tooltip("fraction:Q", title="Fraction", format=".1%"),
             ],
         )
     )
@@ -296,35 +329,40 @@ def threshold_chart(
 
 
 def learning_curve_frame(learning_curve: Sequence[LearningCurvePoint]) -> pd.DataFrame:
-    """Returns the learning curve as a table."""
+    """Returns a learning curve, one row per number of photos."""
     return pd.DataFrame(
         {
-            "photos": [one.photos for one in learning_curve],
-            "accuracy": [one.accuracy.value for one in learning_curve],
-            "low": [one.accuracy.interval[0] for one in learning_curve],
-            "high": [one.accuracy.interval[1] for one in learning_curve],
+            "photos": [point.photos for point in learning_curve],
+            "accuracy": [point.accuracy.value for point in learning_curve],
+            "low": [point.accuracy.interval[0] for point in learning_curve],
+            "high": [point.accuracy.interval[1] for point in learning_curve],
         }
     )
 
 
 def learning_curve_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
-    """Draws accuracy against photos learned from, with its 95 % intervals.
+    """Returns a chart of validation accuracy by number of training photos, with 95 % intervals.
 
     Args:
         frame: From `learning_curve_frame`.
-        text_color: Of names and numbers, as CSS.
+        text_color: CSS color of names and numbers.
     """
     x = alt.X(
         "photos:Q",
         scale=alt.Scale(zero=True),
-        axis=_axis("Photos learned from", text_color, tickCount=5),
+        axis=_axis("Training photos", text_color, tickCount=5),
     )
     scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(frame).encode(x=x)
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
     line = base.mark_line(point={"size": 50}, strokeWidth=2).encode(
-        y=alt.Y("accuracy:Q", scale=scale, axis=_axis("Right", text_color, format="%")),
-        tooltip=["photos:Q", alt.Tooltip("accuracy:Q", format=".1%")],
+        y=alt.Y(
+            "accuracy:Q", scale=scale, axis=_axis("Validation accuracy", text_color, format="%")
+        ),
+        tooltip=[
+            alt.Tooltip("photos:Q", title="Training photos"),
+            alt.Tooltip("accuracy:Q", title="Validation accuracy", format=".1%"),
+        ],
     )
     chart: alt.LayerChart = (band + line).properties(height=HEIGHT)
     return chart
@@ -334,7 +372,7 @@ def _epochs(epochs: int, text_color: str) -> alt.X:
     return alt.X(
         "epoch:Q",
         scale=alt.Scale(domain=[0, epochs], nice=False),
-        axis=_axis("Times gone through all photos", text_color, tickMinStep=1, format="d"),
+        axis=_axis("Epoch", text_color, tickMinStep=1, format="d"),
     )
 
 

@@ -1,4 +1,4 @@
-"""A classifier of one's own, on the shoulders of a network that has learned to see.
+"""Transfer learning: trains a custom model on features from a pretrained backbone.
 
-photos → dataset → checks → split → features → training → bundle
+photos → dataset → inspection → split → features → training → validation → bundle
 """

@@ -1,4 +1,4 @@
-"""Other looks at the same photo, so that what is learned does not hang on one."""
+"""Data augmentation: deterministic views of a photo (mirrored, cropped, color-jittered)."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from vgg_demo.models.preprocess import Resize, resize_image, scale
+from vgg_demo.models.preprocess import Resize, normalize_pixels, resize_image
 from vgg_demo.models.registry import ModelSpec
 
 MIN_CROP = 0.65
-"""Side of the smallest cut over the photo's short side."""
+"""Side of the smallest random crop, as a fraction of the photo's short side."""
 
 MAX_JITTER = 0.2
-"""By how much brightness and contrast go up or down at most."""
+"""Largest relative change of brightness and contrast."""
 
 
-def augmented(
+def augment(
     image: Image.Image, spec: ModelSpec, resize: Resize, view: int, sha256: str
 ) -> Image.Image:
-    """Returns one of the views of a photo, as large as the network wants it.
+    """Returns one augmented view of a photo, at the model's input size.
 
-    View 0 is the photo as it will be looked at later, 1 its mirror image; in others another
-    square is cut out, mirrored or not, and brightness and contrast are changed.
+    View 0 is the photo as it is prepared for inference, view 1 its mirror image. All others are
+    random square crops, mirrored with probability 0.5, with random brightness and contrast.
 
     Args:
         image: RGB image of any size.
-        spec: The network.
+        spec: The model.
         resize: How views 0 and 1 are made square.
-        view: Which one, from 0.
-        sha256: Of the photo's bytes; with the number it decides what is changed, so that a view
-            is the same each time.
+        view: Number of the view, from 0.
+        sha256: SHA-256 of the photo's bytes, 64 hex digits. Together with `view` it seeds the
+            random numbers, so that a view is the same in every call.
     """
     if view == 0:
         return resize_image(image, spec, resize)
@@ -39,19 +39,19 @@ def augmented(
     rng = np.random.default_rng([view, *bytes.fromhex(sha256)])
     side = min(image.size) * rng.uniform(MIN_CROP, 1)
     left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
-    cut = image.resize(
+    crop = image.resize(
         (spec.input_size, spec.input_size),
         Image.Resampling.BICUBIC,
         box=(left, top, left + side, top + side),
     )
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast):
-        cut = enhancer(cut).enhance(1 + rng.uniform(-MAX_JITTER, MAX_JITTER))
-    return ImageOps.mirror(cut) if rng.random() < 0.5 else cut
+        crop = enhancer(crop).enhance(1 + rng.uniform(-MAX_JITTER, MAX_JITTER))
+    return ImageOps.mirror(crop) if rng.random() < 0.5 else crop
 
 
-def see(
+def prepare_view(
     image: Image.Image, spec: ModelSpec, resize: Resize, view: int, sha256: str
 ) -> NDArray[np.float32]:
-    """Returns a view as it goes into the network, float32 (size, size, 3); see `augmented`."""
-    pixels = np.asarray(augmented(image, spec, resize, view, sha256), dtype=np.float32)
-    return scale(pixels, spec.preprocessing)
+    """Returns a preprocessed view of a photo, float32 (size, size, 3); see `augment`."""
+    pixels = np.asarray(augment(image, spec, resize, view, sha256), dtype=np.float32)
+    return normalize_pixels(pixels, spec.preprocessing)

@@ -1,4 +1,4 @@
-"""The best so far of a training, on disk, so that it outlives who trains."""
+"""Checkpoints: the best weights of a training run on disk, so that they survive the worker."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
     from vgg_demo.training.fine_tuning import FineTunedWeights
     from vgg_demo.training.head import Head
 
-HEAD, TUNED = "best_head.npz", "best_tuned.npz"
+HEAD, FINE_TUNED = "best_head.npz", "best_fine_tuned.npz"
 
 
 def save_head(folder: Path, head: Head) -> None:
-    """Keeps a head in the place of the one before."""
+    """Saves a head, replacing the previous one."""
     _write(folder / HEAD, {"kernel": head.kernel, "bias": head.bias})
 
 
-def save_fine_tuned(folder: Path, tuned: FineTunedWeights) -> None:
-    """Keeps what a fine-tuned network has learned, in the place of what was there before."""
-    values = {f"value_{place}": value for place, value in enumerate(tuned.values)}
-    _write(folder / TUNED, values | {"logits": tuned.logits})
+def save_fine_tuned(folder: Path, fine_tuned: FineTunedWeights) -> None:
+    """Saves fine-tuned weights, replacing the previous ones."""
+    values = {f"value_{index}": value for index, value in enumerate(fine_tuned.values)}
+    _write(folder / FINE_TUNED, values | {"logits": fine_tuned.logits})
 
 
 def load_head(folder: Path) -> Head | None:
-    """Returns the head that was kept last, if one was."""
+    """Returns the saved head, or None if there is none."""
     from vgg_demo.training.head import Head
 
-    found = _read(folder / HEAD)
-    return Head(found["kernel"], found["bias"]) if found else None
+    arrays = _read(folder / HEAD)
+    return Head(arrays["kernel"], arrays["bias"]) if arrays else None
 
 
 def load_fine_tuned(folder: Path) -> FineTunedWeights | None:
-    """Returns what was kept last of a fine-tuned network, if anything was."""
+    """Returns the saved fine-tuned weights, or None if there are none."""
     from vgg_demo.training.fine_tuning import FineTunedWeights
 
-    found = _read(folder / TUNED)
-    if not found:
+    arrays = _read(folder / FINE_TUNED)
+    if not arrays:
         return None
-    logits = found.pop("logits")
-    return FineTunedWeights([found[f"value_{place}"] for place in range(len(found))], logits)
+    logits = arrays.pop("logits")
+    return FineTunedWeights([arrays[f"value_{index}"] for index in range(len(arrays))], logits)
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether anything was kept."""
+    """Whether a head was saved."""
     return (folder / HEAD).is_file()
 
 
@@ -54,12 +54,12 @@ def _write(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    part.replace(path)  # all of it, or what was there before
+    part.replace(path)  # atomic: a reader gets the old file or the new one
 
 
 def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        with np.load(path, allow_pickle=False) as found:
-            return dict(found)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
     except FileNotFoundError:
         return {}

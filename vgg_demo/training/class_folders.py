@@ -1,4 +1,4 @@
-"""Photos that are collected kind by kind, in rows from a camera or in uploads."""
+"""Photos collected class by class, from uploads or in bursts from a camera."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from functools import partial
 from vgg_demo.files.sources import Source
 from vgg_demo.training.dataset import Dataset, LabeledPhoto
 
-MANY_ROWS = 4
-"""Of so many rows, one can be kept back whole."""
+MIN_BURSTS = 4
+"""From this many bursts on, a whole burst can be held out for validation."""
 
-TOGETHER = 5
-"""Photos of a row that stay together where there are fewer rows."""
+BURST_PART = 5
+"""Consecutive photos of a burst that form a group if there are fewer bursts than `MIN_BURSTS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A photo of a kind.
+    """A photo of a class.
 
     Attributes:
-        name: Of the file.
-        data: Its bytes.
-        row: Of the camera, from 1; 0 if it comes from elsewhere.
-        upload: From 1; 0 if it comes from a camera.
+        name: File name.
+        data: Bytes of the file.
+        burst: Number of the camera burst, from 1; 0 for an uploaded photo.
+        upload: Number of the upload, from 1; 0 for a photo from the camera.
     """
 
     name: str
     data: bytes
-    row: int = 0
+    burst: int = 0
     upload: int = 0
 
 
 @dataclass(eq=False)
 class ClassFolder:
-    """Photos of one kind of thing.
+    """The photos of one class.
 
     Attributes:
-        id: Tells it from others, whatever it is called.
-        name: What is on the photos.
-        photos: What was given.
-        uploads: How often photos were uploaded.
+        id: Identifies the class even if its name changes.
+        name: Label of the class.
+        photos: The photos, in the order in which they were added.
+        uploads: Number of uploads so far.
     """
 
     id: int
@@ -56,37 +56,38 @@ class ClassFolder:
 
     @property
     def last_count(self) -> int:
-        """How many photos came together with the last one."""
-        came = [(photo.row, photo.upload) for photo in self.photos]
-        return came.count(came[-1]) if came else 0
+        """Number of photos in the most recent burst or upload."""
+        origins = [(photo.burst, photo.upload) for photo in self.photos]
+        return origins.count(origins[-1]) if origins else 0
 
-    def take_out_last(self) -> None:
-        """Takes out what came together with the last photo."""
+    def remove_last(self) -> None:
+        """Removes the most recent burst or upload."""
         for last in self.photos[-1:]:
-            came = last.row, last.upload
-            self.photos = [one for one in self.photos if (one.row, one.upload) != came]
+            origin = last.burst, last.upload
+            self.photos = [photo for photo in self.photos if (photo.burst, photo.upload) != origin]
 
 
 def to_dataset(class_folders: Sequence[ClassFolder]) -> Dataset:
-    """Returns the photos with the names of their kinds.
+    """Returns the photos of all classes as a labeled dataset.
 
-    Photos of a row are nearly alike, and a network that is judged by what it has nearly seen is
-    flattered. So a row stays together, where there are enough of them that one can be kept back;
-    else parts of rows do, which flatter a little at their ends.
+    Photos of a burst are nearly identical. If some were used for training and others for
+    validation, the validation accuracy would be too high. So a whole burst forms a group if the
+    class has at least `MIN_BURSTS` bursts; otherwise each `BURST_PART` consecutive photos of a
+    burst do, which leaves a small bias at their boundaries.
     """
     return Dataset(
-        tuple(labelled for class_folder in class_folders for labelled in _label(class_folder))
+        tuple(labeled for class_folder in class_folders for labeled in _label(class_folder))
     )
 
 
 def _label(class_folder: ClassFolder) -> Iterator[LabeledPhoto]:
-    rows = Counter(photo.row for photo in class_folder.photos if photo.row)
-    seen = Counter[int]()
+    bursts = Counter(photo.burst for photo in class_folder.photos if photo.burst)
+    counts = Counter[int]()
     for number, photo in enumerate(class_folder.photos, start=1):
         group = ""
-        if photo.row:
-            part = 0 if len(rows) >= MANY_ROWS else seen[photo.row] // TOGETHER
-            group = f"camera {class_folder.id} {photo.row} {part}"
-            seen[photo.row] += 1
+        if photo.burst:
+            part = 0 if len(bursts) >= MIN_BURSTS else counts[photo.burst] // BURST_PART
+            group = f"camera {class_folder.id} {photo.burst} {part}"
+            counts[photo.burst] += 1
         source = Source(f"{class_folder.name}/{number:03} {photo.name}", partial(bytes, photo.data))
         yield LabeledPhoto(source, class_folder.name, group)

@@ -1,4 +1,4 @@
-"""What teaching makes on its way from photos to a model."""
+"""The values that training produces on the way from photos to a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vgg_demo.errors import DatasetError
 from vgg_demo.inference.results import Failure
 from vgg_demo.models.bundle import Bundle
 from vgg_demo.training.dataset import check_classes
-from vgg_demo.training.features import Views
+from vgg_demo.training.features import ViewFeatures
 from vgg_demo.training.inspection import InspectedPhoto, InspectionReport, report_issues
 from vgg_demo.training.split import Split
 from vgg_demo.training.validation import ValidationReport
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InspectionProgress:
-    """How far the looking at photos has come.
+    """Progress of an inspection.
 
     Attributes:
-        done: Photos.
-        total: All.
+        done: Number of inspected photos.
+        total: Number of all photos.
     """
 
     done: int
@@ -39,12 +39,12 @@ class InspectionProgress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedDataset:
-    """What was found in the photos.
+    """A dataset after inspection.
 
     Attributes:
-        photos: Those that can be learned from.
-        failures: Those that cannot be opened.
-        report: What may be wrong with the others.
+        photos: The photos that could be opened.
+        failures: The photos that could not.
+        report: Possible problems of `photos`.
     """
 
     photos: tuple[InspectedPhoto, ...]
@@ -53,123 +53,127 @@ class InspectedDataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels, in the order of the model's outputs."""
+        """The class names, in the order of the model's outputs."""
         return tuple(self.report.counts)
 
     @property
     def labels(self) -> NDArray[np.integer]:
-        """The class of each photo, int (photos,)."""
-        place = {name: number for number, name in enumerate(self.classes)}
-        return np.array([place[one.photo.label] for one in self.photos])
+        """The class index of each photo, int (photos,)."""
+        indices = {name: index for index, name in enumerate(self.classes)}
+        return np.array([indices[inspected.photo.label] for inspected in self.photos])
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the photos' files take."""
-        return sum(one.size_bytes for one in self.photos)
+        """Total size of the photos' files."""
+        return sum(inspected.size_bytes for inspected in self.photos)
 
     def groups(self) -> list[str]:
-        """Returns which photos stay together: those of a group, and those that look the same."""
+        """Returns a group ID for each photo; photos of a group must stay together.
+
+        Photos share an ID if they have the same `LabeledPhoto.group` or are duplicates.
+        """
         groups = [
-            f"group {one.photo.group}" if one.photo.group else f"photo {place}"
-            for place, one in enumerate(self.photos)
+            f"group {inspected.photo.group}" if inspected.photo.group else f"photo {index}"
+            for index, inspected in enumerate(self.photos)
         ]
-        for twins in self.report.twins:
-            # Whose twin is in another group brings the groups together.
-            same = {groups[place] for place in twins}
-            groups = [groups[twins[0]] if group in same else group for group in groups]
+        for duplicates in self.report.duplicates:
+            # A duplicate in another group merges the two groups.
+            merged = {groups[index] for index in duplicates}
+            groups = [groups[duplicates[0]] if group in merged else group for group in groups]
         return groups
 
     @property
-    def never_judged(self) -> tuple[str, ...]:
-        """Labels of which nothing can be kept back: all their photos belong together."""
+    def unvalidated_classes(self) -> tuple[str, ...]:
+        """Classes without validation photos, because all their photos form a single group."""
         groups: dict[str, set[str]] = {label: set() for label in self.classes}
-        for one, group in zip(self.photos, self.groups(), strict=True):
-            groups[one.photo.label].add(group)
+        for inspected, group in zip(self.photos, self.groups(), strict=True):
+            groups[inspected.photo.label].add(group)
         return tuple(label for label, found in groups.items() if len(found) == 1)
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 of all photos and their labels, whatever their order and names."""
-        lines = sorted(f"{one.sha256} {one.photo.label}" for one in self.photos)
+        """Returns a SHA-256 of all photos and labels, independent of their order and names."""
+        lines = sorted(f"{inspected.sha256} {inspected.photo.label}" for inspected in self.photos)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def summarize_inspection(
     photos: Sequence[InspectedPhoto], failures: Sequence[Failure], input_size: int
 ) -> InspectedDataset:
-    """Says what may be wrong with photos that were looked at.
+    """Reports possible problems of inspected photos.
 
     Args:
-        photos: Those that could be opened.
-        failures: Those that could not.
-        input_size: Height and width in pixels of what the network looks at.
+        photos: The photos that could be opened.
+        failures: The photos that could not.
+        input_size: Height and width of the model's input in pixels.
 
     Raises:
-        DatasetError: If nothing can be learned from them.
+        DatasetError: If a model cannot be trained on the photos.
     """
-    check_classes(sorted({one.photo.label for one in photos}))
+    check_classes(sorted({inspected.photo.label for inspected in photos}))
     report = report_issues(photos, input_size)
-    alone = [label for label, count in report.counts.items() if count < 2]
-    if alone:
+    single = [label for label, count in report.counts.items() if count < 2]
+    if single:
         raise DatasetError(
-            f"Of {', '.join(map(repr, alone[:5]))} there is one photo; at least two are "
-            "needed, one to learn from and one to judge by. Add photos, or drop rare labels."
+            "Each class needs at least two photos, one for training and one for validation; there "
+            f"is one photo of {', '.join(map(repr, single[:5]))}. Add photos, or drop rare "
+            "classes."
         )
     return InspectedDataset(tuple(photos), tuple(failures), report)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """Photos made ready to learn from.
+    """Photos with their labels, split and features.
 
     Attributes:
-        dataset: What was found in them.
-        labels: int (photos,): the class of each.
-        split: Which are learned from.
-        features: float32 (photos, views, features); of the validation photos only the first view
-            is looked at.
+        dataset: The inspected photos.
+        labels: int (photos,): the class index of each photo.
+        split: The train/validation split.
+        features: float32 (photos, views, features). Only the first view of a validation photo is
+            used.
     """
 
     dataset: InspectedDataset
     labels: NDArray[np.integer]
     split: Split
-    features: Views
+    features: ViewFeatures
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels, in the order of the model's outputs."""
+        """The class names, in the order of the model's outputs."""
         return self.dataset.classes
 
-    def subset(self, places: Sequence[int]) -> FeatureSubset:
-        """Returns some of the photos, whose features stay where they are."""
+    def subset(self, indices: Sequence[int]) -> FeatureSubset:
+        """Returns a subset of the photos, without copying features."""
         from vgg_demo.training.head import FeatureSubset
 
-        return FeatureSubset(self.features, self.labels, np.array(places, dtype=int))
+        return FeatureSubset(self.features, self.labels, np.array(indices, dtype=int))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A network that was taught.
+    """A trained Keras model, before validation.
 
     Attributes:
-        model: A `keras.Model`, from pixels to scores.
-        logits: float32 (N, classes): its scores for the validation photos.
-        body_weights: The file that its body began with.
+        model: A `keras.Model` from pixels to logits.
+        logits: float32 (N, classes): logits of the validation photos.
+        backbone_weights: The weight file that the backbone was initialized from.
     """
 
     model: Any
     logits: NDArray[np.float32]
-    body_weights: LocalWeights
+    backbone_weights: LocalWeights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
-    """What came of it.
+    """A trained model and its validation.
 
     Attributes:
-        bundle: The model.
-        validation_report: How good it is.
-        training_data: What it learned from.
-        logits: float32 (N, classes): its scores for the validation photos.
+        bundle: The saved model.
+        validation_report: Metrics on the validation set.
+        training_data: The data that it was trained on.
+        logits: float32 (N, classes): logits of the validation photos.
     """
 
     bundle: Bundle

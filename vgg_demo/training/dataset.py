@@ -1,4 +1,4 @@
-"""Photos with labels: by the folders they lie in, or by a table."""
+"""Labeled photos: labels come from folder names or from a table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vgg_demo.models.custom import MAX_CLASSES, clean_label
 
 @dataclass(frozen=True, slots=True)
 class LabeledPhoto:
-    """A photo and what is on it.
+    """A photo and its label.
 
     Attributes:
         source: The photo.
-        label: What is on it.
-        group: Photos of one group stay together when the others are split: the frames of a
-            film, the photos of one person. Empty if it is in none.
+        label: Name of its class.
+        group: All photos of a group go to the same side of the train/validation split, such as
+            the frames of a video or the photos of one person. Empty for no group.
     """
 
     source: Source
@@ -33,12 +33,12 @@ class LabeledPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the columns of a table are called.
+    """Names of the columns of a label table.
 
     Attributes:
-        image: Of the photos' names.
-        label: Of what is on them.
-        group: Of the groups that stay together; empty for none.
+        image: Column of the photos' names.
+        label: Column of the labels.
+        group: Column of the groups; empty if there is none.
     """
 
     image: str = "image"
@@ -48,13 +48,13 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Photos to learn from.
+    """Photos to train on.
 
     Attributes:
-        photos: Those with a label, in the order in which they were found.
-        unlabeled: Names of photos that have none.
-        missing: Names in the table that no photo has.
-        dropped: Labels that too few photos have, and how many.
+        photos: The labeled photos, in the order in which they were found.
+        unlabeled: Names of photos without a label.
+        missing: Names in the table that match no photo.
+        dropped: Labels that were dropped because of too few photos, with their photo counts.
     """
 
     photos: tuple[LabeledPhoto, ...]
@@ -64,22 +64,24 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many photos each label has, the labels in the order of the alphabet."""
+        """Number of photos per label, sorted by label."""
         counts = Counter(photo.label for photo in self.photos)
         return dict(sorted(counts.items()))
 
 
 def label_by_folders(sources: Iterable[Source]) -> Dataset:
-    """Labels each photo with the name of the folder that it lies in.
+    """Labels each photo with the name of its folder.
 
     Args:
-        sources: As `find_photos` gives them. What lies above the folder of the label does not
-            matter, so that ``train/cat`` and ``test/cat`` hold the same cats.
+        sources: Photos from `find_photos`. Only the innermost folder counts: ``train/cat`` and
+            ``test/cat`` hold photos of the same class.
 
     Raises:
-        VggDemoError: If there are no photos in a folder, or an archive cannot be read.
+        VggDemoError: If a folder has no photos, or an archive cannot be read.
     """
-    photos = [LabeledPhoto(source, _label_of_folder(source.name)) for source in _checked(sources)]
+    photos = [
+        LabeledPhoto(source, _label_of_folder(source.name)) for source in _only_photos(sources)
+    ]
     return Dataset(
         tuple(photo for photo in photos if photo.label),
         unlabeled=tuple(photo.source.name for photo in photos if not photo.label),
@@ -87,68 +89,72 @@ def label_by_folders(sources: Iterable[Source]) -> Dataset:
 
 
 def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Columns()) -> Dataset:
-    """Labels photos by a table.
+    """Labels photos with a table.
 
     Args:
-        sources: As `find_photos` gives them.
-        text: CSV, with a header. An image is named by its path as it ends, with its suffix or
-            without: ``1``, ``1.jpg`` or ``cats/1.jpg``.
-        columns: What its columns are called.
+        sources: Photos from `find_photos`.
+        text: CSV with a header row. Each row names a photo by the end of its path, with or
+            without the suffix: ``1``, ``1.jpg`` or ``cats/1.jpg``.
+        columns: Names of the columns.
 
     Raises:
-        TableError: If it is no table, lacks a column, says two things of a photo, or names one
-            thing that fits two photos.
-        VggDemoError: If there are no photos in a folder, or an archive cannot be read.
+        TableError: If the text is not a CSV table, lacks a column, has two different rows for a
+            photo, or has a name that matches two photos.
+        VggDemoError: If a folder has no photos, or an archive cannot be read.
     """
     rows = _read_table(text, columns)
-    photos, unlabeled, used = list[LabeledPhoto](), list[str](), dict[str, str]()
-    for source in _checked(sources):
-        end = next((end for end in _ends(source.name) if end in rows), None)
-        if end is None:
+    photos, unlabeled, matches = list[LabeledPhoto](), list[str](), dict[str, str]()
+    for source in _only_photos(sources):
+        ending = next((ending for ending in _endings(source.name) if ending in rows), None)
+        if ending is None:
             unlabeled.append(source.name)
         else:
-            if end in used:
+            if ending in matches:
                 raise TableError(
-                    f"{end[:200]!r} in the table of labels fits two photos, {used[end]!r} and "
-                    f"{source.name!r}. Name more of their paths there."
+                    f"The name {ending[:200]!r} in the label table matches two photos, "
+                    f"{matches[ending]!r} and {source.name!r}. Use longer paths in the table."
                 )
-            label, group = rows[end]
+            label, group = rows[ending]
             photos.append(LabeledPhoto(source, label, group))
-            used[end] = source.name
-    return Dataset(tuple(photos), tuple(unlabeled), tuple(end for end in rows if end not in used))
+            matches[ending] = source.name
+    missing = tuple(ending for ending in rows if ending not in matches)
+    return Dataset(tuple(photos), tuple(unlabeled), missing)
 
 
-def drop_rare_labels(dataset: Dataset, fewest: int) -> Dataset:
-    """Drops labels that fewer photos have."""
-    rare = {label: count for label, count in dataset.counts.items() if count < fewest}
+def drop_rare_labels(dataset: Dataset, min_photos: int) -> Dataset:
+    """Drops the photos of all labels that have fewer than `min_photos` photos."""
+    rare = {label: count for label, count in dataset.counts.items() if count < min_photos}
     kept = tuple(photo for photo in dataset.photos if photo.label not in rare)
     return Dataset(kept, dataset.unlabeled, dataset.missing, rare)
 
 
 def check_classes(labels: Sequence[str]) -> None:
-    """Makes sure that there is something to tell apart.
+    """Checks that the number of classes is within the limits.
 
     Args:
-        labels: The different labels.
+        labels: The distinct labels.
 
     Raises:
-        DatasetError: If there are too few labels or too many.
+        DatasetError: If there are fewer than two labels or more than `MAX_CLASSES`.
     """
     if len(labels) < 2:
-        found = f"only {labels[0]!r}" if labels else "no label"
+        found = f"there is only {labels[0]!r}" if labels else "there are no labels"
         raise DatasetError(
-            f"There is {found} to learn; at least two kinds of things are needed. Put the photos "
-            "of each kind into a folder named after it, or give a table."
+            f"Training needs photos of at least two classes; {found}. Put the photos of each "
+            "class into a folder named after it, or provide a label table."
         )
     if len(labels) > MAX_CLASSES:
         raise DatasetError(
-            f"There are {len(labels)} labels; the limit is {MAX_CLASSES}. Is the column of labels "
-            "the right one? Labels that few photos have can be dropped."
+            f"There are {len(labels)} classes; the limit is {MAX_CLASSES}. Check that the label "
+            "column is the right one, or drop classes with few photos."
         )
 
 
-def _checked(sources: Iterable[Source]) -> Iterator[Source]:
-    """Passes photos on; what stands for a folder or an archive that holds none is an error."""
+def _only_photos(sources: Iterable[Source]) -> Iterator[Source]:
+    """Yields photos; reading any other source raises the error that explains it.
+
+    Such a source stands for a folder or an archive without photos.
+    """
     for source in sources:
         if not is_photo(source.name):
             source.read()
@@ -156,37 +162,40 @@ def _checked(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
+    """Returns label and group by the name of a photo."""
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise TableError(f"The table of labels cannot be read: {error}.") from error
-    wanted = [columns.image, columns.label, *([columns.group] if columns.group else [])]
-    there = list(reader.fieldnames or ["(none)"])
-    missing = [name for name in wanted if name not in there]
-    twice = [name for name in wanted if there.count(name) > 1]
-    if twice:
+        raise TableError(f"The label table cannot be read as CSV: {error}.") from error
+    required = [columns.image, columns.label, *([columns.group] if columns.group else [])]
+    names = list(reader.fieldnames or ["(none)"])
+    missing = [name for name in required if name not in names]
+    repeated = [name for name in required if names.count(name) > 1]
+    if repeated:
         raise TableError(
-            f"The table of labels has several columns called {twice[0]!r}. Name each otherwise."
+            f"The label table has several columns named {repeated[0]!r}. Rename all but one."
         )
     if missing:
         raise TableError(
-            f"The table of labels has the columns {', '.join(there)[:200]}, and no "
-            f"{' and no '.join(map(repr, missing))}. Name the right ones."
+            f"The label table has the columns {', '.join(names)[:200]}, but no "
+            f"{' and no '.join(map(repr, missing))}. Choose the right column names."
         )
-    found: dict[str, tuple[str, str]] = {}
+    entries: dict[str, tuple[str, str]] = {}
     for row in rows:
         image = "/".join(_parts(row[columns.image] or ""))
         label = clean_label(row[columns.label] or "")
         group = (row[columns.group] or "").strip() if columns.group else ""
-        if image and label and found.setdefault(image, (label, group)) != (label, group):
-            raise TableError(f"The table of labels says two things of {image[:200]!r}.")
-    return found
+        if image and label and entries.setdefault(image, (label, group)) != (label, group):
+            raise TableError(
+                f"The label table has different rows for {image[:200]!r}. Keep one of them."
+            )
+    return entries
 
 
 def _label_of_folder(path: str) -> str:
     folder = "".join(_parts(path)[-2:-1])
-    for suffix in ARCHIVE_SUFFIXES:  # an archive without folders holds things of one kind
+    for suffix in ARCHIVE_SUFFIXES:  # an archive without folders holds photos of one class
         folder = folder.removesuffix(f".{suffix}")
     return clean_label(folder)
 
@@ -195,10 +204,10 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.strip().replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-def _ends(name: str) -> Iterable[str]:
-    """Yields a path's ends, the longest first, each with its suffix and without."""
+def _endings(name: str) -> Iterable[str]:
+    """Yields the endings of a path, the longest first, each with and without its suffix."""
     parts = _parts(name)
     for start in range(len(parts)):
-        end = "/".join(parts[start:])
-        yield end
-        yield str(PurePosixPath(end).with_suffix(""))
+        ending = "/".join(parts[start:])
+        yield ending
+        yield str(PurePosixPath(ending).with_suffix(""))

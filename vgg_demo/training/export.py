@@ -1,4 +1,4 @@
-"""Taught models for other programs: TensorFlow Lite and SavedModel.
+"""Exports custom models to TensorFlow Lite and SavedModel.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -20,20 +20,21 @@ from vgg_demo.inference.store import LoadedModel
 from vgg_demo.training.recipe import ExportFormat
 
 CALIBRATION_PHOTOS = 100
-"""Whose activations tell which range of values eight bits must hold; TensorFlow asks for some
-hundred (its guide, *Post-training integer quantization*)."""
+"""Photos that determine the value ranges of 8-bit activations. TensorFlow recommends about a
+hundred (its guide *Post-training integer quantization*)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """A file for other programs, and what it is worth.
+class ExportReport:
+    """An exported file, and how it compares with the original model.
 
     Attributes:
-        path: The file, or for a SavedModel the folder.
-        size_bytes: Of all that is in it.
-        photos: How many both were asked about.
-        agreement: Share of them of which the first answers are the same, in [0, 1].
-        largest_difference: Of the probabilities, over all photos and classes.
+        path: The file; a folder for a SavedModel.
+        size_bytes: Total size.
+        photos: Number of photos on which both were compared.
+        agreement: Fraction of these photos with the same top prediction, in [0, 1].
+        largest_difference: Largest absolute difference of a probability, over all photos and
+            classes.
     """
 
     path: Path
@@ -45,44 +46,46 @@ class Exported:
 
 def export(
     model: LoadedModel,
-    kind: ExportFormat,
+    export_format: ExportFormat,
     out: Path,
-    look: Callable[[], Iterable[NDArray[np.float32]]],
-) -> Exported:
-    """Writes a taught model for other programs; it takes what `preprocess.prepare` gives.
+    load_batches: Callable[[], Iterable[NDArray[np.float32]]],
+) -> ExportReport:
+    """Exports a custom model and compares the result with the original.
 
-    What it returns are probabilities, with the temperature in them.
+    The exported model takes preprocessed photos (`preprocess.prepare`) and returns calibrated
+    probabilities: temperature scaling and softmax are part of it.
 
     Args:
         model: The model.
-        kind: ``tflite`` holds the numbers as they are, ``tflite-int8`` in eight bits each.
-        out: The file, or for a SavedModel the folder.
-        look: Returns photos, one after the other, float32 (1, size, size, 3): by the first
-            `CALIBRATION_PHOTOS`, eight bits are fitted to what is seen, and by all it is compared.
-            Called once for each.
+        export_format: ``tflite`` has float32 weights; ``tflite-int8`` is quantized to 8 bits.
+        out: Path of the file; of the folder for a SavedModel.
+        load_batches: Returns photos, float32 (1, size, size, 3) each. It is called once for the
+            comparison, which uses all photos, and once for the quantization, which uses the first
+            `CALIBRATION_PHOTOS`.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     function = _probabilities(model)
-    if kind == "saved-model":
+    if export_format == "saved-model":
         _save(model, function, out)
-        answer = _saved_model_answer(out)
+        exported = _load_saved_model(out)
         size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     else:
         with tempfile.TemporaryDirectory(prefix=".vgg-demo-", dir=out.parent) as temporary:
             _save(model, function, Path(temporary))
-            data = _convert(Path(temporary), look() if kind == "tflite-int8" else ())
+            representative = load_batches() if export_format == "tflite-int8" else ()
+            data = _convert(Path(temporary), representative)
         out.write_bytes(data)
-        answer, size_bytes = _lite_answer(data), len(data)
-    pairs = [(function(tf.constant(photo)).numpy(), answer(photo)) for photo in look()]
-    ours, theirs = (np.concatenate(answers) for answers in zip(*pairs, strict=True))
-    return Exported(
+        exported, size_bytes = _load_tflite(data), len(data)
+    pairs = [(function(tf.constant(batch)).numpy(), exported(batch)) for batch in load_batches()]
+    expected, actual = (np.concatenate(probabilities) for probabilities in zip(*pairs, strict=True))
+    return ExportReport(
         path=out,
         size_bytes=size_bytes,
         photos=len(pairs),
-        agreement=float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1))),
-        largest_difference=float(np.abs(ours - theirs).max()),
+        agreement=float(np.mean(expected.argmax(axis=1) == actual.argmax(axis=1))),
+        largest_difference=float(np.abs(expected - actual).max()),
     )
 
 
@@ -90,17 +93,17 @@ def _probabilities(model: LoadedModel) -> Any:
     spec, network = model.engine.spec, model.engine.model
     temperature = spec.custom.temperature if spec.custom is not None else 1.0
     return tf.function(
-        lambda photo: tf.nn.softmax(network(photo, training=False) / temperature),
+        lambda batch: tf.nn.softmax(network(batch, training=False) / temperature),
         input_signature=[tf.TensorSpec((1, spec.input_size, spec.input_size, 3), tf.float32)],
     )
 
 
 class _Module(tf.Module):  # type: ignore[misc]
-    """What a SavedModel holds: a function, and the variables that it reads."""
+    """The content of a SavedModel: a function and the variables that it reads."""
 
     def __init__(self, model: LoadedModel, function: Any) -> None:
         super().__init__()
-        self.held = [variable.value for variable in model.engine.model.variables]
+        self.model_variables = [variable.value for variable in model.engine.model.variables]
         self.probabilities = function
 
 
@@ -110,35 +113,35 @@ def _save(model: LoadedModel, function: Any, folder: Path) -> None:
     )
 
 
-def _saved_model_answer(folder: Path) -> Any:
+def _load_saved_model(folder: Path) -> Any:
     loaded = tf.saved_model.load(str(folder))
-    return lambda photo: loaded.probabilities(tf.constant(photo)).numpy()
+    return lambda batch: loaded.probabilities(tf.constant(batch)).numpy()
 
 
 def _convert(folder: Path, representative: Iterable[NDArray[np.float32]]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    chosen = list(islice(representative, CALIBRATION_PHOTOS))
-    if chosen:
+    batches = list(islice(representative, CALIBRATION_PHOTOS))
+    if batches:
 
-        def subset() -> Iterator[list[NDArray[np.float32]]]:
-            for photo in chosen:
-                yield [photo]
+        def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
+            for batch in batches:
+                yield [batch]
 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = subset
+        converter.representative_dataset = representative_dataset
     data: bytes = converter.convert()
     return data
 
 
-def _lite_answer(data: bytes) -> Any:
+def _load_tflite(data: bytes) -> Any:
     interpreter = tf.lite.Interpreter(model_content=data)
     interpreter.allocate_tensors()
-    into, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    inputs, outputs = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
-    def answer(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        interpreter.set_tensor(into["index"], photo)
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        interpreter.set_tensor(inputs["index"], batch)
         interpreter.invoke()
-        found: NDArray[np.float32] = interpreter.get_tensor(out["index"])
-        return found
+        probabilities: NDArray[np.float32] = interpreter.get_tensor(outputs["index"])
+        return probabilities
 
-    return answer
+    return predict

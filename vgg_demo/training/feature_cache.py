@@ -1,4 +1,4 @@
-"""What a network's body made of photos, kept on disk: it is the slow part of learning."""
+"""An on-disk cache of backbone features, the slow part of training."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 2 * 10**9
-"""Of all features; beyond it, those that were not used for longest go."""
+"""Total size of all features; beyond it, the least recently used ones are evicted."""
 
 VERSION = 1
-"""Goes up when the same photo comes to give other features."""
+"""Increase it when a change of the code makes the same photo yield other features."""
 
 
 class FeatureCache:
-    """Features by the content of photos. May be used by several processes, by one thread each.
+    """Features keyed by the content of photos. Several processes may share a file.
 
-    Only numbers are kept, under hashes; no photo and no name. Where nothing can be kept or read,
-    nothing is.
+    An instance belongs to one thread. The file holds only feature vectors under hashes, no photos
+    and no names. A file that cannot be read or written acts as an empty cache.
 
     Args:
-        path: Of the file, an SQLite database; None to keep nothing.
+        path: Path of the SQLite database; None for a cache in memory.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,41 +33,41 @@ class FeatureCache:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._database = _open(path)
-        except (OSError, sqlite3.Error):  # what is kept is never needed
+        except (OSError, sqlite3.Error):  # training works without a cache
             self._database = _open(None)
 
     def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
         """Returns the features under each key, float32 (C,), or None."""
         sql = "SELECT numbers FROM features WHERE key = ?"
         try:
-            found = [self._database.execute(sql, (key,)).fetchone() for key in keys]
-        except sqlite3.Error:  # damaged, or at work for another process for too long
+            rows = [self._database.execute(sql, (key,)).fetchone() for key in keys]
+        except sqlite3.Error:  # damaged, or locked by another process for too long
             return [None] * len(keys)
-        used = [(key,) for key, row in zip(keys, found, strict=True) if row]
+        used = [(key,) for key, row in zip(keys, rows, strict=True) if row]
         self._try("UPDATE features SET used = strftime('%s') WHERE key = ?", used)
-        return [np.frombuffer(row[0], dtype=np.float32) if row else None for row in found]
+        return [np.frombuffer(row[0], dtype=np.float32) if row else None for row in rows]
 
     def put(self, features: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keeps features, float32 (C,) each."""
+        """Stores features, float32 (C,) each."""
         rows = [(key, numbers.tobytes()) for key, numbers in features.items()]
         self._try("INSERT OR REPLACE INTO features VALUES (?, ?, strftime('%s'))", rows)
 
-    def shrink(self, most_bytes: int = MAX_BYTES) -> None:
-        """Lets go of what was not used for longest, until the rest fits."""
+    def shrink(self, max_bytes: int = MAX_BYTES) -> None:
+        """Evicts the least recently used features until the rest fits into `max_bytes`."""
         sql = "SELECT key, length(numbers) FROM features ORDER BY used DESC"
-        left, gone = most_bytes, []
+        free_bytes, evicted = max_bytes, []
         with suppress(sqlite3.Error):
             for key, size_bytes in self._database.execute(sql):
-                left -= size_bytes
-                if left < 0:
-                    gone.append((key,))
-        self._try("DELETE FROM features WHERE key = ?", gone)
-        if gone:
+                free_bytes -= size_bytes
+                if free_bytes < 0:
+                    evicted.append((key,))
+        self._try("DELETE FROM features WHERE key = ?", evicted)
+        if evicted:
             with suppress(sqlite3.Error):
                 self._database.execute("VACUUM")
 
     def _try(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Changes what is kept, if that can be done now."""
+        """Executes a statement for each row in one transaction; ignores database errors."""
         with suppress(sqlite3.Error), self._database:
             self._database.executemany(sql, rows)
 
@@ -88,6 +88,6 @@ def _open(path: Path | None) -> sqlite3.Connection:
 def feature_key(
     photo_sha256: str, weights_sha256: str, feature_extractor: str, resize: str, view: int
 ) -> bytes:
-    """Returns the key of what a body makes of a view of a photo."""
+    """Returns the cache key of the features that a feature extractor computes for a view."""
     parts = (str(VERSION), photo_sha256, weights_sha256, feature_extractor, resize, str(view))
     return hashlib.sha256("\0".join(parts).encode()).digest()

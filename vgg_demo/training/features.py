@@ -1,4 +1,4 @@
-"""What the frozen body of a network makes of photos, computed once."""
+"""Feature extraction: runs the frozen backbone once over all photos."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec, feature_count
-from vgg_demo.training.augmentation import see
+from vgg_demo.training.augmentation import prepare_view
 from vgg_demo.training.feature_cache import FeatureCache, feature_key
 from vgg_demo.training.inspection import InspectedPhoto
 
-MAX_AT_ONCE = 8
-"""Views that the body looks at together: more take more memory and are hardly faster."""
+MAX_BATCH_SIZE = 8
+"""Views per batch. Larger batches take more memory and are hardly faster."""
 
 CACHE_CHUNK = 256
-"""Features that are taken from the cache at a time."""
+"""Number of features that are read from the cache at a time."""
 
-Views = NDArray[np.float32]
-"""float32 (photos, views, features)."""
+ViewFeatures = NDArray[np.float32]
+"""Features of all views, float32 (photos, views, features)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Extraction:
-    """How far the computing of features has come.
+class ExtractionProgress:
+    """Progress of a feature extraction.
 
     Attributes:
-        done: Views that are done, those from the cache among them.
-        total: All.
-        cached: How many came from the cache.
-        seconds: Since it began.
+        done: Number of finished views, including those from the cache.
+        total: Number of all views.
+        cached: Number of views from the cache.
+        seconds: Time since the start.
     """
 
     done: int
@@ -51,7 +51,7 @@ class Extraction:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Time left at the rate so far; None while that is unknown."""
+        """Estimated remaining time; None before the first batch is computed."""
         computed = self.done - self.cached
         return self.seconds / computed * (self.total - self.done) if computed else None
 
@@ -65,19 +65,19 @@ def extract(
     views: int = 1,
     resize: Resize = Resize.CROP,
     limits: ImageLimits = DEFAULT_LIMITS,
-) -> Generator[Extraction, None, Views]:
-    """Computes features of photos, or takes them from the cache.
+) -> Generator[ExtractionProgress, None, ViewFeatures]:
+    """Computes the features of photos, or reads them from the cache.
 
-    Whoever has seen enough closes the generator; what was computed stays in the cache.
+    To cancel, close the generator; computed features stay in the cache.
 
     Args:
-        photos: The photos; they must still be what was looked at.
-        feature_extractor: What looks at them (`registry.backbone_spec`).
-        store: Where the body is, or will be loaded into.
-        cache: Where features are kept.
-        views: Looks at each photo; see `augment.augmented`.
+        photos: The photos. Their files must be unchanged since the inspection.
+        feature_extractor: The truncated backbone (`registry.backbone_spec`).
+        store: Model store that loads the feature extractor.
+        cache: Feature cache.
+        views: Augmented views per photo; see `augmentation.augment`.
         resize: How photos are made square.
-        limits: What a picture may be at most.
+        limits: Limits of an image's size.
 
     Yields:
         Progress, after each batch.
@@ -86,8 +86,10 @@ def extract(
         float32 (photos, views, features), in the order of the photos.
 
     Raises:
-        ModelError: If the body cannot be had.
-        VggDemoError: If a photo cannot be opened any more.
+        ModelError: If the feature extractor cannot be loaded.
+        WeightsCorruptError: If it returns values that are not finite.
+        DatasetError: If a photo was changed since the inspection.
+        VggDemoError: If a photo can no longer be opened.
     """
     started = time.monotonic()
     with store.use(feature_extractor) as model:
@@ -98,93 +100,91 @@ def extract(
             for photo in photos
             for view in range(views)
         ]
-        numbers = np.empty(
+        features = np.empty(
             (len(keys), feature_count(feature_extractor, feature_extractor.feature_layer)),
             dtype=np.float32,
         )
-        missing = list(_fill_from(cache, keys, numbers))
+        missing = list(_read_cached(cache, keys, features))
         done = cached = len(keys) - len(missing)
-        yield Extraction(done, len(keys), cached, time.monotonic() - started)
+        yield ExtractionProgress(done, len(keys), cached, time.monotonic() - started)
 
-        def prepare(place: int, lacking: Sequence[int]) -> list[NDArray[np.float32]]:
-            """Opens a photo once for all of its views that are lacking."""
-            inspected = photos[place]
+        def prepare(index: int, missing_views: Sequence[int]) -> list[NDArray[np.float32]]:
+            """Opens a photo once for all of its missing views."""
+            inspected = photos[index]
             name = inspected.photo.source.name
             photo = open_photo(inspected.photo.source.read(), file=name, limits=limits)
             if photo.sha256 != inspected.sha256:
-                raise DatasetError(f"{name!r} was changed while it was learned from. Try again.")
+                raise DatasetError(f"{name!r} was changed during the training. Start it again.")
             return [
-                see(photo.image, feature_extractor, resize, view, inspected.sha256)
-                for view in lacking
+                prepare_view(photo.image, feature_extractor, resize, view, inspected.sha256)
+                for view in missing_views
             ]
 
-        lacking = {
-            place: [number % views for number in numbers_of]
-            for place, numbers_of in groupby(missing, key=lambda number: number // views)
+        missing_views = {
+            index: [row % views for row in rows]
+            for index, rows in groupby(missing, key=lambda row: row // views)
         }
-        size = min(MAX_AT_ONCE, store.batch_size(model))
-        for batch in _in_batches(_ahead(prepare, lacking, size), size):
-            places = [place * views + view for place, view, _ in batch]
-            answers = _ask([pixels for _, _, pixels in batch], model)
-            found = dict(zip(places, answers, strict=True))
-            for number, answer in found.items():
-                numbers[number] = answer
-            cache.put({keys[place]: answer for place, answer in found.items()})
-            done += len(found)
-            yield Extraction(done, len(keys), cached, time.monotonic() - started)
-    return numbers.reshape(len(photos), views, -1)
+        size = min(MAX_BATCH_SIZE, store.batch_size(model))
+        for batch in _in_batches(_prefetch(prepare, missing_views, size), size):
+            rows = [index * views + view for index, view, _ in batch]
+            computed = _compute([pixels for _, _, pixels in batch], model)
+            features[rows] = computed
+            cache.put({keys[row]: vector for row, vector in zip(rows, computed, strict=True)})
+            done += len(rows)
+            yield ExtractionProgress(done, len(keys), cached, time.monotonic() - started)
+    return features.reshape(len(photos), views, -1)
 
 
-def _fill_from(
-    cache: FeatureCache, keys: Sequence[bytes], numbers: NDArray[np.float32]
+def _read_cached(
+    cache: FeatureCache, keys: Sequence[bytes], features: NDArray[np.float32]
 ) -> Iterator[int]:
-    """Fills in what is in the cache; yields the places of what is not."""
+    """Fills in the cached features; yields the rows of the missing ones."""
     for first in range(0, len(keys), CACHE_CHUNK):
-        for place, found in enumerate(cache.get(keys[first : first + CACHE_CHUNK]), start=first):
-            if found is not None and found.shape == numbers[place].shape:
-                numbers[place] = found
+        for row, cached in enumerate(cache.get(keys[first : first + CACHE_CHUNK]), start=first):
+            if cached is not None and cached.shape == features[row].shape:
+                features[row] = cached
             else:
-                yield place
+                yield row
 
 
-Prepared = tuple[int, int, NDArray[np.float32]]
-"""A photo's place, the view, and what goes into the network: float32 (size, size, 3)."""
+PreparedView = tuple[int, int, NDArray[np.float32]]
+"""Index of a photo, number of a view, and the model's input: float32 (size, size, 3)."""
 
 
-def _ahead(
+def _prefetch(
     prepare: Callable[[int, Sequence[int]], list[NDArray[np.float32]]],
-    lacking: Mapping[int, Sequence[int]],
-    most: int,
-) -> Iterator[Prepared]:
-    """Prepares in threads, at most so many photos ahead of who takes them."""
+    missing_views: Mapping[int, Sequence[int]],
+    max_photos: int,
+) -> Iterator[PreparedView]:
+    """Prepares photos in threads, at most `max_photos` ahead of the consumer."""
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="features") as pool:
-        ahead: deque[tuple[int, Future[list[NDArray[np.float32]]]]] = deque()
-        rest = iter(lacking.items())
+        pending: deque[tuple[int, Future[list[NDArray[np.float32]]]]] = deque()
+        remaining = iter(missing_views.items())
         try:
             while True:
-                for place, views in islice(rest, most - len(ahead)):
-                    ahead.append((place, pool.submit(prepare, place, views)))
-                if not ahead:
+                for index, views in islice(remaining, max_photos - len(pending)):
+                    pending.append((index, pool.submit(prepare, index, views)))
+                if not pending:
                     return
-                place, task = ahead.popleft()
-                for view, pixels in zip(lacking[place], task.result(), strict=True):
-                    yield place, view, pixels
+                index, task = pending.popleft()
+                for view, pixels in zip(missing_views[index], task.result(), strict=True):
+                    yield index, view, pixels
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _in_batches(prepared: Iterator[Prepared], size: int) -> Iterator[list[Prepared]]:
+def _in_batches(prepared: Iterator[PreparedView], size: int) -> Iterator[list[PreparedView]]:
     while batch := list(islice(prepared, size)):
         yield batch
 
 
-def _ask(pixels: Sequence[NDArray[np.float32]], model: LoadedModel) -> NDArray[np.float32]:
-    # A batch of one is computed in another way, and its last digits differ.
+def _compute(pixels: Sequence[NDArray[np.float32]], model: LoadedModel) -> NDArray[np.float32]:
+    # TensorFlow computes a batch of one with another algorithm, whose last digits differ.
     batch = np.stack([*pixels, *pixels] if len(pixels) == 1 else pixels)
     features = model.engine.logits(batch)[: len(pixels)]
     if not np.isfinite(features).all():
         raise WeightsCorruptError(
-            f"{model.engine.spec.keras_name} does not answer with numbers: the weights in "
-            f"{model.weights.file} are not those of a trained network."
+            f"{model.engine.spec.keras_name} returned values that are not finite numbers: the "
+            f"weights in {model.weights.file} are not those of a trained model. Replace the file."
         )
     return features

@@ -1,4 +1,4 @@
-"""Long work, run to its end."""
+"""Runs generators that yield progress and return a result."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 def run_to_end(
     generator: Generator[Any, None, T], on_progress: Callable[[Any], None] | None = None
 ) -> T:
-    """Runs a generator to its end and returns what it returns.
+    """Runs a generator to its end and returns its result.
 
     Args:
-        generator: Work that yields its progress.
-        on_progress: Called with what it yields. Where it is interrupted, so is the generator,
-            which may have something to return nevertheless.
+        generator: Long work that yields its progress.
+        on_progress: Called with each yielded value. A `KeyboardInterrupt` that it raises is thrown
+            into the generator, which may end early and still return a result.
     """
     interrupt: KeyboardInterrupt | None = None
     while True:

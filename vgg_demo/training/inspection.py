@@ -1,4 +1,4 @@
-"""What may be wrong with photos, said before anything is learned from them."""
+"""Inspection: finds duplicates, conflicting labels and other problems before training."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ from vgg_demo.inference.results import Failure
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.training.dataset import LabeledPhoto
 
-FEW = 20
-"""Photos of a kind below which its answers will hardly be good."""
+RECOMMENDED_PHOTOS = 20
+"""Classes with fewer photos are reported as small."""
 
 IMBALANCE = 3.0
-"""The largest kind over the smallest, from which on it is mentioned."""
+"""Ratio of the largest to the smallest class from which on an imbalance is reported."""
 
-MIN_SHARE_OF_INPUT = 0.5
-"""Short side over the network's input size, below which a photo is called small."""
+MIN_RELATIVE_SIDE = 0.5
+"""Short side over the model's input size below which a photo's resolution is reported as low."""
 
-MAX_ASPECT = 3.0
-"""Long side over short side, above which a photo is called long: most of it is cut off."""
+MAX_ASPECT_RATIO = 3.0
+"""Long side over short side above which a photo is reported: a center crop removes most of it."""
 
 HASH_SIDE = 16
-QUIET = 3
-"""Levels of grey, of 256, by which a place must be brighter than the one beside it to count: less
-is what saving a photo anew makes of a plain sky."""
+MIN_DIFFERENCE = 3
+"""Gray levels, of 256, by which a pixel must be brighter than its left neighbor to set a bit. JPEG
+compression causes smaller differences in uniform areas such as a clear sky."""
 
-SAME_BITS = 16
-"""Of 256; photos whose fingerprints differ by no more are called twins. The examples and 60 photos
-of clothing, saved anew at qualities from 60 on or scaled to half, differ by 7 at most; no two of
-600 different photos of clothing by 16."""
+MAX_HAMMING_DISTANCE = 16
+"""Photos are duplicates if at most this many of the 256 bits of their fingerprints differ. The
+example photos and 60 photos of clothing, compressed again at a quality of 60 or more or scaled to
+half, differ in at most 7 bits; no two of 600 different photos of clothing differ in 16 or fewer."""
 
-MIN_BITS = 32
-"""A photo of which fewer bits are set, or are not, is nearly plain, and looks like all such."""
+MIN_SET_BITS = 32
+"""Fingerprints with fewer set (or unset) bits belong to nearly uniform photos; all of these would
+look like duplicates, so they are not compared."""
 
 THUMBNAIL_SIDE = 160  # pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedPhoto:
-    """What is known of a photo that could be opened.
+    """A photo that could be opened, and its properties.
 
     Attributes:
         photo: Source, label and group.
-        sha256: Of its bytes, 64 hex digits.
-        width: In pixels, upright.
-        height: Likewise.
-        size_bytes: Of its file.
-        fingerprint: uint64 (4,): what it looks like, roughly.
-        thumbnail: JPEG, the square in its middle with `THUMBNAIL_SIDE` pixels a side; empty if
-            none was wanted.
+        sha256: SHA-256 of the file, 64 hex digits.
+        width: Width of the upright photo in pixels.
+        height: Height of the upright photo in pixels.
+        size_bytes: Size of the file.
+        fingerprint: Perceptual hash, uint64 (4,); see `fingerprint`.
+        thumbnail: JPEG of the center square, `THUMBNAIL_SIDE` pixels a side; empty if thumbnails
+            were not requested.
     """
 
     photo: LabeledPhoto
@@ -73,27 +74,27 @@ class InspectedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class InspectionReport:
-    """What may be wrong with photos. Places are those in the sequence that was checked.
+    """Possible problems of a dataset. Photos are given as indices into the inspected sequence.
 
     Attributes:
-        counts: How many photos each label has.
-        twins: Photos that look the same, in groups, the largest first.
-        contradictions: Those of the groups whose photos have different labels.
-        alike: Labels that differ in capitals only, in groups.
-        few: Labels with fewer than `FEW` photos, and how many.
-        imbalance: The most photos of a label over the fewest.
-        small: Photos much smaller than what the network looks at.
-        long: Photos of which cutting out the centre leaves little.
+        counts: Number of photos per class.
+        duplicates: Groups of duplicate or near-duplicate photos, the largest first.
+        conflicting_labels: The groups of duplicates whose photos have different labels.
+        similar_labels: Groups of labels that differ only in upper and lower case.
+        small_classes: Classes with fewer than `RECOMMENDED_PHOTOS` photos, with their counts.
+        imbalance: Number of photos of the largest class over that of the smallest.
+        low_resolution: Photos much smaller than the model's input.
+        extreme_aspect_ratio: Photos of which a center crop keeps only a small part.
     """
 
     counts: dict[str, int]
-    twins: tuple[tuple[int, ...], ...]
-    contradictions: tuple[tuple[int, ...], ...]
-    alike: tuple[tuple[str, ...], ...]
-    few: dict[str, int]
+    duplicates: tuple[tuple[int, ...], ...]
+    conflicting_labels: tuple[tuple[int, ...], ...]
+    similar_labels: tuple[tuple[str, ...], ...]
+    small_classes: dict[str, int]
     imbalance: float
-    small: tuple[int, ...]
-    long: tuple[int, ...]
+    low_resolution: tuple[int, ...]
+    extreme_aspect_ratio: tuple[int, ...]
 
 
 def inspect_photos(
@@ -102,9 +103,9 @@ def inspect_photos(
     *,
     with_thumbnails: bool = False,
 ) -> Generator[InspectedPhoto | Failure]:
-    """Opens photos in threads and yields what is known of them, in their order."""
+    """Opens photos in threads; yields their properties or failures, in order."""
 
-    def look(photo: LabeledPhoto) -> InspectedPhoto | Failure:
+    def inspect(photo: LabeledPhoto) -> InspectedPhoto | Failure:
         try:
             data = photo.source.read()
             opened = open_photo(data, file=photo.source.name, limits=limits)
@@ -119,51 +120,54 @@ def inspect_photos(
             square_thumbnail(opened.image) if with_thumbnails else b"",
         )
 
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
-        ahead: deque[Future[InspectedPhoto | Failure]] = deque()
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="inspect") as pool:
+        pending: deque[Future[InspectedPhoto | Failure]] = deque()
         try:
             for photo in photos:
-                ahead.append(pool.submit(look, photo))
-                if len(ahead) > 2 * (os.cpu_count() or 1):
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                pending.append(pool.submit(inspect, photo))
+                if len(pending) > 2 * (os.cpu_count() or 1):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def report_issues(photos: Sequence[InspectedPhoto], input_size: int) -> InspectionReport:
-    """Says what may be wrong with photos.
+    """Returns possible problems of photos.
 
     Args:
         photos: The photos.
-        input_size: Height and width in pixels of what the network looks at.
+        input_size: Height and width of the model's input in pixels.
     """
-    counts = Counter(one.photo.label for one in photos)
-    twins = find_twins([one.fingerprint for one in photos])
+    counts = Counter(inspected.photo.label for inspected in photos)
+    duplicates = find_duplicates([inspected.fingerprint for inspected in photos])
     return InspectionReport(
         counts=dict(sorted(counts.items())),
-        twins=twins,
-        contradictions=tuple(
-            group for group in twins if len({photos[place].photo.label for place in group}) > 1
+        duplicates=duplicates,
+        conflicting_labels=tuple(
+            group for group in duplicates if len({photos[index].photo.label for index in group}) > 1
         ),
-        alike=_alike(sorted(counts)),
-        few={label: count for label, count in sorted(counts.items()) if count < FEW},
+        similar_labels=_similar_labels(sorted(counts)),
+        small_classes={
+            label: count for label, count in sorted(counts.items()) if count < RECOMMENDED_PHOTOS
+        },
         imbalance=max(counts.values()) / min(counts.values()) if counts else 1.0,
-        small=tuple(
-            place
-            for place, one in enumerate(photos)
-            if min(one.width, one.height) < MIN_SHARE_OF_INPUT * input_size
+        low_resolution=tuple(
+            index
+            for index, inspected in enumerate(photos)
+            if min(inspected.width, inspected.height) < MIN_RELATIVE_SIDE * input_size
         ),
-        long=tuple(
-            place
-            for place, one in enumerate(photos)
-            if max(one.width, one.height) > MAX_ASPECT * min(one.width, one.height)
+        extreme_aspect_ratio=tuple(
+            index
+            for index, inspected in enumerate(photos)
+            if max(inspected.width, inspected.height)
+            > MAX_ASPECT_RATIO * min(inspected.width, inspected.height)
         ),
     )
 
 
-def _alike(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _similar_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(label.casefold(), []).append(label)
@@ -171,61 +175,61 @@ def _alike(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def fingerprint(image: Image.Image) -> NDArray[np.uint64]:
-    """Returns 256 bits that hardly change when a photo is scaled or saved anew.
+    """Returns a 256-bit perceptual hash, robust against scaling and recompression.
 
-    Each says whether a place is clearly brighter than the one to its left, in the photo scaled to
-    17 × 16 greys (the "difference hash", Krawetz 2013, *Kind of Like That*).
+    It is a difference hash (Krawetz 2013, *Kind of Like That*): each bit tells whether a pixel is
+    clearly brighter than its left neighbor, in the image scaled to 17 × 16 gray pixels.
 
     Args:
-        image: RGB.
+        image: RGB image.
 
     Returns:
         uint64 (4,).
     """
     small = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.LANCZOS)
-    greys = np.asarray(small, dtype=np.int16)
-    return np.packbits(greys[:, 1:] > greys[:, :-1] + QUIET).view(np.uint64)
+    gray = np.asarray(small, dtype=np.int16)
+    return np.packbits(gray[:, 1:] > gray[:, :-1] + MIN_DIFFERENCE).view(np.uint64)
 
 
-def find_twins(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[int, ...], ...]:
-    """Finds photos that look the same.
+def find_duplicates(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[int, ...], ...]:
+    """Groups duplicate and near-duplicate photos.
 
     Args:
-        fingerprints: Of `fingerprint`.
+        fingerprints: Perceptual hashes from `fingerprint`.
 
     Returns:
-        Groups of places, ascending, the largest group first. Who looks like one of a group
-        belongs to it.
+        Groups of ascending indices, the largest group first. The relation is transitive: a photo
+        that matches one photo of a group belongs to the group (single linkage).
     """
-    leader = list(range(len(fingerprints)))
+    parents = list(range(len(fingerprints)))  # disjoint sets
 
-    def find(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
+    def find(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = parents[parents[index]]
+            index = parents[index]
+        return index
 
-    for one, other in _pairs(np.array(fingerprints, dtype=np.uint64).reshape(-1, 4)):
-        leader[find(other)] = find(one)
+    for first, second in _pairs(np.array(fingerprints, dtype=np.uint64).reshape(-1, 4)):
+        parents[find(second)] = find(first)
     groups: dict[int, list[int]] = {}
-    for place in range(len(leader)):
-        groups.setdefault(find(place), []).append(place)
+    for index in range(len(parents)):
+        groups.setdefault(find(index), []).append(index)
     found = [tuple(group) for group in groups.values() if len(group) > 1]
     return tuple(sorted(found, key=lambda group: (-len(group), group)))
 
 
 def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    """Yields the pairs that differ by at most `SAME_BITS`; a photo at a time, for memory."""
+    """Yields the pairs within `MAX_HAMMING_DISTANCE`, row by row to save memory."""
     set_bits = np.bitwise_count(fingerprints).sum(axis=1)
-    tells = (set_bits >= MIN_BITS) & (set_bits <= 256 - MIN_BITS)
-    for place in np.flatnonzero(tells[:-1]).tolist():
-        bits = np.bitwise_count(fingerprints[place + 1 :] ^ fingerprints[place]).sum(axis=1)
-        for other in np.flatnonzero((bits <= SAME_BITS) & tells[place + 1 :]):
-            yield place, place + 1 + int(other)
+    is_usable = (set_bits >= MIN_SET_BITS) & (set_bits <= 256 - MIN_SET_BITS)
+    for index in np.flatnonzero(is_usable[:-1]).tolist():
+        distances = np.bitwise_count(fingerprints[index + 1 :] ^ fingerprints[index]).sum(axis=1)
+        for offset in np.flatnonzero((distances <= MAX_HAMMING_DISTANCE) & is_usable[index + 1 :]):
+            yield index, index + 1 + int(offset)
 
 
 def square_thumbnail(image: Image.Image) -> bytes:
-    """Returns the square in the middle of an RGB image, as a small JPEG."""
+    """Returns the center square of an RGB image as a small JPEG."""
     small = ImageOps.fit(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)

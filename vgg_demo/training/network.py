@@ -1,4 +1,4 @@
-"""The network of a taught model, put together and saved.
+"""Assembles the Keras model of a custom model from a feature extractor and a head.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -12,7 +12,7 @@ from vgg_demo.training.head import Head
 
 
 def assemble(feature_extractor: keras.Model, head: Head) -> keras.Model:
-    """Puts a head on a body; the network shares the body's layers."""
+    """Adds a head to a feature extractor; the result shares the feature extractor's layers."""
     dense = keras.layers.Dense(head.kernel.shape[1], dtype="float32", name=HEAD_LAYER)
     network = keras.Model(feature_extractor.input, dense(feature_extractor.output), name="custom")
     dense.set_weights([head.kernel, head.bias])

@@ -1,4 +1,4 @@
-"""How a training stands, without TensorFlow: for whoever watches it."""
+"""Training metrics per epoch, importable without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """How a training stands after an epoch.
+    """Metrics of an epoch.
 
     Attributes:
-        number: From 1.
-        epochs: All.
-        loss: Mean loss of the training's batches, with all that makes it harder.
-        validation_loss: Cross-entropy of the validation photos, in nats.
-        validation_accuracy: Share of them that is right, in [0, 1].
-        rate: Learning rate of the last step.
-        is_best: Whether no epoch before had a lower validation loss.
-        seconds: Since the training began.
-        examples_per_second: In this epoch.
+        number: Number of the epoch, from 1; 0 is the state before fine-tuning.
+        epochs: Maximum number of epochs.
+        loss: Mean training loss of the batches, including regularization.
+        validation_loss: Cross-entropy on the validation set, in nats.
+        validation_accuracy: Accuracy on the validation set, in [0, 1].
+        learning_rate: Learning rate of the last step.
+        is_best: Whether the validation loss is the lowest so far.
+        seconds: Time since the start of the training.
+        examples_per_second: Training throughput in this epoch.
     """
 
     number: int
@@ -26,7 +26,7 @@ class Epoch:
     loss: float
     validation_loss: float
     validation_accuracy: float
-    rate: float
+    learning_rate: float
     is_best: bool
     seconds: float
     examples_per_second: float

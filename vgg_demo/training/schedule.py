@@ -1,4 +1,4 @@
-"""How fast to learn: the learning-rate range test and the one-cycle policy."""
+"""Learning-rate schedules: the range test and the one-cycle policy."""
 
 from __future__ import annotations
 
@@ -10,62 +10,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 WARM_UP, COOL_DOWN = 0.45, 0.45
-"""Parts of a training in which the rate goes up and comes down; in the rest it dwindles."""
+"""Fractions of a training in which the learning rate rises and falls; in the rest it is annealed
+to nearly zero."""
 
 START_DIVISOR = 25.0
 END_DIVISOR = 1000.0
 HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85
 
 SMOOTHING = 0.95
-DIVERGED = 4.0
-"""A loss of so many times the best ends the range test."""
+DIVERGENCE_FACTOR = 4.0
+"""The range test ends when the smoothed loss exceeds its minimum by this factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStep:
-    """How a step is taken.
+    """Learning rate and momentum of a training step.
 
     Attributes:
-        rate: Learning rate.
-        momentum: In [0, 1).
+        learning_rate: The learning rate.
+        momentum: The momentum (Adam's beta_1), in [0, 1).
     """
 
-    rate: float
+    learning_rate: float
     momentum: float
 
 
 def one_cycle(step: int, steps: int, max_rate: float) -> ScheduleStep:
-    """Returns the pace of a step by the one-cycle policy (Smith 2018, arXiv 1803.09820, section 4).
+    """Returns a step of the one-cycle policy (Smith 2018, arXiv 1803.09820, section 4).
 
-    The rate rises linearly from a 25th of its maximum and falls back likewise; in the last tenth
-    it goes down by three more orders of magnitude. The momentum goes the other way, from 0.95 to
-    0.85 and back.
+    The learning rate rises linearly from 1/25 of its maximum and falls back symmetrically; in the
+    last tenth it decreases by three more orders of magnitude. The momentum cycles inversely, from
+    0.95 to 0.85 and back.
 
     Args:
-        step: From 0.
-        steps: All.
-        max_rate: The highest rate.
+        step: Number of the step, from 0.
+        steps: Number of all steps.
+        max_rate: Maximum learning rate.
 
-    >>> [round(one_cycle(step, 101, 1.0).rate, 3) for step in (0, 45, 90, 100)]
+    >>> [round(one_cycle(step, 101, 1.0).learning_rate, 3) for step in (0, 45, 90, 100)]
     [0.04, 1.0, 0.04, 0.0]
     >>> [one_cycle(step, 101, 1.0).momentum for step in (0, 45, 90, 100)]
     [0.95, 0.85, 0.95, 0.95]
     """
-    part = step / max(1, steps - 1)
+    progress = step / max(1, steps - 1)
     low = max_rate / START_DIVISOR
-    if part <= WARM_UP + COOL_DOWN:
-        height = part / WARM_UP if part <= WARM_UP else (WARM_UP + COOL_DOWN - part) / COOL_DOWN
+    if progress <= WARM_UP + COOL_DOWN:
+        height = (
+            progress / WARM_UP
+            if progress <= WARM_UP
+            else (WARM_UP + COOL_DOWN - progress) / COOL_DOWN
+        )
         return ScheduleStep(
-            rate=low + (max_rate - low) * height,
+            learning_rate=low + (max_rate - low) * height,
             momentum=HIGH_MOMENTUM - (HIGH_MOMENTUM - LOW_MOMENTUM) * height,
         )
-    left = (1 - part) / (1 - WARM_UP - COOL_DOWN)
+    remaining = (1 - progress) / (1 - WARM_UP - COOL_DOWN)
     end = low / END_DIVISOR
-    return ScheduleStep(rate=end + (low - end) * left, momentum=HIGH_MOMENTUM)
+    return ScheduleStep(learning_rate=end + (low - end) * remaining, momentum=HIGH_MOMENTUM)
 
 
 def sweep(steps: int, lowest: float = 1e-5, highest: float = 1.0) -> NDArray[np.float64]:
-    """Returns the rates of a range test, float64 (steps,), each the same factor over the last.
+    """Returns the geometrically spaced learning rates of a range test, float64 (steps,).
 
     >>> sweep(3, 0.01, 1.0).round(6).tolist()
     [0.01, 0.1, 1.0]
@@ -74,13 +79,13 @@ def sweep(steps: int, lowest: float = 1e-5, highest: float = 1.0) -> NDArray[np.
 
 
 def smooth(losses: Sequence[float], smoothing: float = SMOOTHING) -> NDArray[np.float64]:
-    """Returns the exponential moving average of losses, corrected for its beginning at nothing.
+    """Returns the bias-corrected exponential moving average of losses, float64 (N,).
 
     The correction is that of Adam (Kingma & Ba 2014, arXiv 1412.6980, section 3).
 
     Args:
-        losses: Of each step.
-        smoothing: Weight of what was before, in [0, 1).
+        losses: Loss of each step.
+        smoothing: Weight of the previous average, in [0, 1).
 
     >>> smooth([2.0, 2.0, 2.0]).round(6).tolist()
     [2.0, 2.0, 2.0]
@@ -94,13 +99,13 @@ def smooth(losses: Sequence[float], smoothing: float = SMOOTHING) -> NDArray[np.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RangeTest:
-    """What came of trying rates (Smith 2017, arXiv 1506.01186, section 3.3).
+    """Result of a learning-rate range test (Smith 2017, arXiv 1506.01186, section 3.3).
 
     Attributes:
-        rates: float64 (N,), ascending.
-        losses: float64 (N,), smoothed, at each rate.
-        steepest: The rate at which the loss falls fastest, over the logarithm of the rate.
-        tenth: A tenth of the rate at which the loss is lowest.
+        rates: Learning rates, float64 (N,), ascending.
+        losses: Smoothed loss at each learning rate, float64 (N,).
+        steepest: Learning rate at which the loss falls fastest, on a logarithmic axis.
+        tenth: A tenth of the learning rate with the lowest loss.
     """
 
     rates: NDArray[np.float64]
@@ -110,40 +115,40 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """The rate to train with."""
+        """The suggested maximum learning rate."""
         return self.tenth
 
 
 def suggest_rates(rates: NDArray[np.float64], losses: Sequence[float]) -> RangeTest:
-    """Reads suggestions from the losses of a range test.
+    """Returns the learning rates that the losses of a range test suggest.
 
     Args:
-        rates: float64 (N,), ascending.
-        losses: Of each step, as they came; what is not finite ends the curve.
+        rates: Learning rates, float64 (N,), ascending.
+        losses: Loss of each step, not smoothed. The first value that is not finite ends the curve.
     """
-    finite = next((n for n, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
-    smoothed, rates = smooth(losses[:finite]), rates[:finite]
+    end = next((n for n, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    smoothed, rates = smooth(losses[:end]), rates[:end]
     best = int(np.argmin(smoothed))
-    # The average of the first steps jumps; where it is steep there, that means nothing.
-    begin = min(len(smoothed) // 10, best)
-    slopes = _slopes(np.log(rates), smoothed)[begin : best + 1]
+    # The average of the first steps is noisy: ignore its slopes.
+    first = min(len(smoothed) // 10, best)
+    slopes = _slopes(np.log(rates), smoothed)[first : best + 1]
     return RangeTest(
         rates=rates,
         losses=smoothed,
-        steepest=float(rates[begin + int(np.argmin(slopes))]),
+        steepest=float(rates[first + int(np.argmin(slopes))]),
         tenth=float(rates[best]) / 10,
     )
 
 
-def _slopes(places: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns how steep a curve is, over stretches of a tenth of it: steps alone are noisy."""
-    reach = max(1, len(values) // 20)
-    before = np.maximum(np.arange(len(values)) - reach, 0)
-    after = np.minimum(np.arange(len(values)) + reach, len(values) - 1)
-    return (values[after] - values[before]) / np.maximum(places[after] - places[before], 1e-12)
+def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the slopes of a curve over windows of a tenth of it, less noisy than single steps."""
+    reach = max(1, len(y) // 20)
+    before = np.maximum(np.arange(len(y)) - reach, 0)
+    after = np.minimum(np.arange(len(y)) + reach, len(y) - 1)
+    return (y[after] - y[before]) / np.maximum(x[after] - x[before], 1e-12)
 
 
 def has_diverged(losses: Sequence[float]) -> bool:
-    """Whether a range test has seen enough."""
+    """Whether the losses of a range test have diverged."""
     smoothed = smooth(losses)
-    return not math.isfinite(losses[-1]) or bool(smoothed[-1] > DIVERGED * smoothed.min())
+    return not math.isfinite(losses[-1]) or bool(smoothed[-1] > DIVERGENCE_FACTOR * smoothed.min())

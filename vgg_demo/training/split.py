@@ -1,4 +1,4 @@
-"""Which photos are learned from, and which are kept to judge by."""
+"""Stratified, grouped train/validation split."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VALIDATION_SHARE = 0.2
+VALIDATION_FRACTION = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Places of photos in a dataset.
+    """Indices of the training and validation photos.
 
     Attributes:
-        training: Of those that are learned from, ascending.
-        validation: Of those that are kept to judge by, ascending.
+        training: Indices of the training photos, ascending.
+        validation: Indices of the held-out photos, ascending.
     """
 
     training: tuple[int, ...]
@@ -27,49 +27,57 @@ class Split:
 def split(
     labels: Sequence[str],
     groups: Sequence[Hashable] | None = None,
-    share: float = VALIDATION_SHARE,
+    validation_fraction: float = VALIDATION_FRACTION,
     seed: int = 0,
 ) -> Split:
-    """Splits photos so that each label has about the same share on both sides.
+    """Splits photos so that each class has about the same fraction in the validation set.
 
-    The photos of a group stay on one side. Groups are dealt out one by one, in an order that
-    the seed decides, larger ones first; each goes to the side where its labels are missing most.
-    Where a label would be left out of what is judged by, its smallest group goes there, unless it
-    is all that there is of a label.
+    All photos of a group go to the same side. Groups are assigned one by one, the larger ones
+    first, in an order that the seed decides; a group goes to the validation set if that brings the
+    classes closer to the desired counts. A class that would have no validation photos gets its
+    smallest group there, unless that would leave a class without training photos.
 
     Args:
-        labels: What is on each photo.
-        groups: Which belong together; None if none do.
-        share: Part that is kept to judge by, in (0, 1).
-        seed: The same gives the same.
+        labels: Label of each photo.
+        groups: Group of each photo; None if every photo is a group of its own.
+        validation_fraction: Fraction of the photos that is held out, in (0, 1).
+        seed: Random seed.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
-    for place in range(len(labels)):
-        members[place if groups is None else groups[place]].append(place)
+    for index in range(len(labels)):
+        members[index if groups is None else groups[index]].append(index)
     order = np.random.default_rng(seed).permutation(len(members))
     shuffled = [list(members.values())[number] for number in order]
-    whole = Counter(labels)
-    wanted = {label: max(1.0, round(share * count)) for label, count in whole.items()}
-    kept = Counter[str]()
+    totals = Counter(labels)
+    targets = {
+        label: max(1.0, round(validation_fraction * count)) for label, count in totals.items()
+    }
+    held_out = Counter[str]()
     validation: list[int] = []
-    for places in sorted(shuffled, key=len, reverse=True):
-        brought = Counter(labels[place] for place in places)
-        # How far the labels are from what is wanted, without this group and with it.
-        without = sum(abs(wanted[label] - kept[label]) for label in brought)
-        having = sum(abs(wanted[label] - kept[label] - more) for label, more in brought.items())
-        leaves_none = any(kept[label] + more == whole[label] for label, more in brought.items())
-        if having < without and not leaves_none:
-            kept += brought
-            validation += places
-    # Of a label in few, large groups none may have come nearer to what is wanted.
-    for places in sorted(shuffled, key=len):
-        brought = Counter(labels[place] for place in places)
-        leaves_none = any(kept[label] + more == whole[label] for label, more in brought.items())
-        if any(not kept[label] for label in brought) and not leaves_none:
-            kept += brought
-            validation += places
+    for group in sorted(shuffled, key=len, reverse=True):
+        added = Counter(labels[index] for index in group)
+        # Distance from the targets without this group and with it.
+        without = sum(abs(targets[label] - held_out[label]) for label in added)
+        including = sum(
+            abs(targets[label] - held_out[label] - count) for label, count in added.items()
+        )
+        leaves_none = any(
+            held_out[label] + count == totals[label] for label, count in added.items()
+        )
+        if including < without and not leaves_none:
+            held_out += added
+            validation += group
+    # If a class has only a few large groups, none of them may have come closer to the target.
+    for group in sorted(shuffled, key=len):
+        added = Counter(labels[index] for index in group)
+        leaves_none = any(
+            held_out[label] + count == totals[label] for label, count in added.items()
+        )
+        if any(not held_out[label] for label in added) and not leaves_none:
+            held_out += added
+            validation += group
     chosen = set(validation)
     return Split(
-        training=tuple(place for place in range(len(labels)) if place not in chosen),
+        training=tuple(index for index in range(len(labels)) if index not in chosen),
         validation=tuple(sorted(chosen)),
     )

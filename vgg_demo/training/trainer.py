@@ -1,4 +1,4 @@
-"""Teaching from beginning to end: photos in, a bundle out."""
+"""Transfer learning from photos to a bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.results import Failure
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import (
-    MODEL,
+    MODEL_FILE,
     bundle_name,
     custom_spec,
     open_bundle,
@@ -32,7 +32,7 @@ from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec, backbone_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.augmentation import see
+from vgg_demo.training.augmentation import prepare_view
 from vgg_demo.training.data import (
     InspectedDataset,
     InspectionProgress,
@@ -43,7 +43,7 @@ from vgg_demo.training.data import (
 )
 from vgg_demo.training.dataset import Dataset
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.features import Extraction, extract
+from vgg_demo.training.features import ExtractionProgress, extract
 from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 from vgg_demo.training.recipe import Recipe
@@ -59,20 +59,23 @@ if TYPE_CHECKING:
     from vgg_demo.training.schedule import RangeTest
 
 LEARNING_CURVE_FRACTIONS = (0.1, 0.25, 0.5)
-"""Parts of the photos that are learned from for the learning curve, besides all."""
+"""Fractions of the training photos for the learning curve, in addition to all of them."""
 
 
 class Trainer:
-    """Teaches models on the shoulders of one backbone.
+    """Trains custom models on the features of one backbone.
 
     Args:
-        backbone: Whose body looks at the photos.
-        feature_layer: How much of it that is.
-        recipe: How models are taught.
-        settings: Where weights are.
-        store: Where the body is, or will be loaded into.
-        cache: Where features are kept.
+        backbone: The pretrained model.
+        recipe: Hyperparameters.
+        settings: Location of weight files, and limits.
+        store: Model store that loads the feature extractor.
+        cache: Feature cache.
+        feature_layer: Layer of the backbone that provides the features.
         resize: How photos are made square.
+
+    Raises:
+        FeatureLayerError: If the backbone has no such feature layer.
     """
 
     def __init__(
@@ -95,47 +98,50 @@ class Trainer:
         self._resize = resize
         self.feature_extractor = choose_feature_extractor(backbone, feature_layer, settings)
 
-    def check(self, dataset: Dataset) -> Generator[InspectionProgress, None, InspectedDataset]:
-        """Opens all photos.
+    def inspect(self, dataset: Dataset) -> Generator[InspectionProgress, None, InspectedDataset]:
+        """Opens all photos and reports possible problems.
 
         Yields:
-            Progress.
+            Progress, after each photo.
 
         Raises:
-            DatasetError: If nothing can be learned from them.
+            DatasetError: If a model cannot be trained on the photos.
         """
         inspected_photos: list[InspectedPhoto] = []
         failures: list[Failure] = []
         total = len(dataset.photos)
-        for done, found in enumerate(
+        for done, inspected in enumerate(
             inspect_photos(dataset.photos, self._settings.limits), start=1
         ):
-            if isinstance(found, Failure):
-                failures.append(found)
+            if isinstance(inspected, Failure):
+                failures.append(inspected)
             else:
-                inspected_photos.append(found)
+                inspected_photos.append(inspected)
             yield InspectionProgress(done, total)
         return summarize_inspection(inspected_photos, failures, self.feature_extractor.input_size)
 
-    def prepare(self, inspected: InspectedDataset) -> Generator[Extraction, None, TrainingData]:
-        """Splits photos and computes their features.
+    def prepare(
+        self, inspected: InspectedDataset
+    ) -> Generator[ExtractionProgress, None, TrainingData]:
+        """Splits photos into training and validation sets and computes their features.
 
         Yields:
-            Progress.
+            Progress, after each batch.
 
         Raises:
-            ModelError: If the body cannot be had.
+            DatasetError: If no photo can be held out for validation.
+            ModelError: If the feature extractor cannot be loaded.
         """
         parts = split(
-            [one.photo.label for one in inspected.photos],
+            [photo.photo.label for photo in inspected.photos],
             inspected.groups(),
-            self.recipe.validation_share,
+            self.recipe.validation_fraction,
             self.recipe.seed,
         )
         if not parts.validation:
             raise DatasetError(
-                "No photo can be kept back to judge by: all photos of each label belong together, "
-                "or look the same. Add photos that are taken apart from these."
+                "No photo can be held out for validation: all photos of each class belong to one "
+                "group, or are duplicates. Add photos that were taken independently of these."
             )
         features = yield from extract(
             inspected.photos,
@@ -148,17 +154,17 @@ class Trainer:
         )
         return TrainingData(inspected, inspected.labels, parts, features)
 
-    def find_rate(self, training_data: TrainingData) -> RangeTest:
-        """Tries learning rates on what is learned from."""
-        from vgg_demo.training.head import find_rate
+    def find_learning_rate(self, training_data: TrainingData) -> RangeTest:
+        """Runs a learning-rate range test on the training photos."""
+        from vgg_demo.training.head import find_learning_rate
 
         training = training_data.subset(training_data.split.training)
-        return find_rate(training, len(training_data.classes), self.recipe)
+        return find_learning_rate(training, len(training_data.classes), self.recipe)
 
     def train(
         self, training_data: TrainingData, on_best: Callable[[Head], None] | None = None
     ) -> Generator[Epoch, None, Head]:
-        """Trains a head. Returns the best; `on_best` is given each that is the best so far."""
+        """Trains a head; see `head.train_head`."""
         from vgg_demo.training.head import train_head
 
         return train_head(
@@ -172,25 +178,25 @@ class Trainer:
     def learning_curve_points(
         self, training_data: TrainingData, head: Head
     ) -> Generator[LearningCurvePoint, None, None]:
-        """Trains on parts of the photos, to see whether more would help.
+        """Measures the learning curve: trains heads on fractions of the training photos.
 
         Args:
             training_data: The photos.
-            head: What learned from all of them.
+            head: The head that was trained on all training photos.
 
         Yields:
-            A point of the learning curve after the other; the last is the given head.
+            The points of the learning curve; the last one is that of `head`.
         """
         from vgg_demo.training.head import train_head
 
         validation = training_data.subset(training_data.split.validation)
         order = np.random.default_rng(self.recipe.seed).permutation(training_data.split.training)
-        for share in LEARNING_CURVE_FRACTIONS:
-            chosen = order[: max(len(training_data.classes), round(share * len(order)))]
+        for fraction in LEARNING_CURVE_FRACTIONS:
+            chosen = order[: max(len(training_data.classes), round(fraction * len(order)))]
             training = training_data.subset(chosen.tolist())
             run = train_head(training, validation, len(training_data.classes), self.recipe)
             yield _learning_curve_point(len(chosen), run_to_end(run), validation)
-            memory.give_back()  # of what was traced, nothing is used again
+            memory.release_memory()  # traced functions are not used again
         yield _learning_curve_point(len(order), head, validation)
 
     def fine_tune(
@@ -199,46 +205,50 @@ class Trainer:
         head: Head,
         on_best: Callable[[FineTunedWeights], None] | None = None,
     ) -> Generator[Epoch, None, TrainedNetwork]:
-        """Has the end of the body learn too. Returns the best network.
+        """Fine-tunes the last blocks of the backbone together with a head.
 
         Yields:
-            An epoch after the other.
+            Metrics of each epoch; see `fine_tuning.fine_tune`.
+
+        Returns:
+            The network with the lowest validation loss.
         """
         from vgg_demo.training.fine_tuning import PhotoSubset, fine_tune
 
-        network = self._own_network(training_data, head)
+        network = self._separate_network(training_data, head)
 
-        def look(place: int, view: int) -> NDArray[np.float32]:
-            inspected_photos = training_data.dataset.photos[place]
-            name = inspected_photos.photo.source.name
+        def load_input(index: int, view: int) -> NDArray[np.float32]:
+            inspected = training_data.dataset.photos[index]
             photo = open_photo(
-                inspected_photos.photo.source.read(), file=name, limits=self._settings.limits
+                inspected.photo.source.read(),
+                file=inspected.photo.source.name,
+                limits=self._settings.limits,
             )
-            return see(
-                photo.image, self.feature_extractor, self._resize, view, inspected_photos.sha256
+            return prepare_view(
+                photo.image, self.feature_extractor, self._resize, view, inspected.sha256
             )
 
         training, validation = (
-            PhotoSubset(places, training_data.labels[list(places)])
-            for places in (training_data.split.training, training_data.split.validation)
+            PhotoSubset(indices, training_data.labels[list(indices)])
+            for indices in (training_data.split.training, training_data.split.validation)
         )
-        tuned = yield from fine_tune(
-            network.model, training, validation, look, self.recipe, on_best
+        fine_tuned = yield from fine_tune(
+            network.model, training, validation, load_input, self.recipe, on_best
         )
-        return replace(network, logits=tuned.logits)
+        return replace(network, logits=fine_tuned.logits)
 
     def with_fine_tuned(
-        self, training_data: TrainingData, head: Head, tuned: FineTunedWeights
+        self, training_data: TrainingData, head: Head, fine_tuned: FineTunedWeights
     ) -> TrainedNetwork:
-        """Puts together what an earlier `fine_tune` gave to its `on_best`."""
+        """Assembles a network from a head and the fine-tuned weights of an earlier run."""
         from vgg_demo.training.fine_tuning import apply_weights
 
-        network = self._own_network(training_data, head)
-        apply_weights(network.model, self.recipe.tuned_blocks, tuned)
-        return replace(network, logits=tuned.logits)
+        network = self._separate_network(training_data, head)
+        apply_weights(network.model, self.recipe.fine_tuned_blocks, fine_tuned)
+        return replace(network, logits=fine_tuned.logits)
 
-    def _own_network(self, training_data: TrainingData, head: Head) -> TrainedNetwork:
-        """Returns a network that shares nothing with the store, whose models are not to change."""
+    def _separate_network(self, training_data: TrainingData, head: Head) -> TrainedNetwork:
+        """Assembles a network that shares no layers with the store, whose models are read-only."""
         from vgg_demo.inference.engine import load_engine
         from vgg_demo.training.network import assemble
 
@@ -246,14 +256,14 @@ class Trainer:
             weights = feature_extractor.weights
         path = find_weights(self.feature_extractor, self._settings)
         if path is None:
-            raise WeightsMissingError(f"{weights.file} has gone while it was used. Try again.")
-        self._store.evict(self.feature_extractor)  # before there are two of it
+            raise WeightsMissingError(f"{weights.file} was removed during the training. Try again.")
+        self._store.evict(self.feature_extractor)  # so that memory holds only one copy
         model = assemble(load_engine(self.feature_extractor, path).model, head)
         features = training_data.features[list(training_data.split.validation), 0]
         return TrainedNetwork(model, head.logits(features), weights)
 
     def with_head(self, training_data: TrainingData, head: Head) -> TrainedNetwork:
-        """Puts a head on the body."""
+        """Assembles a network from the pretrained backbone and a head."""
         from vgg_demo.training.network import assemble
 
         features = training_data.features[list(training_data.split.validation), 0]
@@ -268,16 +278,16 @@ class Trainer:
         folder: Path,
         learning_curve: Sequence[LearningCurvePoint] = (),
     ) -> TrainedModel:
-        """Judges a network and writes the bundle.
+        """Validates a network and writes its bundle.
 
         Raises:
-            BundleError: If there is something at that place.
+            BundleError: If `folder` exists.
             FileUnwritableError: If it cannot be written.
         """
-        places = training_data.split.validation
-        files = [training_data.dataset.photos[place].photo.source.name for place in places]
+        indices = training_data.split.validation
+        files = [training_data.dataset.photos[index].photo.source.name for index in indices]
         with tempfile.TemporaryDirectory(prefix=".vgg-demo-", dir=folder.parent) as temporary:
-            path = Path(temporary) / MODEL
+            path = Path(temporary) / MODEL_FILE
             network.model.save(path)
             classes = custom_classes(training_data.classes)
             spec = custom_spec(
@@ -286,14 +296,14 @@ class Trainer:
                 model_sha256=sha256_of(path),
                 model_bytes=path.stat().st_size,
             )
-            truth = training_data.labels[list(places)]
+            truth = training_data.labels[list(indices)]
             validation_report = validate(spec, network.logits, truth, files, learning_curve)
             record = self._record(
-                training_data, validation_report, spec, asdict(network.body_weights)
+                training_data, validation_report, spec, asdict(network.backbone_weights)
             )
             write_bundle(folder, training_data.classes, record, path)
         bundle = open_bundle(folder)
-        # Its name says its temperature too, which was not known before.
+        # The model's name contains a digest of the temperature, which was unknown until now.
         evaluation = replace(validation_report.evaluation, model=bundle.spec.name)
         return TrainedModel(
             bundle, replace(validation_report, evaluation=evaluation), training_data, network.logits
@@ -313,7 +323,7 @@ class Trainer:
             "resize": self._resize.value,
             "model_sha256": spec.weights.hash,
             "temperature": validation_report.temperature,
-            "unknown_below": validation_report.unknown_below,
+            "unknown_threshold": validation_report.unknown_threshold,
             "backbone_weights": weights,
             "recipe": asdict(self.recipe),
             "data": {
@@ -334,18 +344,22 @@ class Trainer:
 
 
 def _learning_curve_point(photos: int, head: Head, validation: FeatureSubset) -> LearningCurvePoint:
-    answers = head.logits(validation.first_views).argmax(axis=1)
+    predictions = head.logits(validation.first_views).argmax(axis=1)
     return LearningCurvePoint(
-        photos, Proportion(int((answers == validation.labels).sum()), len(answers))
+        photos, Proportion(int((predictions == validation.labels).sum()), len(predictions))
     )
 
 
 def choose_feature_extractor(
     backbone: ModelSpec, feature_layer: FeatureLayer, settings: Settings
 ) -> ModelSpec:
-    """Returns what looks at photos, with a weight file that is here, if one is.
+    """Returns the truncated backbone, with a locally available weight file if there is one.
 
-    The body's numbers stand in the whole model's file too, at its beginning.
+    The full model's weight file contains the backbone's weights too; it is used if it is available
+    and the backbone's own file is not.
+
+    Raises:
+        FeatureLayerError: If the backbone has no such feature layer.
     """
     feature_extractor = backbone_spec(backbone, feature_layer)
     if (

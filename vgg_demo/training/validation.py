@@ -1,4 +1,4 @@
-"""What a taught model can do: by the photos that it has not learned from."""
+"""Validation of a custom model: accuracy, calibration and the unknown threshold."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg_demo.analysis.calibration import fit_temperature, spread_for
+from vgg_demo.analysis.calibration import fit_temperature, laplace_smoothing
 from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
 from vgg_demo.inference.classify import softmax
 from vgg_demo.models.registry import ModelSpec
 
-MAX_UNKNOWN_BELOW = 0.9
+MAX_UNKNOWN_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What comes of taking answers below a probability for "I do not know".
+    """Selective classification with one threshold: coverage and accuracy.
+
+    Predictions with a lower top-1 probability are "not sure".
 
     Attributes:
         probability: The threshold, in [0, 1].
-        answered: Share of the photos that still get an answer, in [0, 1].
-        accuracy: Share of the answers that are right, in [0, 1]; 1 where there are none.
+        coverage: Fraction of the photos that are not "not sure", in [0, 1].
+        accuracy: Accuracy on these photos, in [0, 1]; 1 if there are none.
     """
 
     probability: float
-    answered: float
+    coverage: float
     accuracy: float
 
 
@@ -37,8 +39,8 @@ class LearningCurvePoint:
     """A point of the learning curve.
 
     Attributes:
-        photos: How many were learned from.
-        accuracy: Of the validation photos.
+        photos: Number of training photos.
+        accuracy: Validation accuracy.
     """
 
     photos: int
@@ -47,39 +49,39 @@ class LearningCurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """How good a taught model is.
+    """Metrics of a custom model on the validation set.
 
     Attributes:
-        evaluation: On the validation photos, with the temperature.
-        baseline: How often one is right who always says the most frequent class.
-        temperature: Fitted on the same photos.
-        unknown_below: Probability below which it is best to give no answer.
-        thresholds: What other choices would give, ascending.
-        learning_curve: The learning curve: how good it is when it learns from fewer photos.
+        evaluation: Accuracy, confusions and calibration, after temperature scaling.
+        baseline: Accuracy of always predicting the most frequent class.
+        temperature: Temperature, fitted on the same photos.
+        unknown_threshold: Suggested top-1 probability below which a prediction is "not sure".
+        thresholds: Coverage and accuracy for thresholds from 0 to 0.99, ascending.
+        learning_curve: Validation accuracy by number of training photos; may be empty.
     """
 
     evaluation: Evaluation
     baseline: Proportion
     temperature: float
-    unknown_below: float
+    unknown_threshold: float
     thresholds: tuple[Threshold, ...]
     learning_curve: tuple[LearningCurvePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the figures that a bundle keeps, as plain JSON values."""
+        """Returns the metrics that a bundle records, as JSON values."""
         top1 = self.evaluation.top1
         low, high = top1.interval
         return {
             "accuracy": top1.value,
-            "right": top1.right,
+            "correct": top1.correct,
             "count": top1.count,
             "low": low,
             "high": high,
             "baseline": self.baseline.value,
             "calibration_error": self.evaluation.calibration_error,
             "learning_curve": [
-                {"photos": one.photos, "accuracy": one.accuracy.value}
-                for one in self.learning_curve
+                {"photos": point.photos, "accuracy": point.accuracy.value}
+                for point in self.learning_curve
             ],
         }
 
@@ -91,59 +93,72 @@ def validate(
     files: Sequence[str],
     learning_curve: Sequence[LearningCurvePoint] = (),
 ) -> ValidationReport:
-    """Judges a model by photos that it has not learned from.
+    """Computes the metrics of a model from its logits of the validation photos.
 
     Args:
-        spec: The model; it has the classes.
-        logits: float (N, classes), as the network gives them.
-        truth: int (N,): the class of each.
+        spec: The model.
+        logits: float (N, classes), before temperature scaling.
+        truth: int (N,): the true class index of each photo.
         files: Names of the photos.
         learning_curve: The learning curve, if it was measured.
     """
-    temperature = fit_temperature(logits, truth, spread_for(len(truth)))
+    temperature = fit_temperature(logits, truth, laplace_smoothing(len(truth)))
     probabilities = softmax(logits / temperature)
     evaluator = Evaluator(spec)
     for file, row, label in zip(files, probabilities, truth, strict=True):
         evaluator.add_prediction(file, row, spec.classes[label].wnid)
-    highest, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    top_probability = probabilities.max(axis=1)
+    is_correct = probabilities.argmax(axis=1) == truth
     counts = np.bincount(truth, minlength=len(spec.classes))
     return ValidationReport(
         evaluation=evaluator.evaluate(),
         baseline=Proportion(int(counts.max(initial=0)), len(truth)),
         temperature=temperature,
-        unknown_below=choose_threshold(highest, is_right),
-        thresholds=curve(highest, is_right),
+        unknown_threshold=choose_threshold(top_probability, is_correct),
+        thresholds=evaluate_thresholds(top_probability, is_correct),
         learning_curve=tuple(learning_curve),
     )
 
 
-def choose_threshold(probability: NDArray[np.floating], is_right: NDArray[np.bool_]) -> float:
-    """Returns the probability below which it is best to give no answer.
+def choose_threshold(probability: NDArray[np.floating], is_correct: NDArray[np.bool_]) -> float:
+    """Returns the best probability threshold for selective classification.
 
-    There, the wrong answers that are not given outnumber the right ones by most.
+    It maximizes the number of rejected wrong predictions minus the number of rejected correct ones.
 
     Args:
-        probability: float (N,), of each first answer.
-        is_right: bool (N,), whether it is right.
+        probability: Top-1 probabilities, float (N,).
+        is_correct: Whether each top-1 prediction is correct, bool (N,).
+
+    Returns:
+        The threshold, in [0, `MAX_UNKNOWN_THRESHOLD`]; 0 if no threshold rejects more wrong than
+        correct predictions.
 
     >>> choose_threshold(np.array([0.3, 0.4, 0.6, 0.9]), np.array([False, False, True, True]))
     0.6
     """
     order = np.argsort(probability, kind="stable")
-    saved = np.cumsum(np.where(is_right[order], -1, 1))
-    if not len(order) or saved.max() <= 0:
+    gain = np.cumsum(np.where(is_correct[order], -1, 1))
+    if not len(order) or gain.max() <= 0:
         return 0.0
-    next_one = int(saved.argmax()) + 1
-    highest = probability[order][next_one] if next_one < len(order) else 1.0
-    return min(MAX_UNKNOWN_BELOW, float(highest))
+    first_kept = int(gain.argmax()) + 1
+    threshold = probability[order][first_kept] if first_kept < len(order) else 1.0
+    return min(MAX_UNKNOWN_THRESHOLD, float(threshold))
 
 
-def curve(probability: NDArray[np.floating], is_right: NDArray[np.bool_]) -> tuple[Threshold, ...]:
-    """Returns what each of a hundred thresholds would give."""
-    found = []
+def evaluate_thresholds(
+    probability: NDArray[np.floating], is_correct: NDArray[np.bool_]
+) -> tuple[Threshold, ...]:
+    """Returns coverage and accuracy for the thresholds 0, 0.01, …, 0.99.
+
+    Args:
+        probability: Top-1 probabilities, float (N,).
+        is_correct: Whether each top-1 prediction is correct, bool (N,).
+    """
+    thresholds = []
     for hundredth in range(100):
         threshold = hundredth / 100
-        answered = probability >= threshold
-        right = float(is_right[answered].mean()) if answered.any() else 1.0
-        found.append(Threshold(threshold, float(answered.mean()) if len(answered) else 0.0, right))
-    return tuple(found)
+        is_kept = probability >= threshold
+        coverage = float(is_kept.mean()) if len(is_kept) else 0.0
+        accuracy = float(is_correct[is_kept].mean()) if is_kept.any() else 1.0
+        thresholds.append(Threshold(threshold, coverage, accuracy))
+    return tuple(thresholds)

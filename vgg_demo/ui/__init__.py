@@ -1,1 +1,1 @@
-"""The Streamlit pages."""
+"""The Streamlit user interface."""

@@ -1,4 +1,4 @@
-"""Plain text in Markdown."""
+"""Escaping of plain text for Markdown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 
 def escape(text: object) -> str:
-    r"""Keeps Markdown from reading what is plain text: a file name, a path, an error.
+    r"""Escapes plain text, such as a file name, a path or an error message, for Markdown.
 
-    What looks like an address becomes a link even where its signs are escaped; an invisible
-    sign that forbids a line break keeps it from looking so.
+    GitHub-flavored Markdown also turns bare addresses into links, even if their punctuation is
+    escaped. A word joiner (U+2060, invisible) inside the address prevents that.
 
     >>> print(escape(r"C:\.keras"))
     C\:\\.keras
@@ -19,4 +19,4 @@ def escape(text: object) -> str:
     line = " ".join(str(text).split())
     no_link = re.sub(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?=@)", "\u2060", line)
     escaped = re.sub(r"([\\`*_{}\[\]<>#$~:|])", r"\\\1", no_link)
-    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", escaped)  # no list begins with it
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", escaped)  # not the start of a list

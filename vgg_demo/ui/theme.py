@@ -6,6 +6,6 @@ import streamlit as st
 
 
 def text_color() -> str:
-    """Returns the colour of text in the visitor's theme, for what Streamlit draws paler."""
-    kind = st.context.theme.type or "light"
-    return str(st.get_option(f"theme.{kind}.textColor"))
+    """Returns the theme's text color as CSS, for charts, whose default text is too pale."""
+    theme = st.context.theme.type or "light"
+    return str(st.get_option(f"theme.{theme}.textColor"))

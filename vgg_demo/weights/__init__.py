@@ -1,1 +1,1 @@
-"""weights."""
+"""Weight files: finding, verifying, downloading and reading them."""

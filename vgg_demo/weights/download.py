@@ -1,7 +1,7 @@
-"""Weight files that are not on this machine yet: download them.
+"""Download of weight files into Keras's cache.
 
-A download goes into Keras's cache: into a folder of its own first, and under its real name
-only when it is what was published.
+A file is downloaded to a temporary folder and moved to its final name only after its hash has
+been verified.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from vgg_demo.models.registry import ModelSpec, WeightFile
 from vgg_demo.settings import Settings
 from vgg_demo.weights.http import (
     TRANSFER_ERRORS,
-    announced_bytes,
-    explain_failure,
-    open_url,
-    read_pieces,
+    content_length,
+    describe_failure,
+    iter_chunks,
+    open_response,
 )
-from vgg_demo.weights.local import find_weights, how_to_place
+from vgg_demo.weights.local import find_weights, manual_install_instructions
 
-pooch.get_logger().setLevel("WARNING")  # it announces every download on stderr
+pooch.get_logger().setLevel("WARNING")  # pooch logs every download to stderr
 
 FREE_DISK_MARGIN = 1.05
-"""Room asked for on the disk, over the size of the file."""
+"""Required disk space, relative to the file size."""
 
 MAX_SIZE_RATIO = 1.25
-"""Largest download, over the size of the numbers in it.
+"""Maximum size of a download, relative to the size of its arrays.
 
-What HDF5 adds grows with the number of arrays, about 2.5 kB for each. Most by far it adds
-to NASNetMobile, whose 1,126 arrays are small: 14 %.
+The overhead of HDF5 grows with the number of arrays, about 2.5 kB each. It is largest by far for
+NASNetMobile, whose 1,126 arrays are small: 14%.
 """
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""How every weight file begins (HDF5 File Format Specification, section II.A)."""
+"""First bytes of every weight file (HDF5 File Format Specification, section II.A)."""
 
-MAX_QUOTE_LENGTH = 20  # bytes of something else in an error message
+MAX_QUOTE_LENGTH = 20  # bytes of an unexpected file that an error message quotes
 
 PARTIAL_SUFFIX = ".vgg-demo-part"
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -52,13 +52,12 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a download has come.
+    """Progress of a download.
 
     Attributes:
-        received_bytes: Bytes that have arrived.
-        total_bytes: Bytes of the whole file; where the server does not say, of the numbers
-            in it.
-        seconds: Since the first byte was asked for.
+        received_bytes: Bytes received.
+        total_bytes: Size of the file in bytes; without a Content-Length, the size of its arrays.
+        seconds: Time since the first chunk was requested.
     """
 
     received_bytes: int
@@ -67,7 +66,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Part that has arrived, in [0, 1]."""
+        """Received fraction of the file, in [0, 1]."""
         return min(1.0, self.received_bytes / self.total_bytes)
 
     @property
@@ -76,7 +75,7 @@ class Progress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Time left at the rate so far; None while that is unknown."""
+        """Estimated remaining time; None if there is no estimate yet."""
         if not self.bytes_per_second:
             return None
         return max(0.0, self.total_bytes - self.received_bytes) / self.bytes_per_second
@@ -88,28 +87,28 @@ OnProgress = Callable[[Progress], None]
 def ensure_weights(
     spec: ModelSpec, settings: Settings, on_progress: OnProgress | None = None
 ) -> Path:
-    """Returns the path of a model's weight file, downloading it if need be.
+    """Returns the path of a model's weight file and downloads it if necessary.
 
-    Two callers that ask for the same file at once, in one process or in two, download it
-    once: the second waits for the first.
+    Concurrent callers, in one process or in several, download a file only once: the others wait
+    for the first.
 
     Args:
         spec: The model.
-        settings: Where to look and whether to download.
-        on_progress: Called now and then while bytes arrive.
+        settings: Folders to search, and whether downloads are allowed.
+        on_progress: Called repeatedly during the download.
 
     Raises:
-        WeightsMissingError: If the file is not here and downloading is switched off.
-        WeightsDownloadError: If it could not be downloaded; nothing is left behind.
-        DiskFullError: If the disk has no room for it.
+        WeightsMissingError: If the file is not installed and downloads are disabled.
+        WeightsDownloadError: If the download failed; no partial file remains.
+        DiskFullError: If the disk does not have enough space.
     """
     found = find_weights(spec, settings)
     if found is not None:
         return found
     if settings.offline:
         raise WeightsMissingError(
-            f"The weights of {spec.keras_name} are not on this machine, and downloading is "
-            f"switched off (VGG_DEMO_OFFLINE). {how_to_place(spec, settings)}"
+            f"{spec.keras_name} is not installed and downloads are disabled (VGG_DEMO_OFFLINE). "
+            f"{manual_install_instructions(spec, settings)}"
         )
     try:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -117,114 +116,115 @@ def ensure_weights(
             return find_weights(spec, settings) or _download(spec, settings, on_progress)
     except TRANSFER_ERRORS as error:
         raise WeightsDownloadError(
-            f"The download of {spec.keras_name} failed: {explain_failure(error)}. Try again "
-            f"later, or: {how_to_place(spec, settings)}"
+            f"The download of {spec.keras_name} failed: {describe_failure(error)}. Try again "
+            f"later, or: {manual_install_instructions(spec, settings)}"
         ) from error
     except OSError as error:
         if error.errno in DISK_FULL:
             raise _disk_full(spec, settings, spec.weights.size_bytes) from error
         raise WeightsDownloadError(
-            f"Cannot write to {settings.cache_dir} ({error.strerror or error}). Give this user "
-            "the right to write there, or name another folder with KERAS_HOME."
+            f"Cannot write to {settings.cache_dir} ({error.strerror or error}). Grant this user "
+            "write permission, or set KERAS_HOME to another folder."
         ) from error
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Lets one process at a time pass, and leaves no lock file behind.
+    """Holds an inter-process lock and removes its file afterward.
 
-    The file is removed while the lock is still held. That is safe because of two things:
-    nothing is done under the lock afterwards, and whoever has opened the removed file
-    meanwhile finds out (filelock looks whether the file that it has locked still has a
-    name) and starts over with a new one.
+    The file is removed while the lock is still held. This is safe for two reasons: nothing runs
+    under the lock afterward, and a process that has opened the removed file in the meantime
+    detects this (filelock checks whether the file that it has locked still has a name) and
+    starts over with a new one.
     """
     with filelock.FileLock(path):
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows removes no open file; filelock does it there
+            with suppress(OSError):  # Windows cannot remove open files; filelock does it there
                 path.unlink()
 
 
 def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | None) -> Path:
-    """Downloads a file, under a lock: a partial folder found here is a killed process's."""
+    """Downloads a file while holding its lock; removes the partial folder of a killed process."""
     path = settings.cache_dir / spec.weights.name
     partial = settings.cache_dir / (spec.weights.name + PARTIAL_SUFFIX)
     shutil.rmtree(partial, ignore_errors=True)
 
     def fetch(url: str, output_file: str, _: object) -> None:
-        with open_url(url, settings.answer_seconds, settings.stall_seconds) as answer:
-            total_bytes = announced_bytes(answer) or spec.weights.size_bytes
+        with open_response(
+            url, settings.response_timeout_seconds, settings.stall_timeout_seconds
+        ) as response:
+            total_bytes = content_length(response) or spec.weights.size_bytes
             _check_size(total_bytes, spec.weights)
             if shutil.disk_usage(settings.cache_dir).free < total_bytes * FREE_DISK_MARGIN:
                 raise _disk_full(spec, settings, total_bytes)
-            pieces = _checked(read_pieces(answer, settings.stall_seconds), spec.weights)
+            chunks = _validate(iter_chunks(response, settings.stall_timeout_seconds), spec.weights)
             with Path(output_file).open("wb") as file:
-                file.writelines(_counted(pieces, total_bytes, on_progress))
+                file.writelines(_report_progress(chunks, total_bytes, on_progress))
 
     weights = spec.weights
     known_hash = f"{weights.hash_algorithm}:{weights.hash}" if weights.hash else None
     try:
         pooch.retrieve(weights.url, known_hash, weights.name, partial, downloader=fetch)
-        # pooch's files are for their owner only; this one is for whom new files are for.
+        # pooch makes its files private; give this one the default permissions of a new file.
         (partial / "new").touch()
         (partial / weights.name).chmod((partial / "new").stat().st_mode)
         (partial / weights.name).replace(path)
-    except (_UnfitError, ValueError) as error:  # pooch's word for a wrong hash
+    except (_RejectedError, ValueError) as error:  # pooch raises ValueError for a wrong hash
         reason = (
             error
-            if isinstance(error, _UnfitError)
-            else "it brought other bytes than the published ones "
-            f"(their {weights.hash_algorithm} is another)"
+            if isinstance(error, _RejectedError)
+            else f"its {weights.hash_algorithm} differs from the published one"
         )
         raise WeightsDownloadError(
-            f"The download of {spec.keras_name} was thrown away: {reason}. Try again, or: "
-            f"{how_to_place(spec, settings)}"
+            f"The download of {spec.keras_name} was rejected: {reason}. Try again, or: "
+            f"{manual_install_instructions(spec, settings)}"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
 
 
-def _counted(
-    pieces: Iterator[bytes], total_bytes: int, on_progress: OnProgress | None
+def _report_progress(
+    chunks: Iterator[bytes], total_bytes: int, on_progress: OnProgress | None
 ) -> Iterator[bytes]:
     started, received_bytes = time.monotonic(), 0
-    for piece in pieces:
-        yield piece
-        received_bytes += len(piece)
+    for chunk in chunks:
+        yield chunk
+        received_bytes += len(chunk)
         if on_progress is not None:
             on_progress(Progress(received_bytes, total_bytes, time.monotonic() - started))
 
 
-class _UnfitError(Exception):
-    """What arrives cannot be the published file."""
+class _RejectedError(Exception):
+    """The download cannot be the published file."""
 
 
-def _checked(pieces: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
-    """Passes a download on as long as it can be the published file.
+def _validate(chunks: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
+    """Yields the chunks of a download as long as it can be the published file.
 
     Raises:
-        _UnfitError: As soon as it cannot.
+        _RejectedError: As soon as it cannot.
     """
-    beginning, received_bytes = b"", 0
-    for piece in pieces:
-        beginning = (beginning + piece[:MAX_QUOTE_LENGTH])[:MAX_QUOTE_LENGTH]
-        received_bytes += len(piece)
-        _check_beginning(beginning)
+    first_bytes, received_bytes = b"", 0
+    for chunk in chunks:
+        first_bytes = (first_bytes + chunk[:MAX_QUOTE_LENGTH])[:MAX_QUOTE_LENGTH]
+        received_bytes += len(chunk)
+        _check_signature(first_bytes)
         _check_size(received_bytes, weights)
-        yield piece
+        yield chunk
     if not weights.hash and received_bytes < weights.size_bytes:
-        raise _UnfitError(
-            f"it brought {received_bytes:,} bytes, and the numbers alone are {weights.size_bytes:,}"
+        raise _RejectedError(
+            f"it has {received_bytes:,} bytes, fewer than the {weights.size_bytes:,} of its arrays"
         )
 
 
-def _check_beginning(beginning: bytes) -> None:
+def _check_signature(first_bytes: bytes) -> None:
     length = len(HDF5_SIGNATURE)
-    if not HDF5_SIGNATURE.startswith(beginning[:length]):
-        raise _UnfitError(
-            f"it is no weight file but begins with {beginning!r}. If this network has a log-in "
+    if not HDF5_SIGNATURE.startswith(first_bytes[:length]):
+        raise _RejectedError(
+            f"it is not a weight file; it starts with {first_bytes!r}. If this network has a login "
             "page, open it in a browser first"
         )
 
@@ -232,15 +232,15 @@ def _check_beginning(beginning: bytes) -> None:
 def _check_size(size_bytes: int, weights: WeightFile) -> None:
     limit = int(weights.size_bytes * MAX_SIZE_RATIO)
     if size_bytes > limit:
-        raise _UnfitError(
-            f"it is {size_bytes:,} bytes long or more, and the published file less than {limit:,}"
+        raise _RejectedError(
+            f"it has at least {size_bytes:,} bytes; the published file has fewer than {limit:,}"
         )
 
 
 def _disk_full(spec: ModelSpec, settings: Settings, size_bytes: int) -> DiskFullError:
     free = shutil.disk_usage(settings.cache_dir).free
     return DiskFullError(
-        f"The weights of {spec.keras_name} need {size_bytes * FREE_DISK_MARGIN / 1e6:.0f} MB in "
-        f"{settings.cache_dir}; {free / 1e6:.0f} MB are free. Make room, or name another folder "
-        "with KERAS_HOME."
+        f"The weights of {spec.keras_name} require {size_bytes * FREE_DISK_MARGIN / 1e6:.0f} MB in "
+        f"{settings.cache_dir}; {free / 1e6:.0f} MB are free. Free disk space, or set KERAS_HOME "
+        "to another folder."
     )

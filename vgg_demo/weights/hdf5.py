@@ -1,9 +1,8 @@
-"""HDF5 files, read without trust in what is in them.
+"""Reading of untrusted HDF5 files.
 
-HDF5 is a file system in a file: a name can be a link into another file, an array can have
-its values elsewhere, or say of itself to be larger than any memory. Here a name must lead
-to a thing in this very file, and an array must have the kind of number and the shape that
-is expected before a byte of it is read.
+HDF5 is a file system in a file: a name can link to another file, and an array can store its
+values elsewhere or declare a size larger than any memory. Here, a name must refer to an object in
+the same file, and an array must have the expected data type and shape before any of it is read.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from numpy.typing import NDArray
 from vgg_demo.errors import WeightsCorruptError, WeightsError, WeightsMissingError
 from vgg_demo.models.registry import ModelSpec
 
-PIECE_BYTES = 16 * 2**20
-"""Largest piece of an array in memory; VGG16's largest array has 411 MB."""
+CHUNK_BYTES = 16 * 2**20
+"""Maximum part of an array in memory; the largest array of VGG16 has 411 MB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An array that a model expects.
+class ExpectedArray:
+    """Shape and data type of an array that a model expects.
 
     Attributes:
-        shape: Its shape.
-        dtype: NumPy's name of the type that the values are converted to.
+        shape: Shape.
+        dtype: NumPy name of the data type to which the values are converted.
     """
 
     shape: tuple[int, ...]
@@ -40,75 +39,90 @@ class Wanted:
 
 
 @contextmanager
-def reading(path: Path, spec: ModelSpec) -> Iterator[None]:
-    """Turns whatever is odd about a weight file into an error with a way out.
+def report_read_errors(path: Path, spec: ModelSpec) -> Iterator[None]:
+    """Converts every exception while reading a weight file to an error with advice.
 
     Args:
         path: The file.
-        spec: The model that it should be of.
+        spec: The model that the file should contain.
 
     Raises:
-        WeightsCorruptError: If the file is damaged, is another model's, or refers to
-            other files, whatever is odd about it.
-        WeightsMissingError: If the file cannot be read now, damaged or not.
-        MemoryError: That says nothing about the file.
+        WeightsCorruptError: If the file is damaged, belongs to another model, or refers to other
+            files.
+        WeightsMissingError: If the file cannot be read at the moment.
+        MemoryError: Unchanged, because it does not mean that the file is damaged.
     """
     try:
         yield
-    except (MemoryError, WeightsError):  # the latter is one of these errors already
+    except (MemoryError, WeightsError):  # WeightsError already has advice
         raise
-    except Exception as error:  # h5py meets odd files with nearly every class there is
-        if isinstance(error, OSError) and error.errno is not None:  # locked, for one
+    except Exception as error:  # h5py raises nearly every exception class for invalid files
+        if isinstance(error, OSError) and error.errno is not None:  # for example, locked
             raise WeightsMissingError(
                 f"Cannot read the weights in {path} ({os.strerror(error.errno)}). Try again, or "
                 "check the file and its permissions."
             ) from error
         raise WeightsCorruptError(
             f"The weights in {path} cannot be used for {spec.keras_name} "
-            f"({str(error).strip()[:200]}). The file is damaged or is another model's. "
-            f"{_how_to_mend(spec)}"
+            f"({str(error).strip()[:200]}). The file is damaged or belongs to another model. "
+            f"{_repair_advice(spec)}"
         ) from error
 
 
-def _how_to_mend(spec: ModelSpec) -> str:
+def _repair_advice(spec: ModelSpec) -> str:
     if spec.is_embedded:
         return "Install VGG Demo again."
     if spec.custom is not None:
-        return "Get the bundle anew, or train it again."
-    return "Delete it to have it downloaded again, or put the right one in its place."
+        return "Copy the bundle again, or train the model again."
+    return "Delete it to download it again, or replace it with the correct file."
 
 
-def read_array(group: h5py.Group, name: str, wanted: Wanted) -> Iterator[NDArray[Any]]:
-    dataset = member(group, name, h5py.Dataset)
+def read_array(group: h5py.Group, name: str, expected: ExpectedArray) -> Iterator[NDArray[Any]]:
+    """Yields an array in parts of at most `CHUNK_BYTES`, split along the first axis.
+
+    Raises:
+        ValueError: If the array is not as expected, is compressed or stored in another file, or
+            contains values that are not finite.
+    """
+    dataset = get_member(group, name, h5py.Dataset)
     storage = dataset.id.get_create_plist()
     if dataset.is_virtual or storage.get_external_count():
-        raise ValueError(f"{dataset.name!r} has its values in another place")
-    # What is unpacked has no limit but memory, and what may still grow has pieces of any size.
+        raise ValueError(f"{dataset.name!r} stores its values in another file")
+    # Decompression has no limit but memory, and resizable arrays have chunks of any size.
     if storage.get_nfilters() or dataset.maxshape != dataset.shape:
         raise ValueError(f"{dataset.name!r} is compressed or has no fixed size")
     if dataset.dtype.kind not in "fiu":
-        raise ValueError(f"{dataset.name!r} holds {dataset.dtype} instead of numbers")
-    if dataset.shape != wanted.shape:
-        raise ValueError(f"{dataset.name!r} has the shape {dataset.shape}, not {wanted.shape}")
-    stored = dataset.astype(wanted.dtype)
-    size_bytes = dataset.size * np.dtype(wanted.dtype).itemsize
-    if size_bytes <= PIECE_BYTES:
-        yield _checked(stored[()], dataset)
+        raise ValueError(f"{dataset.name!r} has the data type {dataset.dtype}, not a numeric one")
+    if dataset.shape != expected.shape:
+        raise ValueError(f"{dataset.name!r} has the shape {dataset.shape}, not {expected.shape}")
+    stored = dataset.astype(expected.dtype)
+    size_bytes = dataset.size * np.dtype(expected.dtype).itemsize
+    if size_bytes <= CHUNK_BYTES:
+        yield _check_finite(stored[()], dataset)
         return
-    rows = max(1, PIECE_BYTES * len(dataset) // size_bytes)
+    rows = max(1, CHUNK_BYTES * len(dataset) // size_bytes)
     for start in range(0, len(dataset), rows):
-        yield _checked(stored[start : start + rows], dataset)
+        yield _check_finite(stored[start : start + rows], dataset)
 
 
-def _checked(values: NDArray[Any], dataset: h5py.Dataset) -> NDArray[Any]:
-    # Minimum and maximum are NaN if a value is, and need no array of their own.
+def _check_finite(values: NDArray[Any], dataset: h5py.Dataset) -> NDArray[Any]:
+    # Minimum and maximum are NaN if any value is, and do not allocate another array.
     if not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise ValueError(f"{dataset.name!r} holds values that are infinite or not a number")
+        raise ValueError(f"{dataset.name!r} contains values that are infinite or NaN")
     return values
 
 
-def member(parent: h5py.Group, name: str, kind: type) -> Any:
-    """Walks to a member step by step and takes no step over a soft or external link."""
+def get_member(parent: h5py.Group, name: str, kind: type) -> Any:
+    """Returns a member of a group without following soft or external links.
+
+    Args:
+        parent: The group.
+        name: Path of the member, relative to the group.
+        kind: Expected class: `h5py.Group` or `h5py.Dataset`.
+
+    Raises:
+        ValueError: If the member is missing, is a link or has another class.
+    """
     found = parent
     for step in name.split("/"):
         link = found.get(step, getlink=True) if isinstance(found, h5py.Group) else None
@@ -116,5 +130,5 @@ def member(parent: h5py.Group, name: str, kind: type) -> Any:
             raise ValueError(f"{name!r} in {parent.name!r} is missing or is a link")
         found = found[step]
     if not isinstance(found, kind):
-        raise ValueError(f"{name!r} in {parent.name!r} is no {kind.__name__.lower()}")
+        raise ValueError(f"{name!r} in {parent.name!r} is not a {kind.__name__.lower()}")
     return found

@@ -1,4 +1,4 @@
-"""One file from a web server, watched while it arrives."""
+"""HTTP download of a single file, with timeouts for slow and stalled connections."""
 
 from __future__ import annotations
 
@@ -9,102 +9,107 @@ from collections.abc import Iterator
 import requests
 import urllib3
 
-READ_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 MIN_BYTES_PER_SECOND = 10_000
-"""Anything slower counts as standing still: VGG16 would take fifteen hours and more."""
+"""Slower downloads count as stalled: VGG16 would take more than fifteen hours."""
 
 TRANSFER_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
-"""What goes wrong on the way; `explain_failure` puts it into words."""
+"""Exceptions of a failed transfer; `describe_failure` turns them into text."""
 
-STOOD_STILL = f"it stood still, or came at less than {MIN_BYTES_PER_SECOND // 1000} kB/s"
-REASONS = (  # the first that fits
-    (requests.TooManyRedirects, "the server sends us round in circles"),
-    (requests.exceptions.SSLError, "the server's certificate is not trusted here"),
-    (requests.ReadTimeout, STOOD_STILL),
+STALLED = f"it stalled, or was slower than {MIN_BYTES_PER_SECOND // 1000} kB/s"
+REASONS = (  # the first match counts
+    (requests.TooManyRedirects, "too many redirects"),
+    (requests.exceptions.SSLError, "the certificate of the server is not trusted"),
+    (requests.ReadTimeout, STALLED),
     (requests.ConnectionError, "no connection to the server"),
-    (urllib3.exceptions.ReadTimeoutError, STOOD_STILL),
-    (urllib3.exceptions.HTTPError, "the connection was cut off"),
+    (urllib3.exceptions.ReadTimeoutError, STALLED),
+    (urllib3.exceptions.HTTPError, "the connection was interrupted"),
 )
 
 
-def open_url(url: str, answer_seconds: float, stall_seconds: float) -> requests.Response:
-    """Asks a server for a file and returns as soon as it begins to answer.
+def open_response(
+    url: str, response_timeout_seconds: float, stall_timeout_seconds: float
+) -> requests.Response:
+    """Sends a GET request and returns the response as soon as its headers have arrived.
 
-    The time limits of `requests` hold for each address of a host and for each read, and
-    not for the name look-up; without a network that can add up to minutes. So the asking
-    is done by a thread, and it is the waiting that ends.
+    The timeouts of `requests` apply to each address of a host and to each read, but not to name
+    resolution. Without a network, this can add up to minutes. Therefore, a thread sends the
+    request, and this function stops waiting for it after the timeout.
 
     Args:
-        url: What to ask for.
-        answer_seconds: How long the server may take in all until its header is here.
-        stall_seconds: How long any later read may wait.
+        url: URL of the file.
+        response_timeout_seconds: Maximum time until the response headers have arrived.
+        stall_timeout_seconds: Timeout of each read of the body.
 
     Raises:
-        requests.RequestException: If there is no good answer.
+        requests.RequestException: If there is no response, or its status is an error.
     """
-    answers: list[requests.Response | Exception] = []
-    given_up = threading.Event()
+    results: list[requests.Response | Exception] = []
+    is_timed_out = threading.Event()
 
-    def ask() -> None:
+    def send_request() -> None:
         try:
             response = requests.get(
                 url,
                 stream=True,
-                headers={"Accept-Encoding": "identity"},  # so that the size is the file's own
-                timeout=(2 * answer_seconds, max(stall_seconds, 2 * answer_seconds)),
+                headers={"Accept-Encoding": "identity"},  # for the Content-Length of the file
+                timeout=(
+                    2 * response_timeout_seconds,
+                    max(stall_timeout_seconds, 2 * response_timeout_seconds),
+                ),
             )
-        except (*TRANSFER_ERRORS, ValueError) as error:  # ValueError: an address that is none
-            answers.append(error)
+        except (*TRANSFER_ERRORS, ValueError) as error:  # ValueError: an invalid URL
+            results.append(error)
             return
-        answers.append(response)
-        if given_up.is_set():
+        results.append(response)
+        if is_timed_out.is_set():
             response.close()
 
-    thread = threading.Thread(target=ask, name="weights-answer", daemon=True)
+    thread = threading.Thread(target=send_request, name="weights-request", daemon=True)
     thread.start()
-    thread.join(answer_seconds)
-    if not answers:
-        given_up.set()
-        raise requests.ConnectTimeout(f"no answer within {answer_seconds:g} seconds")
-    answer = answers[0]
-    if isinstance(answer, Exception):
-        raise answer
-    if not answer.ok:
-        answer.close()
-    answer.raise_for_status()
-    return answer
+    thread.join(response_timeout_seconds)
+    if not results:
+        is_timed_out.set()
+        raise requests.ConnectTimeout(f"no response within {response_timeout_seconds:g} seconds")
+    result = results[0]
+    if isinstance(result, Exception):
+        raise result
+    if not result.ok:
+        result.close()
+    result.raise_for_status()
+    return result
 
 
-def announced_bytes(response: requests.Response) -> int:
-    """Returns the size that the server announces; 0 if it does not say."""
+def content_length(response: requests.Response) -> int:
+    """Returns the Content-Length of a response in bytes; 0 if the header is missing."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0
 
 
-def read_pieces(response: requests.Response, stall_seconds: float) -> Iterator[bytes]:
-    """Yields the bytes of an answer as they arrive, in pieces of at most `READ_BYTES`.
+def iter_chunks(response: requests.Response, stall_timeout_seconds: float) -> Iterator[bytes]:
+    """Yields the body of a response in chunks of at most `CHUNK_BYTES`, as they arrive.
 
     Raises:
-        requests.ReadTimeout: If over `stall_seconds` the bytes come more slowly than
-            `MIN_BYTES_PER_SECOND`. The time limits of `requests` are no help: one byte a
-            second satisfies them for ever.
-        urllib3.exceptions.HTTPError: If the connection breaks or nothing comes at all.
+        requests.ReadTimeout: If the transfer is slower than `MIN_BYTES_PER_SECOND` for
+            `stall_timeout_seconds`. The timeouts of `requests` do not detect this: one byte per
+            second is enough for them.
+        urllib3.exceptions.HTTPError: If the connection is interrupted or a read times out.
     """
     started, count = time.monotonic(), 0
-    while piece := response.raw.read1(READ_BYTES, decode_content=True):
-        yield piece
-        count += len(piece)
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        yield chunk
+        count += len(chunk)
         seconds = time.monotonic() - started
-        if seconds >= stall_seconds:
+        if seconds >= stall_timeout_seconds:
             if count < MIN_BYTES_PER_SECOND * seconds:
                 raise requests.ReadTimeout(f"{count} bytes in {seconds:.0f} seconds")
             started, count = time.monotonic(), 0
 
 
-def explain_failure(error: Exception) -> str:
-    """Says in a few words why a transfer failed."""
+def describe_failure(error: Exception) -> str:
+    """Describes in a few words why a transfer failed."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answered {error.response.status_code} {error.response.reason}"
+        return f"the server responded with {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.ConnectTimeout):
         return str(error)
-    return next((words for kind, words in REASONS if isinstance(error, kind)), repr(error))
+    return next((text for kind, text in REASONS if isinstance(error, kind)), repr(error))

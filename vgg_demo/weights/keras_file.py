@@ -1,8 +1,8 @@
-"""Keras's own model files (``.keras``), of which only the numbers are read.
+"""Reading of the weights in Keras model files (``.keras``).
 
-Such a file is a ZIP archive of a description of the network and an HDF5 file of its weights.
-The description can name any class of Keras, and be made to run what a stranger has written;
-so it is not looked at. The network is built from what the program knows, and filled.
+Such a file is a ZIP archive with a model configuration and an HDF5 file of the weights. The
+configuration can name any Keras class and can be crafted to run arbitrary code, so it is never
+read. The model is built by this package, and only the weights come from the file.
 """
 
 from __future__ import annotations
@@ -21,84 +21,84 @@ import h5py
 from numpy.typing import NDArray
 
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.weights.hdf5 import Wanted, member, read_array, reading
+from vgg_demo.weights.hdf5 import ExpectedArray, get_member, read_array, report_read_errors
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS_MEMBER = "model.weights.h5"
 
 LOCAL_HEADER = struct.Struct("<26xHH")
-"""What stands before a member's bytes in a ZIP archive, up to the lengths of its name and of an
-extra field, which follow (APPNOTE.TXT, 4.3.7)."""
+"""Local file header of a ZIP member: ends with the lengths of the name and the extra field, which
+follow it (APPNOTE.TXT, 4.3.7)."""
 
 
 @dataclass(frozen=True, slots=True)
-class WantedLayer:
+class ExpectedLayer:
     """A layer that a model expects.
 
     Attributes:
-        kind: Name of its class in snake case; the file numbers layers of a kind.
-        arrays: Its own.
-        layers: Those within it.
+        class_name: Class of the layer in snake case; the file numbers layers of the same class.
+        arrays: Arrays of the layer itself.
+        layers: Nested layers.
     """
 
-    kind: str
-    arrays: tuple[Wanted, ...] = ()
-    layers: tuple[WantedLayer, ...] = ()
+    class_name: str
+    arrays: tuple[ExpectedArray, ...] = ()
+    layers: tuple[ExpectedLayer, ...] = ()
 
 
 def read_arrays(
-    path: Path, spec: ModelSpec, layers: Sequence[WantedLayer]
+    path: Path, spec: ModelSpec, layers: Sequence[ExpectedLayer]
 ) -> Generator[NDArray[Any]]:
-    """Yields the arrays of a file in the order of the layers, large ones in pieces.
+    """Yields the arrays of a file in the order of the layers, large ones in chunks.
 
     Args:
         path: The file.
-        spec: The model that it should be of; for the messages.
-        layers: All layers, with weights or without.
+        spec: The model that the file should contain; for messages.
+        layers: All layers, with and without weights.
 
     Raises:
-        WeightsCorruptError: If the file is damaged, is another model's, or refers to
-            other files, whatever is odd about it.
-        WeightsMissingError: If the file cannot be read now, damaged or not.
-        MemoryError: That says nothing about the file.
+        WeightsCorruptError: If the file is damaged, belongs to another model, or refers to other
+            files.
+        WeightsMissingError: If the file cannot be read at the moment.
+        MemoryError: If the memory is insufficient.
     """
     with (
-        reading(path, spec),
+        report_read_errors(path, spec),
         path.open("rb") as opened,
-        h5py.File(cast("Any", _find_weights(opened)), "r") as file,
+        h5py.File(cast("Any", _open_weights(opened)), "r") as file,
     ):
         yield from _read_layers(file, "layers", layers)
 
 
-def _find_weights(opened: BinaryIO) -> io.RawIOBase:
+def _open_weights(opened: BinaryIO) -> io.RawIOBase:
     with zipfile.ZipFile(opened) as archive:
-        stored = archive.getinfo(WEIGHTS)
-        is_packed = stored.compress_size != stored.file_size
-        if stored.compress_type != zipfile.ZIP_STORED or is_packed:  # what Keras does not write
-            raise ValueError(f"{WEIGHTS} in it is compressed")
+        stored = archive.getinfo(WEIGHTS_MEMBER)
+        is_compressed = stored.compress_size != stored.file_size
+        if stored.compress_type != zipfile.ZIP_STORED or is_compressed:  # Keras writes neither
+            raise ValueError(f"its {WEIGHTS_MEMBER} is compressed")
         if stored.header_offset < 0:
-            raise ValueError(f"{WEIGHTS} begins before it")
-        # Checks what stands before the bytes: signature and name; and that they are no secret.
+            raise ValueError(f"its {WEIGHTS_MEMBER} starts before the file")
+        # Checks the local header (signature and name), and that the member is not encrypted.
         archive.open(stored).close()
     opened.seek(stored.header_offset)
     name_bytes, extra_bytes = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
     start = stored.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
     if start + stored.file_size > opened.seek(0, os.SEEK_END):
-        raise ValueError(f"{WEIGHTS} in it is cut off")
+        raise ValueError(f"its {WEIGHTS_MEMBER} is truncated")
     return _Window(opened, start, stored.file_size)
 
 
 class _Window(io.RawIOBase):
-    """Part of a file, as a file.
+    """A part of a file as a seekable file.
 
-    `zipfile` gives one as well, which up to Python 3.11 reads all that lies between to get to
-    another place; HDF5 goes to and fro for each array.
+    The member objects of `zipfile` are seekable as well, but before Python 3.12 they seek by
+    reading everything in between, and HDF5 seeks back and forth for each array.
     """
 
     def __init__(self, file: BinaryIO, start: int, size_bytes: int) -> None:
         self._file = file
         self._start = start
         self._size_bytes = size_bytes
-        self._place = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -107,29 +107,33 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size_bytes}[whence]
-        self._place = max(0, base + offset)
-        return self._place
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size_bytes}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        left = max(0, self._size_bytes - self._place)
-        self._file.seek(self._start + self._place)
-        count = cast("io.BufferedReader", self._file).readinto(memoryview(buffer)[:left])
-        self._place += count
+        remaining = max(0, self._size_bytes - self._position)
+        self._file.seek(self._start + self._position)
+        count = cast("io.BufferedReader", self._file).readinto(memoryview(buffer)[:remaining])
+        self._position += count
         return count
 
 
 def _read_layers(
-    file: h5py.File, place: str, layers: Sequence[WantedLayer]
+    file: h5py.File, parent: str, layers: Sequence[ExpectedLayer]
 ) -> Generator[NDArray[Any]]:
-    seen = Counter[str]()
+    counts = Counter[str]()
     for layer in layers:
-        name = f"{layer.kind}_{seen[layer.kind]}" if seen[layer.kind] else layer.kind
-        seen[layer.kind] += 1
+        name = (
+            f"{layer.class_name}_{counts[layer.class_name]}"
+            if counts[layer.class_name]
+            else layer.class_name
+        )
+        counts[layer.class_name] += 1
         if layer.arrays:
-            group = member(file, f"{place}/{name}/vars", h5py.Group)
+            group = get_member(file, f"{parent}/{name}/vars", h5py.Group)
             if len(group) != len(layer.arrays):
                 raise ValueError(f"{name!r} has {len(group)} arrays, not {len(layer.arrays)}")
-            for number, wanted in enumerate(layer.arrays):
-                yield from read_array(group, str(number), wanted)
-        yield from _read_layers(file, f"{place}/{name}/layers", layer.layers)
+            for number, expected in enumerate(layer.arrays):
+                yield from read_array(group, str(number), expected)
+        yield from _read_layers(file, f"{parent}/{name}/layers", layer.layers)

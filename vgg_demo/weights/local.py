@@ -1,9 +1,8 @@
-"""Weight files: find them on this machine, and know them.
+"""Local weight files: finding and verifying them.
 
-A file is looked for in the folder that the user names, then in Keras's own cache, under
-the official name, so that Keras and this program share files. A file that somebody put
-there by hand is used whatever its hash is, and then carries ``verified=False`` wherever its
-results are shown.
+A file is searched first in the folder that the user configures, then in Keras's cache, under its
+official name, so that Keras and this package share files. A file that was installed manually is
+used whatever its hash, but its results are marked with ``verified=False``.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LocalWeights:
-    """The weight file behind a result.
+    """The weight file that a result is based on.
 
     Attributes:
-        file: Its name, without the folder.
-        sha256: Of the whole file, 64 hex digits.
-        verified: Whether it is the published file, by the published hash; False too where
-            no hash is published.
+        file: File name without folder.
+        sha256: SHA-256 of the file, 64 hex digits.
+        verified: Whether the hash equals the published one; False if none is published.
     """
 
     file: str
@@ -39,13 +37,13 @@ class LocalWeights:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What shows whether a file has changed since it was last looked at.
+    """State of a file, used to detect changes.
 
     Attributes:
-        path: Where it is.
-        size_bytes: Its size.
-        changed_ns: When its content was last written and when anything about it was, in
-            nanoseconds since 1970. Copying programs set the former back, none the latter.
+        path: Path of the file.
+        size_bytes: Size in bytes.
+        changed_ns: Modification and status change time (mtime, ctime), in nanoseconds since
+            1970. Copying programs preserve the former, but cannot set the latter.
     """
 
     path: Path
@@ -54,10 +52,10 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> FileState:
-        """Looks at a file without reading it.
+        """Returns the current state of a file without reading its content.
 
         Raises:
-            WeightsMissingError: If it is not there (any more).
+            WeightsMissingError: If the file does not exist (anymore).
         """
         try:
             state = path.stat()
@@ -67,7 +65,7 @@ class FileState:
 
 
 def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
-    """Returns the path of a model's weight file on this machine, or None."""
+    """Returns the path of a model's weight file, or None if it is not installed."""
     if spec.is_embedded:
         return Path(str(files("vgg_demo").joinpath("data", spec.weights.name)))
     if spec.custom is not None:
@@ -79,7 +77,7 @@ def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
 
 
 def check_weights_dir(settings: Settings) -> None:
-    """Makes sure that the folder that the user named can be looked into.
+    """Checks that the configured weights folder can be listed.
 
     Raises:
         WeightsMissingError: If it cannot.
@@ -89,9 +87,9 @@ def check_weights_dir(settings: Settings) -> None:
         return
     try:
         next(iter(folder.iterdir()), None)
-    except (OSError, ValueError) as error:  # ValueError: no name at all, as with a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: an invalid path, such as one with NUL
         raise WeightsMissingError(
-            f"Cannot look into the weights folder {folder} ({_words(error)}). "
+            f"Cannot read the weights folder {folder} ({_reason(error)}). "
             "Check --weights-dir or VGG_DEMO_WEIGHTS_DIR."
         ) from error
 
@@ -99,19 +97,19 @@ def check_weights_dir(settings: Settings) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # no right to look into the folder, or no name for one
+    except (OSError, ValueError):  # no permission, or an invalid path
         return False
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
 def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
-    """Reads a whole weight file once and says what it is.
+    """Computes the hashes of a weight file and compares them with the published one.
 
     Raises:
-        WeightsMissingError: If the file cannot be read (any more).
+        WeightsMissingError: If the file cannot be read (anymore).
     """
     published = hashlib.new(spec.weights.hash_algorithm, usedforsecurity=False)
     sha256 = hashlib.sha256()
@@ -129,8 +127,8 @@ def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
     )
 
 
-def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
-    """Returns what there is to know about a model, as plain JSON values."""
+def describe_model(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """Returns the properties of a model, and whether it is installed, as plain JSON values."""
     return {
         "name": spec.name,
         "keras_name": spec.keras_name,
@@ -142,7 +140,7 @@ def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
         "accuracy": spec.accuracy and asdict(spec.accuracy),
         "weights_file": spec.weights.name,
         "weights_url": spec.weights.url,
-        "here": find_weights(spec, settings) is not None,
+        "installed": find_weights(spec, settings) is not None,
         "custom": spec.custom
         and {
             "backbone": spec.custom.backbone,
@@ -151,16 +149,16 @@ def describe(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
     }
 
 
-def how_to_place(spec: ModelSpec, settings: Settings) -> str:
-    """Says what to fetch, from where, and where to put it."""
+def manual_install_instructions(spec: ModelSpec, settings: Settings) -> str:
+    """Returns instructions for installing a weight file manually: URL, size and folder."""
     folder = settings.weights_dir or settings.cache_dir
     return (
         f"Download {spec.weights.url} ({spec.weights.size_bytes / 1e6:.0f} MB) on any machine "
-        f"and put it into {folder}."
+        f"and copy it to {folder}."
     )
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsMissingError:
     return WeightsMissingError(
-        f"Cannot read the weights in {path} ({_words(error)}). Check the file and its permissions."
+        f"Cannot read the weights in {path} ({_reason(error)}). Check the file and its permissions."
     )

@@ -1,4 +1,4 @@
-"""`bundle`: evaluate, export, pack and unpack a custom model."""
+"""`bundle`: evaluate, export, pack and unpack custom models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.analysis.evaluation import Evaluator
-from vgg_demo.cli.console import log, prepare_model, print_result, quiet_libraries
+from vgg_demo.cli.console import counted, log, prepare_model, print_result, quiet_libraries
 from vgg_demo.cli.evaluate import print_evaluation
 from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
 from vgg_demo.cli.progress import classify_with_progress
@@ -23,7 +23,7 @@ from vgg_demo.cli.train.options import data_options
 from vgg_demo.cli.train.report import MAX_NAMED
 from vgg_demo.errors import BundleError
 from vgg_demo.files.sources import find_photos
-from vgg_demo.files.writing import writing
+from vgg_demo.files.writing import report_write_errors
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.results import SCHEMA
 from vgg_demo.inference.store import ModelStore
@@ -31,12 +31,12 @@ from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.bundle_archive import pack, unpack
 from vgg_demo.models.preprocess import Resize, prepare
 
-MAX_COMPARED = 500
+MAX_COMPARED = 500  # photos
 
 
 @click.group("bundle")
 def bundle_group() -> None:
-    """Evaluates, exports, packs and unpacks bundles, the folders of custom models."""
+    """Evaluate, export, pack and unpack bundles, the folders of custom models."""
 
 
 @bundle_group.command("evaluate", epilog="Example: vgg-demo bundle evaluate my.bundle photos/")
@@ -45,7 +45,7 @@ def bundle_group() -> None:
 @weights_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
-    """Says how often the model in BUNDLE is right on DATA, other photos than it learned from."""
+    """Evaluate the model in BUNDLE on DATA, labeled photos that it was not trained on."""
     settings = read_settings(options["weights_dir"])
     opened = open_bundle(bundle)
     dataset = read_dataset(options, settings)
@@ -62,7 +62,8 @@ def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
             wnid = wnids.get(labels[row.source.name])
             unknown += wnid is None or not evaluator.add(result, wnid)
     if unknown:
-        log(f"{unknown:,} photos have labels that it was not taught; they do not count.")
+        photos = counted(unknown, "photo")
+        log(f"Skipped {photos} with a label that is not a class of the model.")
     evaluation = evaluator.evaluate()
     if as_json:
         document = {"schema": SCHEMA, "failed": failed, "unknown": unknown}
@@ -79,45 +80,54 @@ def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.argument("photos", nargs=-1, required=True)
 @click.option(
     "--format",
-    "kind",
+    "export_format",
     type=click.Choice(["tflite", "tflite-int8", "saved-model"]),
     default="tflite",
     show_default=True,
+    help="Format of the exported model.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PATH")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="File to write; for saved-model, folder to create.",
+)
 @weights_dir_option
 def export_command(
-    bundle: Path, photos: tuple[str, ...], kind: Any, out: Path, weights_dir: str | None
+    bundle: Path, photos: tuple[str, ...], export_format: Any, out: Path, weights_dir: str | None
 ) -> None:
-    """Writes the model in BUNDLE for other programs, and compares it on PHOTOS.
+    """Export the model in BUNDLE to TensorFlow Lite or SavedModel.
 
-    For a phone's TensorFlow Lite, with numbers as they are or in eight bits each (by the first
-    hundred photos they are fitted), or as TensorFlow's SavedModel.
+    The exported model is compared with the original on PHOTOS. The format tflite-int8 is quantized
+    to 8 bits, calibrated on the first hundred photos.
     """
     settings, opened = read_settings(weights_dir), open_bundle(bundle)
     if out.exists():
-        raise BundleError(f"{str(out)!r} is there already. Choose another name.")
+        raise BundleError(f"{str(out)!r} already exists. Choose another name.")
     store = ModelStore(settings)
     prepare_model(opened.spec, store, settings)
     resize = Resize(opened.record["resize"])
     sources = list(islice(find_photos(photos, settings.limits), MAX_COMPARED))
 
-    def look() -> Iterator[NDArray[np.float32]]:
+    def load_batches() -> Iterator[NDArray[np.float32]]:
         for source in sources:
             photo = open_photo(source.read(), file=source.name, limits=settings.limits)
             yield prepare(photo.image, opened.spec, resize)
 
     from vgg_demo.training.export import export
 
-    with quiet_libraries(), writing(out, "Choose another place."), store.use(opened.spec) as model:
-        found = export(model, kind, out, look)
+    with (
+        quiet_libraries(),
+        report_write_errors(out, "Choose another location."),
+        store.use(opened.spec) as model,
+    ):
+        report = export(model, export_format, out, load_batches)
     original = opened.spec.weights.size_bytes
+    print_result(f"{out}: {megabytes(report.size_bytes)} (original: {megabytes(original)})")
     print_result(
-        f"{out}: {megabytes(found.size_bytes)} (the bundle's network has {megabytes(original)})"
-    )
-    print_result(
-        f"on {found.photos:,} photos it gives the same first answer for {found.agreement:.1%}; no "
-        f"probability differs by more than {found.largest_difference:.2g}"
+        f"Same top prediction for {report.agreement:.1%} of {counted(report.photos, 'photo')}; "
+        f"largest difference of a probability {report.largest_difference:.2g}"
     )
 
 
@@ -125,7 +135,7 @@ def export_command(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("archive", type=click.Path(path_type=Path))
 def pack_command(bundle: Path, archive: Path) -> None:
-    """Writes BUNDLE into a ZIP ARCHIVE, to give it away."""
+    """Pack BUNDLE into a ZIP ARCHIVE for sharing."""
     open_bundle(bundle)
     pack(bundle, archive)
 
@@ -134,8 +144,8 @@ def pack_command(bundle: Path, archive: Path) -> None:
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 def unpack_command(archive: Path, bundle: Path) -> None:
-    """Makes a BUNDLE of a ZIP ARCHIVE, after checking what is in it."""
+    """Unpack a ZIP ARCHIVE into BUNDLE, after checking its contents."""
     unpack(archive, bundle)
     spec = open_bundle(bundle).spec
     print_result(f"{spec.name}: {', '.join(label.label for label in spec.classes)}")
-    print_result(f"SHA-256 of its network: {spec.weights.hash}")
+    print_result(f"SHA-256 of the model: {spec.weights.hash}")

@@ -1,4 +1,4 @@
-"""What several commands of `teach` begin with: the photos, and who learns from them."""
+"""Steps that `train`, `find-lr` and `bundle evaluate` share: reading and preparing the photos."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vgg_demo.cli.console import log, prepare_model, quiet_libraries
+from vgg_demo.cli.console import counted, log, prepare_model, quiet_libraries
 from vgg_demo.cli.options import read_settings, read_text
 from vgg_demo.cli.progress import is_terminal
-from vgg_demo.cli.train.report import log_inspection_report, named
+from vgg_demo.cli.train.report import abbreviate, log_inspection_report
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.custom import FeatureLayer
@@ -24,24 +24,29 @@ from vgg_demo.training.dataset import (
     label_by_table,
 )
 from vgg_demo.training.feature_cache import FeatureCache
+from vgg_demo.training.features import ExtractionProgress
 from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import Trainer
 
 
 def open_trainer(options: dict[str, Any]) -> tuple[Trainer, Dataset]:
+    """Returns a trainer and a dataset for the options of a command.
+
+    Downloads the weights of the feature extractor if they are missing.
+    """
     settings = read_settings(options["weights_dir"])
     dataset = read_dataset(options, settings)
     recipe = Recipe(
         views=options["views"],
         epochs=options["epochs"],
-        rate=options["rate"],
+        learning_rate=options["learning_rate"],
         dropout=options["dropout"],
         label_smoothing=options["label_smoothing"],
         mixup=options["mixup"],
-        balance=options["balance"],
-        validation_share=options["validation"],
-        tuning_epochs=options.get("tuning_epochs", 0),
+        class_weights=options["class_weights"],
+        validation_fraction=options["validation_fraction"],
+        fine_tuning_epochs=options.get("fine_tuning_epochs", 0),
         seed=options["seed"],
     )
     store, cache = ModelStore(settings), FeatureCache(settings.features_file)
@@ -59,30 +64,35 @@ def open_trainer(options: dict[str, Any]) -> tuple[Trainer, Dataset]:
 
 
 def read_dataset(options: dict[str, Any], settings: Settings) -> Dataset:
+    """Returns the labeled photos; logs what was skipped."""
     sources = find_photos(options["data"], settings.limits)
     if options["table"] is None:
         dataset = label_by_folders(sources)
     else:
         columns = Columns(options["image_column"], options["label_column"], options["group_column"])
         dataset = label_by_table(sources, read_text(options["table"]), columns)
-    dataset = drop_rare_labels(dataset, options.get("fewest", 1))
+    dataset = drop_rare_labels(dataset, options.get("min_photos", 1))
     if dataset.unlabeled:
-        log(f"{len(dataset.unlabeled):,} photos have no label: {named(dataset.unlabeled)}")
+        photos = counted(len(dataset.unlabeled), "photo")
+        log(f"Skipped {photos} without a label: {abbreviate(dataset.unlabeled)}")
     if dataset.missing:
-        log(f"{len(dataset.missing):,} rows of the table have no photo: {named(dataset.missing)}")
+        rows = counted(len(dataset.missing), "row")
+        log(f"Skipped {rows} of the label table without a photo: {abbreviate(dataset.missing)}")
     if dataset.dropped:
         dropped = [f"{label} ({count})" for label, count in dataset.dropped.items()]
-        log(f"Dropped, with too few photos: {named(dropped)}")
+        log(f"Dropped classes with too few photos: {abbreviate(dropped)}")
     return dataset
 
 
-def check_photos(trainer: Trainer, dataset: Dataset) -> InspectedDataset:
-    with _bar("Looking at photos", len(dataset.photos)) as bar, quiet_libraries():
+def inspect_dataset(trainer: Trainer, dataset: Dataset) -> InspectedDataset:
+    """Inspects the photos; logs failures and possible problems."""
+    total = len(dataset.photos)
+    with _progress_bar("Inspecting photos", " photos", total) as bar, quiet_libraries():
 
         def update(progress: InspectionProgress) -> None:
             bar.update(progress.done - bar.n)
 
-        inspected = run_to_end(trainer.check(dataset), update)
+        inspected = run_to_end(trainer.inspect(dataset), update)
     for failure in inspected.failures:
         log(f"{failure.file}: {failure.message}")
     log_inspection_report(inspected)
@@ -90,16 +100,16 @@ def check_photos(trainer: Trainer, dataset: Dataset) -> InspectedDataset:
 
 
 def prepare_training_data(trainer: Trainer, inspected: InspectedDataset) -> TrainingData:
-    with _bar(f"{trainer.backbone.keras_name} looks", None) as bar, quiet_libraries():
+    """Splits the photos and extracts their features, with a progress bar."""
+    title = f"Extracting features with {trainer.backbone.keras_name}"
+    with _progress_bar(title, " views", None) as bar, quiet_libraries():
 
-        def update(progress: Any) -> None:
+        def update(progress: ExtractionProgress) -> None:
             bar.total = progress.total
             bar.update(progress.done - bar.n)
 
         return run_to_end(trainer.prepare(inspected), update)
 
 
-def _bar(words: str, total: int | None) -> Any:
-    return tqdm(
-        total=total, desc=words, unit=" views", disable=not is_terminal(), dynamic_ncols=True
-    )
+def _progress_bar(title: str, unit: str, total: int | None) -> Any:
+    return tqdm(total=total, desc=title, unit=unit, disable=not is_terminal(), dynamic_ncols=True)

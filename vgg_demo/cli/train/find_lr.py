@@ -9,7 +9,7 @@ import click
 
 from vgg_demo.cli.console import print_result
 from vgg_demo.cli.options import weights_dir_option
-from vgg_demo.cli.train.data import check_photos, open_trainer, prepare_training_data
+from vgg_demo.cli.train.data import inspect_dataset, open_trainer, prepare_training_data
 from vgg_demo.cli.train.options import data_options, recipe_options
 from vgg_demo.inference.results import SCHEMA
 
@@ -20,25 +20,28 @@ from vgg_demo.inference.results import SCHEMA
 @weights_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole curve as JSON.")
 def find_lr_command(as_json: bool, **options: Any) -> None:
-    """Tries learning rates on DATA, and says which one to train with (Smith 2017)."""
+    """Find a learning rate for DATA with a range test (Smith 2017)."""
     trainer, dataset = open_trainer(options)
-    training_data = prepare_training_data(trainer, check_photos(trainer, dataset))
-    found = trainer.find_rate(training_data)
+    training_data = prepare_training_data(trainer, inspect_dataset(trainer, dataset))
+    range_test = trainer.find_learning_rate(training_data)
     if as_json:
         document = {
             "schema": SCHEMA,
-            "steepest": found.steepest,
-            "tenth": found.tenth,
-            "suggestion": found.suggestion,
+            "steepest": range_test.steepest,
+            "tenth": range_test.tenth,
+            "suggestion": range_test.suggestion,
             "curve": [
                 {"rate": rate, "loss": loss}
-                for rate, loss in zip(found.rates.tolist(), found.losses.tolist(), strict=True)
+                for rate, loss in zip(
+                    range_test.rates.tolist(), range_test.losses.tolist(), strict=True
+                )
             ],
         }
         click.echo(json.dumps(document, indent=2))
         return
-    most = found.losses.max()
-    for rate, loss in list(zip(found.rates, found.losses, strict=True))[::5]:
-        print_result(f"{rate:>10.2e}  {loss:>7.3f}  {'▪' * round(40 * loss / most)}")
-    print_result(f"the loss falls fastest at       {found.steepest:.1e}")
-    print_result(f"a tenth of where it is lowest:  {found.tenth:.1e}  (what `train` takes)")
+    max_loss = range_test.losses.max()
+    print_result("learning rate    loss")
+    for rate, loss in list(zip(range_test.rates, range_test.losses, strict=True))[::5]:
+        print_result(f"{rate:>13.2e} {loss:>7.3f}  {'▪' * round(40 * loss / max_loss)}")
+    print_result(f"steepest descent       {range_test.steepest:.1e}")
+    print_result(f"minimum divided by 10  {range_test.tenth:.1e}  (used by `train`)")

@@ -1,4 +1,4 @@
-"""Options that several commands of `teach` share."""
+"""Options that `train`, `find-lr` and `bundle evaluate` share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def data_options(command: Command) -> Command:
-    """Adds what says where photos and their labels are."""
+    """Adds the options for photos and their labels."""
     for option in reversed(
         (
             click.argument("data", nargs=-1, required=True, metavar="DATA..."),
@@ -25,18 +25,28 @@ def data_options(command: Command) -> Command:
                 "table",
                 type=click.Path(path_type=Path),
                 metavar="FILE",
-                help="A table that says what is on the photos; without it, their folders do.",
+                help="Table with the labels of the photos. Default: folder names are the labels.",
             ),
             click.option(
-                "--image-column", default="image", show_default=True, help="Of the photos' names."
+                "--image-column",
+                default="image",
+                show_default=True,
+                metavar="NAME",
+                help="Column of the table with the photos' names.",
             ),
             click.option(
-                "--label-column", default="label", show_default=True, help="Of what is on them."
+                "--label-column",
+                default="label",
+                show_default=True,
+                metavar="NAME",
+                help="Column of the table with the labels.",
             ),
             click.option(
                 "--group-column",
                 default="",
-                help="Of what belongs together, as the frames of a film: it is not split.",
+                metavar="NAME",
+                help="Column of the table with groups of photos that must stay together in the "
+                "train/validation split, such as the frames of a video.",
             ),
         )
     ):
@@ -45,7 +55,7 @@ def data_options(command: Command) -> Command:
 
 
 def recipe_options(command: Command) -> Command:
-    """Adds what says how to learn."""
+    """Adds the options for the backbone and the hyperparameters."""
     default = Recipe()
     for option in reversed(
         (
@@ -54,7 +64,8 @@ def recipe_options(command: Command) -> Command:
                 default=DEFAULT_BACKBONE,
                 show_default=True,
                 metavar="NAME",
-                help="The network whose body looks at the photos. `models` lists all.",
+                help="Pretrained model that extracts the features. 'vgg-demo models' lists all "
+                "names.",
             ),
             click.option(
                 "--feature-layer",
@@ -63,63 +74,85 @@ def recipe_options(command: Command) -> Command:
                 ),
                 default=FeatureLayer.GLOBAL_POOLING.value,
                 show_default=True,
-                help="How much of it; all but the last layer goes with VGG16 and VGG19.",
+                help="Layer of the backbone that provides the features; penultimate requires VGG16 "
+                "or VGG19.",
             ),
             click.option(
-                "--fewest",
+                "--min-photos",
                 type=click.IntRange(2),
                 default=2,
                 show_default=True,
-                help="Drop labels that fewer photos have.",
+                metavar="N",
+                help="Drop classes with fewer photos.",
             ),
             click.option(
                 "--views",
                 type=click.IntRange(1, 16),
                 default=default.views,
                 show_default=True,
-                help="Looks at each photo: as it is, mirrored, and others.",
+                metavar="N",
+                help="Augmented views per photo: the original, its mirror image, and random crops.",
             ),
             click.option(
-                "--epochs", type=click.IntRange(1, 1000), default=default.epochs, show_default=True
+                "--epochs",
+                type=click.IntRange(1, 1000),
+                default=default.epochs,
+                show_default=True,
+                metavar="N",
+                help="Maximum number of epochs.",
             ),
             click.option(
-                "--rate",
+                "--learning-rate",
                 type=click.FloatRange(1e-7, 10),
-                help="The highest learning rate; without it, it is found.",
+                metavar="RATE",
+                help="Maximum learning rate. Default: found with a learning-rate range test.",
             ),
             click.option(
                 "--dropout",
                 type=click.FloatRange(0, 0.9),
                 default=default.dropout,
                 show_default=True,
+                metavar="FRACTION",
+                help="Fraction of the features that is dropped at random.",
             ),
             click.option(
                 "--label-smoothing",
                 type=click.FloatRange(0, 0.5),
                 default=default.label_smoothing,
                 show_default=True,
+                metavar="FRACTION",
+                help="Fraction of each target that is spread over all classes.",
             ),
             click.option(
                 "--mixup",
                 type=click.FloatRange(0, 2),
                 default=default.mixup,
                 show_default=True,
-                help="How much photos are mixed with others.",
+                metavar="ALPHA",
+                help="Strength of mixup, which mixes pairs of photos; 0 for none.",
             ),
             click.option(
-                "--balance/--no-balance",
-                default=default.balance,
+                "--class-weights/--no-class-weights",
+                default=default.class_weights,
                 show_default=True,
-                help="Whether rare labels count as much as frequent ones.",
+                help="Balance the loss with class weights.",
             ),
             click.option(
-                "--validation",
+                "--validation-fraction",
                 type=click.FloatRange(0.05, 0.5),
-                default=default.validation_share,
+                default=default.validation_fraction,
                 show_default=True,
-                help="Part of the photos that is kept to judge by.",
+                metavar="FRACTION",
+                help="Fraction of the photos that is held out for validation.",
             ),
-            click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
+            click.option(
+                "--seed",
+                type=click.IntRange(0, 2**32 - 1),
+                default=0,
+                show_default=True,
+                metavar="N",
+                help="Random seed.",
+            ),
         )
     ):
         command = option(command)

@@ -1,97 +1,125 @@
-"""What `teach` says: of photos, while it learns, and of what came of it."""
+"""Output of `train` and `find-lr`: inspection, epochs and the result."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vgg_demo.analysis.evaluation import Proportion
-from vgg_demo.cli.console import log, print_result
+from vgg_demo.cli.console import counted, log, print_result
 from vgg_demo.cli.evaluate import print_evaluation
 from vgg_demo.inference.results import SCHEMA
 from vgg_demo.training.data import InspectedDataset, TrainedModel
-from vgg_demo.training.inspection import FEW, IMBALANCE
+from vgg_demo.training.inspection import IMBALANCE, RECOMMENDED_PHOTOS
+from vgg_demo.training.progress import Epoch
 
 MAX_NAMED = 5
 
 
 def log_inspection_report(inspected: InspectedDataset) -> None:
+    """Logs possible problems of the photos."""
     report, photos = inspected.report, inspected.photos
-    names = [one.photo.source.name for one in photos]
-    if inspected.never_judged:
+    names = [photo.photo.source.name for photo in photos]
+    if inspected.unvalidated_classes:
         log(
-            f"All photos look alike, or belong together: {named(inspected.never_judged)}. So none "
-            "can be kept back, and nobody will know how well it is recognised."
+            f"No validation photos for {abbreviate(inspected.unvalidated_classes)}: all photos of "
+            "the class are duplicates or belong to one group. The accuracy of the class will be "
+            "unknown."
         )
-    for group in report.contradictions:
-        labels = " and ".join(sorted({photos[place].photo.label for place in group}))
-        log(f"The same photo is called {labels}: {named([names[place] for place in group])}")
-    for alike in report.alike:
-        log(f"These labels differ in capitals only: {named(alike)}")
-    same = [group for group in report.twins if group not in report.contradictions]
-    if same:
+    for group in report.conflicting_labels:
+        labels = " and ".join(sorted({photos[index].photo.label for index in group}))
+        files = abbreviate(names[index] for index in group)
+        log(f"Duplicate photos with conflicting labels ({labels}): {files}")
+    for similar_labels in report.similar_labels:
+        log(f"Labels that differ only in upper and lower case: {abbreviate(similar_labels)}")
+    duplicates = [group for group in report.duplicates if group not in report.conflicting_labels]
+    if duplicates:
         log(
-            f"{sum(map(len, same)):,} photos look like another one ({len(same):,} groups); they "
-            f"stay on one side of the split: {named([names[place] for place in same[0]])}"
+            f"{sum(map(len, duplicates)):,} duplicate photos in "
+            f"{counted(len(duplicates), 'group')}; each group stays on one side of the "
+            f"train/validation split: {abbreviate(names[index] for index in duplicates[0])}"
         )
-    if report.few:
-        few = [f"{label} ({count})" for label, count in report.few.items()]
-        log(f"Fewer than {FEW} photos: {named(few)}. Its answers will hardly be good.")
+    if report.small_classes:
+        classes = [f"{label} ({count})" for label, count in report.small_classes.items()]
+        log(
+            f"Classes with fewer than {RECOMMENDED_PHOTOS} photos: {abbreviate(classes)}. Their "
+            "accuracy may be low."
+        )
     if report.imbalance >= IMBALANCE:
         log(
-            f"The most frequent label has {report.imbalance:.1f} times the photos of the rarest; "
-            "rare ones count for more, to make up for it."
+            f"The largest class has {report.imbalance:.1f} times the photos of the smallest. Class "
+            "weights balance the loss, unless you disable them."
         )
-    for places, what in ((report.small, "much smaller"), (report.long, "much longer one way")):
-        if places:
+    for indices, problem in (
+        (report.low_resolution, "a much lower resolution than the model's input"),
+        (report.extreme_aspect_ratio, "an extreme aspect ratio"),
+    ):
+        if indices:
             log(
-                f"{len(places):,} photos are {what} than the network looks at: "
-                f"{named([names[place] for place in places])}"
+                f"{counted(len(indices), 'photo')} with {problem}: "
+                f"{abbreviate(names[index] for index in indices)}"
             )
 
 
-def log_epoch(epoch: Any) -> None:
-    best = "  best so far" if epoch.is_best else ""
-    others = f"on the others {epoch.validation_loss:.3f}, right {epoch.validation_accuracy:.1%}"
+def log_epoch(epoch: Epoch) -> None:
+    """Logs the metrics of an epoch."""
+    metrics = (
+        f"validation loss {epoch.validation_loss:.3f}, "
+        f"validation accuracy {epoch.validation_accuracy:.1%}"
+    )
     if epoch.number:
-        log(f"  {epoch.number:>3} of {epoch.epochs}: loss {epoch.loss:.3f}, {others}{best}")
+        best = " (best so far)" if epoch.is_best else ""
+        number = f"{epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}"
+        log(f"  Epoch {number}: loss {epoch.loss:.3f}, {metrics}{best}")
     else:
-        log(f"  before: {others}")
+        log(f"  Before fine-tuning: {metrics}")
 
 
 def summary(trained: TrainedModel, out: Path) -> dict[str, Any]:
-    record = dict(trained.bundle.record)
+    """Returns the result of a training as JSON values."""
+    report = trained.validation_report
     return {
         "schema": SCHEMA,
         "bundle": str(out),
         "model": trained.bundle.spec.name,
         "labels": list(trained.training_data.classes),
-        **record,
-        "evaluation": trained.validation_report.evaluation.to_dict(),
-        "thresholds": [dataclasses.asdict(one) for one in trained.validation_report.thresholds],
+        **trained.bundle.record,
+        "evaluation": report.evaluation.to_dict(),
+        "thresholds": [dataclasses.asdict(threshold) for threshold in report.thresholds],
     }
 
 
 def print_trained_model(trained: TrainedModel, out: Path) -> None:
-    validation_report = trained.validation_report
-    print_evaluation(validation_report.evaluation, MAX_NAMED)
-    print_result(f"  always the same would be     {_percent(validation_report.baseline)}")
-    learning_curve = ", ".join(
-        f"{_percent(one.accuracy)} ({one.photos})" for one in validation_report.learning_curve
+    """Prints the metrics of a trained model on the validation set."""
+    report = trained.validation_report
+    low, high = report.evaluation.top1.interval
+    print_result(
+        f"Validation accuracy {_percent(report.evaluation.top1)} "
+        f"({report.evaluation.top1.correct:,} of {report.evaluation.top1.count:,}), "
+        f"95% interval {low:.0%}–{high:.0%}"
     )
-    print_result(f"  learning from fewer photos   {learning_curve}")
+    print_evaluation(report.evaluation, MAX_NAMED)
+    print_result(f"  baseline            {_percent(report.baseline)} (most frequent class)")
+    if report.learning_curve:
+        points = ", ".join(
+            f"{_percent(point.accuracy)} ({point.photos:,} photos)"
+            for point in report.learning_curve
+        )
+        print_result(f"  learning curve      {points}")
     custom = trained.bundle.spec.custom
-    assert custom is not None  # noqa: S101  # what a bundle is
-    print_result(f"  not sure below               {custom.sure_from:.0%}")
-    print_result(f"Saved {out}. Use it: vgg-demo classify PHOTO --model {out}")
+    assert custom is not None  # noqa: S101  # every bundle holds a custom model
+    print_result(f"  unknown threshold   {custom.effective_threshold:.0%}")
+    print_result(f"Saved {out}. To classify a photo: vgg-demo classify PHOTO --model {out}")
 
 
 def _percent(proportion: Proportion) -> str:
     return f"{proportion.value:.1%}"
 
 
-def named(names: Any) -> str:
+def abbreviate(names: Iterable[str]) -> str:
+    """Returns the first `MAX_NAMED` names, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - MAX_NAMED:,} more" if len(listed) > MAX_NAMED else ""
     return ", ".join(listed[:MAX_NAMED]) + more

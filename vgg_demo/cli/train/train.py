@@ -13,14 +13,14 @@ import click
 
 from vgg_demo.cli.console import log
 from vgg_demo.cli.options import weights_dir_option
-from vgg_demo.cli.train.data import check_photos, open_trainer, prepare_training_data
+from vgg_demo.cli.train.data import inspect_dataset, open_trainer, prepare_training_data
 from vgg_demo.cli.train.options import data_options, recipe_options
 from vgg_demo.cli.train.report import log_epoch, print_trained_model, summary
-from vgg_demo.models.bundle import ensure_free
+from vgg_demo.models.bundle import check_destination
 from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.validation import LearningCurvePoint
 
-TUNING_EPOCHS = 6
+FINE_TUNING_EPOCHS = 6
 
 
 @click.command("train", epilog="Example: vgg-demo train photos/ --out my.bundle")
@@ -28,45 +28,48 @@ TUNING_EPOCHS = 6
 @recipe_options
 @click.option(
     "--fine-tune",
-    "tuning_epochs",
+    "fine_tuning_epochs",
     type=click.IntRange(0, 100),
     is_flag=False,
-    flag_value=TUNING_EPOCHS,
+    flag_value=FINE_TUNING_EPOCHS,
     default=0,
     metavar="[EPOCHS]",
-    help="Then have the end of the network's body learn too, for so many epochs; "
-    f"{TUNING_EPOCHS} if none are said.",
+    help="After the head, fine-tune the last blocks of the backbone for this number of epochs "
+    f"({FINE_TUNING_EPOCHS} if no number is given).",
 )
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
     metavar="BUNDLE",
-    help="Folder for the model; for the commands that look at photos, --model BUNDLE.",
+    help="Folder to create for the model. Other commands accept it as --model BUNDLE.",
 )
 @weights_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def train_command(out: Path, as_json: bool, **options: Any) -> None:
-    """Teaches from DATA: folders of photos, each named after what is on its photos; archives of
-    such folders; or photos and a table. Ctrl-C while it learns keeps the best so far.
+    """Train a custom model on DATA.
+
+    DATA are folders of photos, each named after its class; archives of such folders; or photos
+    with a label table (--csv). Press Ctrl-C during the training to stop it and keep the best model
+    so far.
     """
-    ensure_free(out)
+    check_destination(out)
     trainer, dataset = open_trainer(options)
-    inspected = check_photos(trainer, dataset)
+    inspected = inspect_dataset(trainer, dataset)
     training_data = prepare_training_data(trainer, inspected)
     log(
-        f"Learning from {len(training_data.split.training):,} photos, judging by "
+        f"Training on {len(training_data.split.training):,} photos, validating on "
         f"{len(training_data.split.validation):,} …"
     )
-    with noticing_interrupts() as interrupts:
+    with recording_interrupts() as interrupts:
         head = run_to_end(trainer.train(training_data), log_epoch)
         learning_curve: list[LearningCurvePoint] = []
         with suppress(KeyboardInterrupt):
             if not interrupts:
                 learning_curve = list(trainer.learning_curve_points(training_data, head))
         network = trainer.with_head(training_data, head)
-        if trainer.recipe.tuning_epochs and not interrupts:
-            log(f"Now the last blocks of {trainer.backbone.keras_name} learn too …")
+        if trainer.recipe.fine_tuning_epochs and not interrupts:
+            log(f"Fine-tuning the last blocks of {trainer.backbone.keras_name} …")
             network = run_to_end(trainer.fine_tune(training_data, head), log_epoch)
     trained = trainer.finish(training_data, network, out, learning_curve)
     if as_json:
@@ -76,20 +79,24 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
 
 
 @contextmanager
-def noticing_interrupts() -> Iterator[list[int]]:
-    """Remembers whether Ctrl-C was pressed: who stops one thing wants no other to begin."""
-    noticed: list[int] = []
+def recording_interrupts() -> Iterator[list[int]]:
+    """Records presses of Ctrl-C, so that a stop skips the later stages too.
 
-    def notice(number: int, _: object) -> None:
-        noticed.append(number)
+    Yields:
+        The signal numbers received so far.
+    """
+    signals: list[int] = []
+
+    def record(number: int, _: object) -> None:
+        signals.append(number)
         raise KeyboardInterrupt
 
     try:
-        before = signal.signal(signal.SIGINT, notice)
-    except ValueError:  # not the main thread, which alone is interrupted
-        yield noticed
+        previous = signal.signal(signal.SIGINT, record)
+    except ValueError:  # not in the main thread, the only one that receives signals
+        yield signals
         return
     try:
-        yield noticed
+        yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

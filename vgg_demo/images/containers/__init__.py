@@ -1,13 +1,13 @@
-"""Pictures without their luggage: what Pillow is given of a stranger's file.
+"""Image files stripped of metadata: only the data of the first image reaches Pillow.
 
-A picture file is a container: pixels, and beside them EXIF, XMP, colour profiles,
-comments, thumbnails, further frames. This program needs the first picture and which way
-up it is. `strip_metadata` reads the orientation and copies only the parts that the pixels need,
-so the luggage, where most hostile files hide their cost, never reaches Pillow. What the
-pixels need can be excessive too; the limits for that are here as well, each with its why.
+An image file is a container. Besides pixels, it holds EXIF, XMP, color profiles, comments,
+thumbnails and further frames. This package needs the first image and its orientation.
+`strip_metadata` reads the orientation and copies only the parts that decoding needs. Most
+malicious files hide their cost in the metadata, which never reaches Pillow. The pixel data can be
+malicious as well; the limits that prevent this are defined here, each with its reason.
 
-Everything works on bytes and reads each of them a bounded number of times. Bytes that make
-no sense are left to Pillow to judge. The walks follow
+All functions work on bytes and read each byte a bounded number of times. Invalid data is left
+for Pillow to reject. Each module follows the specification of its format:
 
 * JPEG: ITU-T T.81, annex B (markers);
 * PNG: W3C PNG, 3rd edition, section 5 (chunks);
@@ -28,20 +28,20 @@ from vgg_demo.images.containers.tiff import strip_tiff, tiff_pixels
 from vgg_demo.images.containers.webp import strip_webp
 from vgg_demo.images.orientation import exif_orientation
 
-__all__ = ["Unpacked", "exif_orientation", "tiff_pixels", "unpack"]
+__all__ = ["StrippedImage", "exif_orientation", "strip_metadata", "tiff_pixels"]
 
 
 def strip_metadata(data: bytes) -> StrippedImage:
-    """Copies what the first picture needs and reads which way up it is.
+    """Copies the data of the first image without metadata and reads its orientation.
 
     Args:
-        data: A file's bytes, of any kind; formats without luggage are returned as they are.
+        data: Bytes of a file of any format; formats without metadata are returned unchanged.
 
     Raises:
-        ImageTooLargeError: If decoding would cost far more than the picture's size explains.
-        ImageCorruptError: If the directory of a TIFF or AVIF cannot be read.
+        ImageTooLargeError: If decoding would cost far more than the size of the image justifies.
+        ImageCorruptError: If the directory of a TIFF, HEIC or AVIF file cannot be read.
     """
-    for offset, magic, walk in (
+    for offset, magic, strip in (
         (0, b"\xff\xd8\xff", strip_jpeg),
         (0, b"\x89PNG\r\n\x1a\n", strip_png),
         (0, b"GIF8", strip_gif),
@@ -53,5 +53,5 @@ def strip_metadata(data: bytes) -> StrippedImage:
         (4, b"ftyp", strip_heif),
     ):
         if data.startswith(magic, offset):
-            return walk(data)
+            return strip(data)
     return StrippedImage(data)

@@ -6,17 +6,17 @@ import re
 
 from vgg_demo.images.containers.stripped import StrippedImage, check_blocks
 
-_GIF_BLOCK = re.compile(rb"[!,;]")  # extension, image, trailer
+_BLOCK = re.compile(rb"[!,;]")  # extension, image, trailer
 
 
 def strip_gif(data: bytes) -> StrippedImage:
-    """Copies what the first picture of a GIF needs; see `containers.unpack`."""
+    """Strips a GIF; see `containers.strip_metadata`."""
     header = data[:13]
     if len(header) == 13 and header[10] & 0x80:
-        header = data[: 13 + (6 << (header[10] & 7))]  # with the colour table
+        header = data[: 13 + (6 << (header[10] & 7))]  # includes the color table
     control = b""
     blocks = 0
-    found = _GIF_BLOCK.search(data, len(header))
+    found = _BLOCK.search(data, len(header))
     while found:
         position = found.start()
         if found[0] == b",":
@@ -24,8 +24,8 @@ def strip_gif(data: bytes) -> StrippedImage:
         if found[0] == b";":
             break
         if data[position + 1 : position + 3] == b"\xf9\x04" and position + 8 <= len(data):
-            # Only which colour is transparent: disposal, for which Pillow would allocate a
-            # picture, and delay are for the next frame.
+            # Keep only the transparent color. The disposal method, for which Pillow would
+            # allocate an image, and the delay apply to the next frame.
             transparent = bytes([data[position + 3] & 1, 0, 0, data[position + 6]])
             control = b"!\xf9\x04" + transparent + b"\0"
         position += 2
@@ -35,5 +35,5 @@ def strip_gif(data: bytes) -> StrippedImage:
             check_blocks(blocks)
         blocks += 1
         check_blocks(blocks)
-        found = _GIF_BLOCK.search(data, position + 1)
+        found = _BLOCK.search(data, position + 1)
     return StrippedImage(header + b";")

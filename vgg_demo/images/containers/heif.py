@@ -8,42 +8,43 @@ from collections.abc import Iterator
 from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
 from vgg_demo.images.containers.stripped import StrippedImage
 
-HEIF_PARTS = 10_000
-"""Pieces of items in HEIC and AVIF files, and units of coded data in AVIF. Each costs a step
-of this walk; the grid of a large photo has some hundreds."""
-HEIF_TABLE = 2**17
-"""Bytes of each of the tables in HEIC and AVIF files, which is room for some 5,000 items.
-libavif looks each up in a list of all."""
-HEIF_PIXELS = 100_000_000
-"""All pictures in the file together: one of 50 megapixels, the usual limit, and its
-transparency or gain map. The size that the file declares is no measure of the work: libavif
-decodes whatever size the AV1 data have, up to 16,384², and scales it to the declared one;
-libheif composes grids and overlays before it compares sizes, of tiles as large as you like."""
+MAX_PARTS = 10_000
+"""Extents of items in HEIC and AVIF files, or units of coded data (OBUs) in AVIF. Each costs an
+iteration in Python; the grid of a large photo has a few hundred."""
+MAX_TABLE_BYTES = 2**17
+"""Size of each table in HEIC and AVIF files, enough for about 5,000 items. libavif searches a
+list of all items for each one."""
+MAX_PIXELS = 100_000_000
+"""Pixels of all images in the file: one image of 50 megapixels, the usual limit, and its
+transparency or gain map. The declared size does not bound the work: libavif decodes the size in
+the AV1 data, up to 16,384², and scales it to the declared size; libheif composes grids and
+overlays, with tiles of any size, before it compares sizes."""
 
 
 def strip_heif(data: bytes) -> StrippedImage:
-    """Copies what the first picture of a HEIC or AVIF file needs; see `containers.unpack`."""
-    # The still picture, not an animation, whose pictures would be elsewhere.
+    """Strips a HEIC or AVIF file; see `containers.strip_metadata`."""
+    # Decode the still image, not the animation, whose frames are stored elsewhere.
     if data.startswith(b"ftypavis", 4):
         data = data[:8] + b"avif" + data[12:]
     try:
-        top = _once_each(data, 0, len(data))
+        top = _find_boxes(data, 0, len(data))
         meta = top.get(b"meta")
         if meta is None:
             return StrippedImage(data)
-        pixels = _heif_pixels(data, _once_each(data, meta.start + 4, meta.stop))
+        pixels = _pixels_to_decode(data, _find_boxes(data, meta.start + 4, meta.stop))
     except (IndexError, KeyError, struct.error) as error:
         raise ImageCorruptError(
-            "The file's directory is damaged or cut off. Copy or download it again, then try again."
+            "The file's directory is damaged or incomplete. "
+            "Copy or download it again, then try again."
         ) from error
-    if pixels > HEIF_PIXELS:
+    if pixels > MAX_PIXELS:
         raise ImageTooLargeError(
-            f"The file holds pictures of {pixels / 1e6:,.0f} megapixels; the limit here is "
-            f"{HEIF_PIXELS / 1e6:.0f} megapixels for all in a file. "
+            f"The file contains images with {pixels / 1e6:,.0f} megapixels in total; the limit is "
+            f"{MAX_PIXELS / 1e6:.0f} megapixels. "
             "Save it as a JPEG or PNG, then try again."
         )
-    # No item is called EXIF, which Pillow would read, and none describes a picture, for
-    # pillow-heif copies each description for each picture. Nothing changes its place.
+    # Hide EXIF items, which Pillow would read, and content descriptions, which pillow-heif copies
+    # for each image. All offsets stay the same.
     directory = data[meta].replace(b"Exif", b"skip").replace(b"cdsc", b"skip")
     return StrippedImage(data[: meta.start] + directory + data[meta.stop :])
 
@@ -63,27 +64,30 @@ def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
         start += size
 
 
-def _once_each(data: bytes, start: int, stop: int) -> dict[bytes, slice]:
-    """Finds boxes by type. Two tables of a type would be read differently by each library."""
+def _find_boxes(data: bytes, start: int, stop: int) -> dict[bytes, slice]:
+    """Returns the position of each box by its type.
+
+    Duplicates of a table are rejected, because libraries disagree on which one counts.
+    """
     found: dict[bytes, slice] = {}
     for kind, box in _boxes(data, start, stop):
-        if kind in found and kind in _HEIF_ONCE:
+        if kind in found and kind in _UNIQUE_BOXES:
             raise KeyError(kind)
-        if kind in _HEIF_TABLES and box.stop - box.start > HEIF_TABLE:
+        if kind in _TABLES and box.stop - box.start > MAX_TABLE_BYTES:
             raise ImageTooLargeError(
-                f"A table of the file's parts has {box.stop - box.start:,} bytes; the limit here "
-                f"is {HEIF_TABLE:,}. Save it as a JPEG or PNG, then try again."
+                f"A table in the file's directory has {box.stop - box.start:,} bytes; the limit is "
+                f"{MAX_TABLE_BYTES:,}. Save it as a JPEG or PNG, then try again."
             )
         found[kind] = box
     return found
 
 
-_HEIF_TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
-_HEIF_ONCE = (b"meta", b"iinf", b"iloc", b"iref", b"iprp", b"ipco", b"idat")
+_TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
+_UNIQUE_BOXES = (b"meta", b"iinf", b"iloc", b"iref", b"iprp", b"ipco", b"idat")
 
 
-def _heif_pixels(data: bytes, boxes: dict[bytes, slice]) -> int:
-    """The most of what there is to do: AV1 to decode, pictures to compose, tiles to decode."""
+def _pixels_to_decode(data: bytes, boxes: dict[bytes, slice]) -> int:
+    """Returns the largest of the pixel counts: coded AV1, composed images, and tiles."""
     coded = composed = tiles = 0
     for kind, item in _items(data, boxes):
         if kind == b"av01":
@@ -97,24 +101,24 @@ def _heif_pixels(data: bytes, boxes: dict[bytes, slice]) -> int:
         references = boxes[b"iref"]
         code = "I" if data[references.start] else "H"
         for kind, box in _boxes(data, references.start + 4, references.stop):
-            if kind == b"dimg":  # made of (ISO/IEC 14496-12, 8.11.12)
+            if kind == b"dimg":  # derived from (ISO/IEC 14496-12, 8.11.12)
                 reader = struct.Struct(f">{code}H")
                 _, count = reader.unpack_from(data, box.start)
-                made_of = struct.unpack_from(f">{count}{code}", data, box.start + reader.size)
-                tiles += sum(declared.get(item, 0) for item in made_of)
+                sources = struct.unpack_from(f">{count}{code}", data, box.start + reader.size)
+                tiles += sum(declared.get(item, 0) for item in sources)
     return max(coded, composed, tiles)
 
 
 def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
-    """Reads the size that each item declares (ISO/IEC 23008-12, 6.5.3 and 9.3)."""
-    boxes = _once_each(data, properties.start, properties.stop)
+    """Returns the declared pixels of each item (ISO/IEC 23008-12, 6.5.3 and 9.3)."""
+    boxes = _find_boxes(data, properties.start, properties.stop)
     sizes = []
     for kind, box in _boxes(data, boxes[b"ipco"].start, boxes[b"ipco"].stop):
         width, height = (
             struct.unpack_from(">II", data, box.start + 4) if kind == b"ispe" else (0, 0)
         )
         sizes.append(width * height)
-        if len(sizes) > HEIF_PARTS:
+        if len(sizes) > MAX_PARTS:
             raise IndexError(len(sizes))
     declared: dict[int, int] = {}
     for kind, box in _boxes(data, properties.start, properties.stop):
@@ -125,7 +129,7 @@ def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
             for _ in range(table.number(4)):
                 item = table.number(4 if version else 2)
                 for _ in range(table.number(1)):
-                    index = table.number(index_size) & index_bits  # counts from 1
+                    index = table.number(index_size) & index_bits  # 1-based
                     size = sizes[index - 1] if index else 0
                     declared[item] = max(declared.get(item, 0), size)
     return declared
@@ -135,42 +139,42 @@ def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, byte
     """Yields the type and the bytes of each item (ISO/IEC 14496-12, 8.11.3 and 8.11.6)."""
     kinds = {}
     infos = boxes[b"iinf"]
-    first = infos.start + (6 if data[infos.start] == 0 else 8)  # behind version, flags, count
+    first = infos.start + (6 if data[infos.start] == 0 else 8)  # after version, flags, count
     for box, info in _boxes(data, first, infos.stop):
         if box == b"infe":
             layout = ">HH4s" if data[info.start] == 2 else ">IH4s"
             item, _, kind = struct.unpack_from(layout, data, info.start + 4)
             kinds[item] = kind
 
-    places = _Reader(data[boxes[b"iloc"]])
-    version = places.number(1)
-    places.number(3)  # flags
-    sizes = places.number(2)
+    locations = _Reader(data[boxes[b"iloc"]])
+    version = locations.number(1)
+    locations.number(3)  # flags
+    sizes = locations.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> s & 15 for s in (12, 8, 4, 0))
     total = parts = 0
-    for _ in range(places.number(4 if version == 2 else 2)):
-        item = places.number(4 if version == 2 else 2)
-        in_directory = version > 0 and places.number(2) & 15 == 1  # construction method: idat
-        places.number(2)  # data reference
-        base = places.number(base_size) + (boxes[b"idat"].start if in_directory else 0)
+    for _ in range(locations.number(4 if version == 2 else 2)):
+        item = locations.number(4 if version == 2 else 2)
+        in_directory = version > 0 and locations.number(2) & 15 == 1  # construction method: idat
+        locations.number(2)  # data reference
+        base = locations.number(base_size) + (boxes[b"idat"].start if in_directory else 0)
         body = []
-        for _ in range(places.number(2)):
-            places.number(index_size if version > 0 else 0)
-            start = base + places.number(offset_size)
-            body.append(data[start : start + places.number(length_size)])
+        for _ in range(locations.number(2)):
+            locations.number(index_size if version > 0 else 0)
+            start = base + locations.number(offset_size)
+            body.append(data[start : start + locations.number(length_size)])
             total += len(body[-1])
             parts += 1
-            if total > 2 * len(data) or parts > HEIF_PARTS:
+            if total > 2 * len(data) or parts > MAX_PARTS:
                 raise ImageTooLargeError(
-                    "The file uses the same bytes many times over or is cut into more than "
-                    f"{HEIF_PARTS:,} pieces, the limit here. "
+                    "The file uses the same bytes many times or consists of more than "
+                    f"{MAX_PARTS:,} parts, the limit. "
                     "Save it as a JPEG or PNG, then try again."
                 )
         yield kinds.get(item, b""), b"".join(body)
 
 
 class _Reader:
-    """Reads big-endian numbers one after the other."""
+    """Reads a sequence of big-endian integers."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._position = data, 0
@@ -185,7 +189,7 @@ class _Reader:
 
 
 def _av1_sequences(item: bytes) -> Iterator[bytes]:
-    """Yields the sequence headers among the open bitstream units (AV1, section 5.3)."""
+    """Yields the sequence headers among the open bitstream units (OBUs; AV1, section 5.3)."""
     position = units = 0
     while position < len(item):
         header = item[position]
@@ -203,16 +207,18 @@ def _av1_sequences(item: bytes) -> Iterator[bytes]:
             yield item[position : position + size]
         position += size
         units += 1
-        if units > HEIF_PARTS:
+        if units > MAX_PARTS:
             raise ImageTooLargeError(
-                f"The AVIF has more than {HEIF_PARTS:,} units of coded data, the limit here. "
+                f"The AVIF has more than {MAX_PARTS:,} units of coded data, the limit. "
                 "Save it as a JPEG or PNG, then try again."
             )
 
 
 def _sequence_pixels(header: bytes) -> int:
-    """Reads max_frame_width × max_frame_height (AV1, section 5.5.1)."""
-    bits = "".join(f"{byte:08b}" for byte in header[:512])  # the longest have about 300 bytes
+    """Returns max_frame_width × max_frame_height of a sequence header (AV1, section 5.5.1)."""
+    bits = "".join(
+        f"{byte:08b}" for byte in header[:512]
+    )  # the longest headers have about 300 bytes
     position = 0
 
     def read(count: int) -> int:
@@ -227,7 +233,7 @@ def _sequence_pixels(header: bytes) -> int:
         delay_bits = 0
         if read(1):  # timing
             read(64)
-            if read(1):  # equal intervals, then a number in unary length
+            if read(1):  # equal intervals, followed by an exponential-Golomb number
                 zeros = (bits.find("1", position) - position) if "1" in bits[position:] else 0
                 read(2 * zeros + 1)
             if read(1):  # decoder model

@@ -1,4 +1,4 @@
-"""What every walk returns, and the limit that several share."""
+"""The result of stripping a file, and the limit on blocks that several formats share."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 from vgg_demo.errors import ImageTooLargeError
 
-BLOCKS = 100_000
-"""Chunks of a PNG or WebP, or blocks before the picture of a GIF. Each costs a step of this
-walk. Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 bytes), or 2,500
-chunks of a PNG as libpng writes them (8 kB)."""
+MAX_BLOCKS = 100_000
+"""Chunks of a PNG or WebP, or blocks before the image of a GIF. Each costs an iteration in Python.
+Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 bytes), or 2,500 chunks of
+a PNG as written by libpng (8 kB)."""
 
 
 class StrippedImage(NamedTuple):
-    """The parts of a file that its first picture needs.
+    """An image file reduced to the parts that its first image needs.
 
     Attributes:
-        data: A file of the same format.
-        orientation: Of the stored pixels, 1 to 8, as EXIF counts; 1 is upright.
+        data: Bytes of a file of the same format.
+        orientation: EXIF orientation of the stored pixels, 1 to 8; 1 is upright.
     """
 
     data: bytes
@@ -25,13 +25,13 @@ class StrippedImage(NamedTuple):
 
 
 def check_blocks(count: int) -> None:
-    """Refuses a file of too many blocks.
+    """Rejects a file with too many blocks.
 
     Raises:
-        ImageTooLargeError: If there are more than `BLOCKS`.
+        ImageTooLargeError: If `count` exceeds `MAX_BLOCKS`.
     """
-    if count > BLOCKS:
+    if count > MAX_BLOCKS:
         raise ImageTooLargeError(
-            f"The file is cut into more than {BLOCKS:,} blocks, the limit here. "
-            "Open it in a photo program and save it again, then try again."
+            f"The file consists of more than {MAX_BLOCKS:,} blocks, the limit. "
+            "Open it in an image editor and save it again, then try again."
         )

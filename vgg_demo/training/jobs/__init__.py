@@ -1,1 +1,1 @@
-"""jobs."""
+"""Runs training jobs in worker processes: queue, worker, and the messages between them."""

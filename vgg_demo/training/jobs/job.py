@@ -1,7 +1,7 @@
-"""What a worker process is told: a job and the photos for it, in one stream.
+"""The input of a worker process: a job and its photos, in one stream.
 
-The stream is a TAR archive, which both sides read and write as it comes: first the job, then the
-photos. So no photo is ever written to disk.
+The stream is a TAR archive that both sides process sequentially: first the job, then the photos.
+So no photo is written to disk.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.recipe import ExportFormat, Recipe
 
 STOP = b"stop\n"
-"""What is written behind the archive to have a training end with the best so far."""
+"""Sent after the archive to stop a training early; the worker then saves the best model so far."""
 
-JOB = "job.json"
+JOB_FILE = "job.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker is to do.
+    """A task for a worker: train a model, or export one.
 
     Attributes:
-        bundle: Folder of the model: to be made, or to be exported.
-        backbone: Name of the model on whose shoulders it stands.
-        feature_layer: How much of that.
-        recipe: How it is taught.
-        settings: Where weights are, and the memory that the worker may hold.
-        from_checkpoint: Learn nothing more, but make a model of the best that an earlier worker left.
-        export: Write the model in this format instead.
+        bundle: Folder of the model's bundle; an export needs it, a training creates it.
+        backbone: Name of the pretrained model.
+        feature_layer: Layer of the backbone that provides the features.
+        recipe: Hyperparameters.
+        settings: Location of weight files, and the worker's memory limit.
+        from_checkpoint: Skip the training and build the model from the checkpoint of an earlier
+            worker.
+        export: Export the model in this format instead of training it.
     """
 
     bundle: Path
@@ -55,7 +56,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the worker leaves what is to outlive it."""
+        """Folder of the worker's output files."""
         return self.bundle.parent
 
 
@@ -63,25 +64,25 @@ def send(stream: BinaryIO, job: Job, photos: Sequence[InspectedPhoto]) -> None:
     """Writes a job and its photos.
 
     Raises:
-        OSError: If nobody reads any more.
-        VggDemoError: If a photo cannot be read any more.
+        OSError: If the reader has closed the stream.
+        VggDemoError: If a photo can no longer be read.
     """
     records = [
         {
-            "name": one.photo.source.name,
-            "label": one.photo.label,
-            "group": one.photo.group,
-            "sha256": one.sha256,
-            "size": [one.width, one.height],
-            "fingerprint": [f"{word:016x}" for word in one.fingerprint.tolist()],
+            "name": inspected.photo.source.name,
+            "label": inspected.photo.label,
+            "group": inspected.photo.group,
+            "sha256": inspected.sha256,
+            "size": [inspected.width, inspected.height],
+            "fingerprint": [f"{word:016x}" for word in inspected.fingerprint.tolist()],
         }
-        for one in photos
+        for inspected in photos
     ]
     text = json.dumps({"job": asdict(job), "photos": records}, default=str)
     with tarfile.open(fileobj=stream, mode="w|") as archive:
-        _add(archive, JOB, text.encode())
-        for place, one in enumerate(photos):
-            _add(archive, str(place), one.photo.source.read())
+        _add(archive, JOB_FILE, text.encode())
+        for index, inspected in enumerate(photos):
+            _add(archive, str(index), inspected.photo.source.read())
     stream.flush()
 
 
@@ -92,12 +93,12 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> tuple[Job, tuple[InspectedPhoto, ...]]:
-    """Reads what `send` has written, and nothing behind it."""
+    """Reads what `send` wrote, and nothing beyond it."""
     contents: list[bytes] = []
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-            opened = archive.extractfile(member)
-            contents.append(opened.read() if opened is not None else b"")
+            file = archive.extractfile(member)
+            contents.append(file.read() if file is not None else b"")
     document = json.loads(contents[0])
     photos = zip(document["photos"], contents[1:], strict=True)
     return _read_job(document["job"]), tuple(_read_photo(*photo) for photo in photos)
@@ -142,7 +143,7 @@ def _read_job(record: dict[str, Any]) -> Job:
     )
 
 
-def without_photo(inspected: InspectedPhoto) -> InspectedPhoto:
-    """Returns what is known of a photo, without the photo."""
+def without_data(inspected: InspectedPhoto) -> InspectedPhoto:
+    """Returns the properties of a photo without its data: its source reads as empty."""
     source = Source(inspected.photo.source.name, bytes)
     return replace(inspected, photo=replace(inspected.photo, source=source))

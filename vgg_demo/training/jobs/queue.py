@@ -1,7 +1,7 @@
-"""The trainings of a server: one at a time, each in a process of its own.
+"""The training queue of a server: one job at a time, each in a worker process of its own.
 
-A run belongs to whoever knows its id, which is a secret. It goes on when nobody looks, and a
-worker that is killed costs nobody more than what it had not yet kept.
+A run is accessible to everyone who has its ID, which is secret. It continues while no browser is
+connected. If a worker is killed, only the work since its last checkpoint is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, cast
 import psutil
 
 from vgg_demo.errors import BundleError, BusyError, VggDemoError
-from vgg_demo.files.writing import writing
+from vgg_demo.files.writing import report_write_errors
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.models.bundle_archive import unpack
@@ -41,28 +41,30 @@ from vgg_demo.training.recipe import ExportFormat, Recipe
 LOG = logging.getLogger(__name__)
 
 MAX_WAITING = 4
+"""Runs that may wait in the queue."""
+
 MAX_FINISHED = 20
-"""Runs that are kept when they are over; beyond it, the oldest are forgotten, those without a
-model first."""
+"""Finished runs that are retained. Beyond it, runs without a model are evicted first, then the
+oldest."""
 
 FINISHED_SECONDS = 24 * 3600.0
-"""How long they are kept."""
+"""Time after which a finished run is evicted."""
 
 EVICTION_SECONDS = 600.0
-"""How often it is looked whether something is too old."""
+"""Interval between checks for expired runs while the queue is idle."""
 
-MAX_OPENED = 20
-"""Bundles from elsewhere that are kept at a time."""
+MAX_OPENED_BUNDLES = 20
+"""Uploaded bundles that are retained; the oldest are removed first."""
 
-HELD_BYTES = 300 * 2**20
-"""Photos of finished runs that are kept, for exports and for going on."""
+MAX_PHOTO_BYTES = 300 * 2**20
+"""Total size of the photos of finished runs, which are retained for exports and for resuming."""
 
 WORKER_BYTES = 650_000_000
-"""What a worker takes besides models and features: see `benchmarks/README.md`."""
+"""Memory of a worker besides models and features; see `benchmarks/README.md`."""
 
-COPIES_OF_BODY = 4
-"""A network that is fine-tuned has its numbers, their gradients, and two averages of those; one
-that is exported is there as it is, as a graph, and converted."""
+BACKBONE_COPIES = 4
+"""Copies of the backbone's weights in memory. Fine-tuning holds weights, gradients and Adam's two
+moments; an export holds the model, its graph and the converted model."""
 
 JOIN_SECONDS = 5.0
 FOLDER_PREFIX = "vgg-demo-runs-"
@@ -71,14 +73,14 @@ PACKAGE_PARENT = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What waits for the classroom: a run, or an export of one that is done."""
+    """An entry of the queue: the training of a run, or an export of its model."""
 
     run: TrainingRun
     job: Job
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody has said yet how it ended."""
+        """Whether the task has neither succeeded nor failed."""
         if self.job.export is None:
             return not self.run.stage.is_over
         export = self.run.exports[self.job.export]
@@ -86,17 +88,17 @@ class _Task:
 
 
 class TrainingQueue:
-    """The runs of one server. Safe to use from any thread.
+    """Runs the training jobs of a server. All methods are thread-safe.
 
     Args:
-        settings: Where weights are.
-        store: Of the server's models, which make room for a worker.
+        settings: Location of weight files, and limits.
+        store: The server's model store; it reserves memory for the worker.
     """
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        _remove_left_over()
+        _remove_stale_folders()
         self._temporary = tempfile.TemporaryDirectory(
             prefix=f"{FOLDER_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
         )
@@ -104,11 +106,11 @@ class TrainingQueue:
         self._runs: dict[str, TrainingRun] = {}
         self._lock = threading.RLock()
         self._opened: list[Path] = []
-        self._tasks: list[_Task] = []  # in their order; the first may be at work
+        self._tasks: list[_Task] = []  # in order; the first may be running
         self._changed = threading.Condition(self._lock)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
-        self._thread = threading.Thread(target=self._run_tasks, name="classroom", daemon=True)
+        self._thread = threading.Thread(target=self._run_tasks, name="training-queue", daemon=True)
         self._thread.start()
 
     def start(
@@ -119,22 +121,23 @@ class TrainingQueue:
         recipe: Recipe,
         dataset: InspectedDataset,
     ) -> TrainingRun:
-        """Begins a run, or has it wait until those before it are over.
+        """Adds a run to the queue. It starts at once if the queue is empty.
 
         Args:
-            name: Of the model to be.
-            backbone: On whose shoulders it stands.
-            feature_layer: How much of that.
-            recipe: How it is taught.
+            name: Name of the new model.
+            backbone: Name of the pretrained model.
+            feature_layer: Layer of the backbone that provides the features.
+            recipe: Hyperparameters.
             dataset: The photos.
 
         Raises:
-            BusyError: If too many wait already.
-            MemoryBudgetError: If there is not enough memory for it.
+            BusyError: If `MAX_WAITING` runs are waiting.
+            MemoryBudgetError: If the memory limit is too low for the training.
+            FileUnwritableError: If the run's folder cannot be created.
         """
         run_id = secrets.token_urlsafe(16)
         bundle = self._folder / run_id / f"{bundle_name(Path(name))}.bundle"
-        job = Job(bundle, backbone, feature_layer, recipe, _with_whole_paths(self._settings))
+        job = Job(bundle, backbone, feature_layer, recipe, _with_absolute_paths(self._settings))
         run = TrainingRun(run_id, job, dataset)
         self._store.check_reserve(needed_bytes(run, job))
         self.evict_expired()
@@ -142,78 +145,86 @@ class TrainingQueue:
             waiting = sum(other.stage is Stage.WAITING for other in self._runs.values())
             if waiting >= MAX_WAITING:
                 raise BusyError(
-                    f"{waiting} trainings wait already; the limit is {MAX_WAITING}. Try again "
-                    "in some minutes.",
+                    f"The training queue is full: {waiting} of at most {MAX_WAITING} runs are "
+                    "waiting. Try again in a few minutes.",
                     retry_seconds=60,
                 )
-            with writing(bundle.parent, "Look whether its disk is full."):
+            with report_write_errors(bundle.parent, "Check that the disk is not full."):
                 bundle.parent.mkdir(parents=True)
             self._runs[run_id] = run
-            self._queue(_Task(run, job))
+            self._enqueue(_Task(run, job))
         return run
 
-    def _queue(self, task: _Task) -> None:
+    def _enqueue(self, task: _Task) -> None:
         with self._changed:
             self._tasks.append(task)
             self._changed.notify()
 
     def get(self, run_id: str) -> TrainingRun | None:
-        """Returns a run by its id."""
+        """Returns the run with an ID, or None if there is none."""
         return self._runs.get(run_id)
 
     def count_ahead(self, run: TrainingRun) -> int:
-        """Returns how many trainings and exports are to be over before a run that waits begins."""
+        """Returns the number of trainings and exports ahead of a waiting run."""
         with self._lock:
             runs = [task.run for task in self._tasks if task.is_open]
             return runs.index(run) if run in runs else 0
 
     def resume(self, run: TrainingRun) -> None:
-        """Has a model made of what a run had kept before it ended."""
+        """Builds a model from the checkpoint of a run that ended without one."""
         if run.requeue():
-            shutil.rmtree(run.job.bundle, ignore_errors=True)  # what a worker may have half done
-            self._queue(_Task(run, replace(run.job, from_checkpoint=True)))
+            shutil.rmtree(run.job.bundle, ignore_errors=True)  # may be incomplete
+            self._enqueue(_Task(run, replace(run.job, from_checkpoint=True)))
 
-    def export(self, run: TrainingRun, kind: ExportFormat) -> None:
-        """Has a run's model written for other programs; see `TrainingRun.exports`."""
+    def export(self, run: TrainingRun, export_format: ExportFormat) -> None:
+        """Exports a run's model; the result appears in `TrainingRun.exports`."""
         with self._lock:
-            export = run.exports.get(kind)
-            if export is None or export.error:  # else it is made, or in the making
-                run.exports[kind] = Export()
-                self._queue(_Task(run, replace(run.job, export=kind)))
+            export = run.exports.get(export_format)
+            if export is None or export.error:  # neither finished nor in progress
+                run.exports[export_format] = Export()
+                self._enqueue(_Task(run, replace(run.job, export=export_format)))
 
-    def open_archive(self, name: str, archive: BinaryIO, most_bytes: int) -> Bundle:
-        """Unpacks a bundle, maybe a stranger's, for as long as the server runs.
+    def open_archive(self, name: str, archive: BinaryIO, max_model_bytes: int) -> Bundle:
+        """Unpacks an untrusted bundle; it is available until the server stops.
+
+        Args:
+            name: File name of the archive.
+            archive: The ZIP archive.
+            max_model_bytes: Largest accepted size of the model file.
 
         Raises:
-            BundleError: If it holds none.
+            BundleError: If the archive contains no valid bundle.
         """
-        called = bundle_name(Path(name[:-4] if name.casefold().endswith(".zip") else name))
-        folder = self._folder / secrets.token_urlsafe(16) / f"{called}.bundle"
+        stem = bundle_name(Path(name[:-4] if name.casefold().endswith(".zip") else name))
+        folder = self._folder / secrets.token_urlsafe(16) / f"{stem}.bundle"
         with self._lock:
             self._opened.append(folder.parent)
-            gone, self._opened = self._opened[:-MAX_OPENED], self._opened[-MAX_OPENED:]
-        for old in gone:
+            evicted = self._opened[:-MAX_OPENED_BUNDLES]
+            self._opened = self._opened[-MAX_OPENED_BUNDLES:]
+        for old in evicted:
             shutil.rmtree(old, ignore_errors=True)
         try:
-            return open_bundle(unpack(archive, folder, called=name, most_model_bytes=most_bytes))
+            return open_bundle(
+                unpack(archive, folder, archive_name=name, max_model_bytes=max_model_bytes)
+            )
         except BundleError:
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise
 
-    def forget(self, run: TrainingRun) -> None:
-        """Ends a run, and lets go of all that is left of it."""
+    def delete(self, run: TrainingRun) -> None:
+        """Stops a run and deletes its model, files and photos."""
         with self._lock:
             self._runs.pop(run.id, None)
-            run.drop_photos()  # whoever still holds the run does not hold them
-            is_at_work = bool(self._tasks) and self._tasks[0].run is run
-            if is_at_work and self._process is not None:
-                self._process.kill()  # and its folder is removed when it has ended
+            run.release_photos()  # other references to the run must not keep them in memory
+            is_running = bool(self._tasks) and self._tasks[0].run is run
+            if is_running and self._process is not None:
+                self._process.kill()  # its folder is removed once it has exited
         run.stop()
-        if not is_at_work:
+        if not is_running:
             shutil.rmtree(run.job.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Ends the worker, and lets go of everything."""
+        """Kills the worker and deletes all runs."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -223,33 +234,33 @@ class TrainingQueue:
         self._temporary.cleanup()
 
     def evict_expired(self) -> None:
-        """Forgets what is old, and the photos of what is beyond `HELD_BYTES`."""
+        """Evicts old finished runs, and releases photos beyond `MAX_PHOTO_BYTES`."""
         with self._lock:
-            over = [run for run in self._runs.values() if run.stage.is_over]
-            over.sort(key=lambda run: (run.result is not None, run.ended), reverse=True)
+            finished = [run for run in self._runs.values() if run.stage.is_over]
+            finished.sort(key=lambda run: (run.result is not None, run.ended_at), reverse=True)
             now = time.monotonic()
-            gone = [
+            expired = [
                 run
-                for count, run in enumerate(over)
-                if count >= MAX_FINISHED or now - run.ended > FINISHED_SECONDS
+                for rank, run in enumerate(finished)
+                if rank >= MAX_FINISHED or now - run.ended_at > FINISHED_SECONDS
             ]
-            for run in gone:
+            for run in expired:
                 del self._runs[run.id]
-            kept = [run for run in over if run.id in self._runs]
-        for run in gone:
+            retained = [run for run in finished if run.id in self._runs]
+        for run in expired:
             shutil.rmtree(run.job.folder, ignore_errors=True)
-        self._drop_photos(kept)
+        self._release_photos(retained)
 
-    def _drop_photos(self, newest_first: Sequence[TrainingRun]) -> None:
-        """Lets go of photos, the oldest first; those of several runs are there once."""
-        held: dict[str, int] = {}
+    def _release_photos(self, newest_first: Sequence[TrainingRun]) -> None:
+        """Releases the photos of the oldest runs; photos that runs share count once."""
+        sizes: dict[str, int] = {}
         for run in newest_first:
             if run.has_photos:
-                more = held | {one.sha256: one.size_bytes for one in run.dataset.photos}
-                if sum(more.values()) <= HELD_BYTES:
-                    held = more
+                combined = sizes | {photo.sha256: photo.size_bytes for photo in run.dataset.photos}
+                if sum(combined.values()) <= MAX_PHOTO_BYTES:
+                    sizes = combined
                 else:
-                    run.drop_photos()
+                    run.release_photos()
 
     def _run_tasks(self) -> None:
         while True:
@@ -262,26 +273,26 @@ class TrainingQueue:
                 self.evict_expired()
                 continue
             try:
-                self._work(task)
-            except Exception as error:  # whatever happens, the next one has its turn
-                LOG.exception("A training ended unexpectedly")
-                self._fail(task, f"It ended unexpectedly ({type(error).__name__}).")
+                self._run_task(task)
+            except Exception as error:  # an error must not stop the queue
+                LOG.exception("A training job failed unexpectedly")
+                self._fail(task, f"The job failed unexpectedly ({type(error).__name__}).")
             finally:
                 with self._lock:
                     self._tasks.pop(0)
-                if task.run.id not in self._runs:  # it was forgotten meanwhile
+                if task.run.id not in self._runs:  # deleted in the meantime
                     shutil.rmtree(task.run.job.folder, ignore_errors=True)
 
-    def _work(self, task: _Task) -> None:
+    def _run_task(self, task: _Task) -> None:
         run = task.run
         photos: Sequence[InspectedPhoto] = run.dataset.photos
-        if run.id not in self._runs or (task.job.export is None and not run.begin()):
+        if run.id not in self._runs or (task.job.export is None and not run.try_start()):
             return
         if task.job.export is not None:
             if run.result is None or not run.has_photos:
-                self._fail(task, "This server has let go of the photos.")
+                self._fail(task, "The photos of this run are no longer on the server.")
                 return
-            photos = [photos[place] for place in run.result.places]
+            photos = [photos[index] for index in run.result.indices]
         try:
             with self._store.reserve(needed_bytes(run, task.job)):
                 code = self._run_worker(task, photos)
@@ -291,18 +302,18 @@ class TrainingQueue:
         if task.is_open and code is not None:
             how = f"signal {-code}" if code < 0 else f"status {code}"
             self._fail(
-                task, f"Its process was ended from outside ({how}), perhaps for want of memory."
+                task, f"The worker process was terminated ({how}), possibly for lack of memory."
             )
 
     def _run_worker(self, task: _Task, photos: Sequence[InspectedPhoto]) -> int | None:
-        """Runs a job to its end.
+        """Runs a job in a worker process until it exits.
 
         Returns:
-            The worker's exit status; None if the classroom was closed before there was one.
+            The exit status of the worker; None if the queue was closed before it started.
         """
         command = [sys.executable, "-m", "vgg_demo.training.jobs.worker"]
         with self._lock:
-            if self._is_closed:  # and `close` has found no process to end
+            if self._is_closed:  # `close` has found no process to kill
                 return None
             with (task.job.folder / "log.txt").open("ab") as log:
                 process = self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -314,31 +325,31 @@ class TrainingQueue:
                 )
         stdin, stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         try:
-            with suppress(OSError):  # it has ended already: its status tells
+            with suppress(OSError):  # the worker has exited already: see its status
                 send(stdin, task.job, photos)
                 if task.job.export is None:
-                    task.run.listen(stdin)
+                    task.run.connect(stdin)
             for line in stdout:
-                if line.endswith(b"\n"):  # else it was killed in the middle of it
-                    self._take(task, json.loads(line))
+                if line.endswith(b"\n"):  # incomplete if the worker was killed while writing
+                    self._handle_report(task, json.loads(line))
         finally:
-            task.run.listen(None)
+            task.run.connect(None)
             with suppress(OSError):
-                stdin.close()  # which ends it, if it has not ended
+                stdin.close()  # makes the worker exit if it is still running
             code = process.wait()
             stdout.close()
             with self._lock:
                 self._process = None
         return code
 
-    def _take(self, task: _Task, report: dict[str, Any]) -> None:
+    def _handle_report(self, task: _Task, report: dict[str, Any]) -> None:
         if task.job.export is None:
-            task.run.take(report)
+            task.run.update(report)
         elif report["kind"] == "exported":
             facts = {name: value for name, value in report.items() if name not in ("kind", "file")}
             task.run.exports[task.job.export] = Export(Path(report["file"]), facts)
         else:
-            self._fail(task, report.get("message", "It was stopped."))
+            self._fail(task, report.get("message", "The export was stopped."))
 
     def _fail(self, task: _Task, message: str) -> None:
         if task.job.export is None:
@@ -347,8 +358,8 @@ class TrainingQueue:
             task.run.exports[task.job.export] = Export(error=message)
 
 
-def _with_whole_paths(settings: Settings) -> Settings:
-    """Returns settings that hold in another working folder, too."""
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """Returns settings that are valid in any working directory."""
     return replace(
         settings,
         weights_dir=settings.weights_dir and settings.weights_dir.absolute(),
@@ -357,8 +368,8 @@ def _with_whole_paths(settings: Settings) -> Settings:
     )
 
 
-def _remove_left_over() -> None:
-    """Removes what servers have left that were killed."""
+def _remove_stale_folders() -> None:
+    """Removes the temporary folders of servers that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
@@ -366,13 +377,14 @@ def _remove_left_over() -> None:
 
 
 def needed_bytes(run: TrainingRun, job: Job) -> int:
-    """Returns about how much memory a worker takes for a job, besides what it shares."""
+    """Returns an estimate of a worker's unshared memory for a job."""
     spec = get_spec(job.backbone)
-    body_bytes = 4 * backbone_spec(spec, job.feature_layer).parameters
-    photos = WORKER_BYTES + run.dataset.size_bytes
+    backbone_bytes = 4 * backbone_spec(spec, job.feature_layer).parameters
+    base_bytes = WORKER_BYTES + run.dataset.size_bytes
     if job.export is not None:
-        return photos + COPIES_OF_BODY * body_bytes
-    features = (
+        return base_bytes + BACKBONE_COPIES * backbone_bytes
+    features_bytes = (
         4 * len(run.dataset.photos) * job.recipe.views * feature_count(spec, job.feature_layer)
     )
-    return photos + features + body_bytes * (COPIES_OF_BODY if job.recipe.tuning_epochs else 1)
+    copies = BACKBONE_COPIES if job.recipe.fine_tuning_epochs else 1
+    return base_bytes + features_bytes + copies * backbone_bytes

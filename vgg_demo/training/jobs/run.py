@@ -1,4 +1,4 @@
-"""A training of a server: where it stands, and what came of it."""
+"""A training run: its stage, metrics and result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vgg_demo.inference.classify import softmax
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.training.checkpoint import has_checkpoint
 from vgg_demo.training.data import InspectedDataset
-from vgg_demo.training.jobs.job import STOP, Job, without_photo
+from vgg_demo.training.jobs.job import STOP, Job, without_data
 from vgg_demo.training.jobs.worker import RESULT
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import ExportFormat
@@ -28,16 +28,16 @@ from vgg_demo.training.validation import LearningCurvePoint, ValidationReport, v
 
 
 class Stage(StrEnum):
-    """Where a run stands, in the words of the worker's reports."""
+    """Stage of a run. The values are those of the worker's reports."""
 
     WAITING = "waiting"
     STARTING = "starting"
-    FETCHING = "fetching"
+    DOWNLOADING = "downloading"
     FEATURES = "features"
-    RATE = "rate"
-    LEARNING = "learning"
-    CURVE = "curve"
-    TUNING = "tuning"
+    LEARNING_RATE = "learning_rate"
+    TRAINING = "training"
+    LEARNING_CURVE = "learning_curve"
+    FINE_TUNING = "fine_tuning"
     SAVING = "saving"
     DONE = "done"
     STOPPED = "stopped"
@@ -50,31 +50,31 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         bundle: The model.
-        validation_report: How good it is.
-        places: int (N,): the validation photos among the run's.
-        truth: int (N,): the class of each.
-        probabilities: float64 (N, classes): what the model says of each.
+        validation_report: Metrics on the validation set.
+        indices: int (N,): indices of the validation photos in the run's dataset.
+        truth: int (N,): their true class indices.
+        probabilities: float64 (N, classes): the model's predictions for them.
     """
 
     bundle: Bundle
     validation_report: ValidationReport
-    places: NDArray[np.integer]
+    indices: NDArray[np.integer]
     truth: NDArray[np.integer]
     probabilities: NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class Export:
-    """A file for other programs, in the making or made.
+    """An exported model; in progress while `file` is None and `error` is empty.
 
     Attributes:
-        file: Where it is; None as long as it is not there.
-        facts: What `export.Exported` says of it.
-        error: Why there is none.
+        file: The exported file; None until it is finished.
+        facts: Fields of `export.ExportReport`, except for the path.
+        error: Why the export failed.
     """
 
     file: Path | None = None
@@ -84,26 +84,26 @@ class Export:
 
 @dataclass(eq=False)
 class TrainingRun:
-    """A training. Its page reads it while the classroom's thread writes.
+    """A training run. The page reads it while the queue's thread updates it.
 
     Attributes:
-        id: Who knows it may see the run.
-        job: What is done.
+        id: Secret ID; it grants access to the run.
+        job: The worker's job.
         dataset: The photos.
-        stage: Where it stands.
-        done: Of what is counted in this stage.
-        total: Likewise; 0 if nothing is.
-        epochs: Of the head, those that are over.
-        tuning: Of the fine-tuning; the first is how it began.
-        range_test: What came of trying rates.
-        error: Why it failed.
-        error_kind: Name of the error's class, where the worker told it.
-        result: What came of it.
-        exports: Files for other programs that were asked for.
-        has_photos: Whether the photos are still there.
-        seconds_left: Of this stage; None while that is unknown.
-        began: When its worker began, in seconds as `time.monotonic` counts them.
-        ended: When it was over, likewise.
+        stage: Current stage.
+        done: Finished items of the stage, such as bytes, views or learning-curve points.
+        total: Number of all items of the stage; 0 if it has none.
+        epochs: Finished epochs of the head's training.
+        fine_tuning: Finished epochs of the fine-tuning; the first is the state before it.
+        range_test: Result of the learning-rate range test, once it is finished.
+        error: Why the run failed.
+        error_type: Class name of the worker's error; empty if the worker reported none.
+        result: The result, once the run is done.
+        exports: Exports by format.
+        has_photos: Whether the photos are still in memory.
+        remaining_seconds: Estimated remaining time of the stage; None if unknown.
+        started_at: Start of the worker, as `time.monotonic` seconds.
+        ended_at: End of the run, as `time.monotonic` seconds.
     """
 
     id: str
@@ -113,16 +113,16 @@ class TrainingRun:
     done: int = 0
     total: int = 0
     epochs: list[Epoch] = field(default_factory=list)
-    tuning: list[Epoch] = field(default_factory=list)
+    fine_tuning: list[Epoch] = field(default_factory=list)
     range_test: RangeTest | None = None
     error: str = ""
-    error_kind: str = ""
+    error_type: str = ""
     result: TrainingResult | None = None
     exports: dict[ExportFormat, Export] = field(default_factory=dict)
     has_photos: bool = True
-    seconds_left: float | None = None
-    began: float = field(default_factory=time.monotonic)
-    ended: float = 0.0
+    remaining_seconds: float | None = None
+    started_at: float = field(default_factory=time.monotonic)
+    ended_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stdin: BinaryIO | None = None
     _is_stopped: bool = False
@@ -133,94 +133,98 @@ class TrainingRun:
 
     @property
     def can_resume(self) -> bool:
-        """Whether a model can be made of what was kept before it ended."""
-        over = self.stage in (Stage.FAILED, Stage.STOPPED)
-        return over and self.has_photos and has_checkpoint(self.job.folder)
+        """Whether the run ended without a model but left a checkpoint."""
+        is_without_model = self.stage in (Stage.FAILED, Stage.STOPPED)
+        return is_without_model and self.has_photos and has_checkpoint(self.job.folder)
 
     @property
     def seconds(self) -> float:
-        """How long its worker took."""
-        return max(0.0, self.ended - self.began)
+        """Duration from the worker's start to the end of the run."""
+        return max(0.0, self.ended_at - self.started_at)
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to end, and has not ended yet."""
+        """Whether a stop was requested but the run has not ended yet."""
         return self._is_stopped and not self.stage.is_over
 
     def stop(self) -> None:
-        """Ends it: one that waits does not begin, one at work keeps the best so far."""
+        """Stops the run: a waiting one is canceled, an active one saves the best model so far."""
         with self._lock:
             self._is_stopped = True
             if self.stage is Stage.WAITING:
                 self._end(Stage.STOPPED)
             else:
-                self._pass_stop_on()
+                self._send_stop()
 
-    def begin(self) -> bool:
-        """Says that its worker is about to start. Returns whether it still waits for that."""
+    def try_start(self) -> bool:
+        """Marks a waiting run as starting. Returns False if it is no longer waiting."""
         with self._lock:
-            waits = self.stage is Stage.WAITING
-            if waits:
-                self.stage, self.began = Stage.STARTING, time.monotonic()
-            return waits
+            is_waiting = self.stage is Stage.WAITING
+            if is_waiting:
+                self.stage, self.started_at = Stage.STARTING, time.monotonic()
+            return is_waiting
 
     def requeue(self) -> bool:
-        """Puts one that ended without a model back in the queue. Returns whether that can be."""
+        """Marks a run that can be resumed as waiting again. Returns whether it can."""
         with self._lock:
-            can = self.can_resume
-            if can:
+            can_resume = self.can_resume
+            if can_resume:
                 self.stage, self.error, self._is_stopped = Stage.WAITING, "", False
-            return can
+            return can_resume
 
     def fail(self, message: str) -> None:
+        """Marks the run as failed, unless it is over."""
         with self._lock:
             if not self.stage.is_over:
                 self.error = message
                 self._end(Stage.FAILED)
 
-    def drop_photos(self) -> None:
-        """Lets go of the photos, but not of what is known of them."""
+    def release_photos(self) -> None:
+        """Releases the photos' data; their properties and thumbnails stay."""
         self.has_photos = False
-        self.dataset = replace(self.dataset, photos=tuple(map(without_photo, self.dataset.photos)))
+        self.dataset = replace(self.dataset, photos=tuple(map(without_data, self.dataset.photos)))
 
-    def listen(self, stdin: BinaryIO | None) -> None:
-        """Says that the worker has its job and listens, or does not any more."""
+    def connect(self, stdin: BinaryIO | None) -> None:
+        """Sets the stream for stop requests to the worker; None to disconnect it.
+
+        A stop that was requested earlier is sent now.
+        """
         with self._lock:
             self._stdin = stdin
             if self._is_stopped:
-                self._pass_stop_on()
+                self._send_stop()
 
     def _end(self, stage: Stage) -> None:
-        self.ended = time.monotonic()
+        self.ended_at = time.monotonic()
         self.stage = stage
 
-    def _pass_stop_on(self) -> None:
+    def _send_stop(self) -> None:
         if self._stdin is not None:
-            with suppress(OSError):  # it has ended meanwhile
+            with suppress(OSError):  # the worker has just ended
                 self._stdin.write(STOP)
                 self._stdin.flush()
 
-    def change(self, bundle: Bundle) -> None:
-        """Takes another version of its model, of which another threshold was set."""
+    def replace_bundle(self, bundle: Bundle) -> None:
+        """Replaces the model with a version that has another unknown threshold."""
         if self.result is not None:
             self.result = replace(self.result, bundle=bundle)
 
-    def take(self, report: dict[str, Any]) -> None:
-        """Takes in a report of the worker."""
+    def update(self, report: dict[str, Any]) -> None:
+        """Updates the run with a report of the worker."""
         kind = report.pop("kind")
         if "epoch" in report:
-            epochs = self.tuning if kind == Stage.TUNING else self.epochs
+            epochs = self.fine_tuning if kind == Stage.FINE_TUNING else self.epochs
             epochs.append(Epoch(**report["epoch"]))
         elif "range_test" in report:
-            found = report["range_test"]
+            range_test = report["range_test"]
             self.range_test = RangeTest(
-                np.array(found["rates"]), np.array(found["losses"]), found["steepest"],
-                found["tenth"],
+                np.array(range_test["rates"]), np.array(range_test["losses"]),
+                range_test["steepest"], range_test["tenth"],
             )  # fmt: skip
         self.done, self.total = int(report.get("done", 0)), int(report.get("total", 0))
-        self.seconds_left = report.get("seconds_left")
+        self.remaining_seconds = report.get("remaining_seconds")
         self.error = report.get("message", "")
-        self.error_kind = report.get("error", "")
+        self.error_type = report.get("error", "")
         if kind == Stage.DONE:
             self.result = self._read_result(report["learning_curve"])
         stage = Stage(kind)
@@ -232,17 +236,17 @@ class TrainingRun:
 
     def _read_result(self, learning_curve: Sequence[Sequence[int]]) -> TrainingResult:
         bundle = open_bundle(self.job.bundle)
-        with np.load(self.job.folder / RESULT, allow_pickle=False) as found:
-            places, truth, logits = found["places"], found["labels"], found["logits"]
+        with np.load(self.job.folder / RESULT, allow_pickle=False) as arrays:
+            indices, truth, logits = arrays["indices"], arrays["labels"], arrays["logits"]
         validation_report = validate(
             bundle.spec,
             logits,
             truth,
-            [self.dataset.photos[place].photo.source.name for place in places],
+            [self.dataset.photos[index].photo.source.name for index in indices],
             [
-                LearningCurvePoint(photos, Proportion(right, count))
-                for photos, right, count in learning_curve
+                LearningCurvePoint(photos, Proportion(correct, count))
+                for photos, correct, count in learning_curve
             ],
         )
         probabilities = softmax(logits / validation_report.temperature)
-        return TrainingResult(bundle, validation_report, places, truth, probabilities)
+        return TrainingResult(bundle, validation_report, indices, truth, probabilities)

@@ -1,9 +1,9 @@
-"""A process that teaches one model, or exports one, and then ends.
+"""A worker process that runs one job, a training or an export, and then exits.
 
-`training_queue.TrainingQueue` starts it. It reads its job from stdin (`job.receive`) and reports on
-stdout, a JSON object a line: how far it is, and how it ended. What is to outlive it, it leaves in
-the job's folder. It ends early when `job.STOP` comes on stdin, with the best so far, and at once
-when stdin is closed: then there is nobody any more who waits for it.
+`queue.TrainingQueue` starts it. It reads the job from stdin (`job.receive`) and reports progress
+and the result on stdout, one JSON object per line. Output files go into the job's folder. On
+`job.STOP` in stdin it ends early and saves the best model so far; when stdin is closed, the server
+is gone and it exits at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vgg_demo.models.registry import get_spec
 from vgg_demo.training.checkpoint import load_fine_tuned, load_head, save_fine_tuned, save_head
 from vgg_demo.training.data import TrainedModel, TrainedNetwork, TrainingData, summarize_inspection
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.features import Extraction
+from vgg_demo.training.features import ExtractionProgress
 from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.jobs.job import STOP, Job, receive
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from vgg_demo.training.head import Head
 
 RESULT = "result.npz"
-"""What the model said of the validation photos."""
+"""Indices, labels and logits of the validation photos."""
 
-NICE = 5
-"""How much a worker stands back behind the server, whose visitors wait for answers."""
+NICENESS = 5
+"""Lowers the worker's priority below the server's, whose visitors wait for predictions."""
 
 
-class _Work:
+class _Worker:
     """A job in progress."""
 
     def __init__(self, job: Job, photos: tuple[InspectedPhoto, ...], reports: TextIO) -> None:
@@ -61,30 +61,34 @@ class _Work:
         self.is_stopped = threading.Event()
 
     def report(self, kind: str, **fields: Any) -> None:
-        """Says how far it is. Where it was told to stop, it does so here."""
+        """Writes a report. `kind` is a value of `run.Stage`, or ``exported``."""
         print(json.dumps({"kind": kind, **fields}, default=float), file=self._reports, flush=True)
 
-    def _step(self, kind: str, **fields: Any) -> None:
+    def _report_progress(self, kind: str, **fields: Any) -> None:
+        """Writes a report; raises `KeyboardInterrupt` if a stop was requested."""
         self.report(kind, **fields)
         if self.is_stopped.is_set():
             raise KeyboardInterrupt
 
-    def do(self) -> None:
+    def run(self) -> None:
+        """Runs the job. Reports every error instead of raising it."""
         try:
             if self._job.export is None:
-                self._teach()
+                self._run_training()
             else:
-                self._export()
+                self._run_export()
         except KeyboardInterrupt:
             self.report("stopped")
         except VggDemoError as error:
             self.report("failed", error=type(error).__name__, message=str(error))
-        except Exception as error:  # a full disk, TensorFlow, or a mistake of ours: it is told
+        except Exception as error:  # a full disk, TensorFlow, or a bug: report it
             traceback.print_exc()
-            message = f"It ended unexpectedly ({type(error).__name__}: {str(error)[:200]})."
+            message = (
+                f"The worker failed unexpectedly ({type(error).__name__}: {str(error)[:200]})."
+            )
             self.report("failed", error=type(error).__name__, message=message)
 
-    def _teach(self) -> None:
+    def _run_training(self) -> None:
         job = self._job
         cache = FeatureCache(job.settings.features_file)
         cache.shrink()
@@ -93,104 +97,105 @@ class _Work:
         trainer = Trainer(
             backbone, job.recipe, job.settings, store, cache, feature_layer=job.feature_layer
         )
-        with store.use(trainer.feature_extractor, self._fetching):
+        with store.use(trainer.feature_extractor, self._report_download):
             pass
         inspected = summarize_inspection(self._photos, (), trainer.feature_extractor.input_size)
-        training_data = run_to_end(trainer.prepare(inspected), self._looking)
-        memory.give_back()
-        network, learning_curve = self._learn(trainer, training_data)
+        training_data = run_to_end(trainer.prepare(inspected), self._report_extraction)
+        memory.release_memory()
+        network, learning_curve = self._train(trainer, training_data)
         self.report("saving")
         trained = trainer.finish(training_data, network, job.bundle, learning_curve)
-        self._leave(trained)
+        self._save_result(trained)
 
-    def _fetching(self, progress: Progress | None) -> None:
+    def _report_download(self, progress: Progress | None) -> None:
         if progress is not None:
-            self._step(
-                "fetching",
+            self._report_progress(
+                "downloading",
                 done=progress.received_bytes,
                 total=progress.total_bytes,
-                seconds_left=progress.remaining_seconds,
+                remaining_seconds=progress.remaining_seconds,
             )
 
-    def _looking(self, progress: Extraction) -> None:
-        self._step(
+    def _report_extraction(self, progress: ExtractionProgress) -> None:
+        self._report_progress(
             "features",
             done=progress.done,
             total=progress.total,
-            seconds_left=progress.remaining_seconds,
+            remaining_seconds=progress.remaining_seconds,
         )
 
-    def _learn(
+    def _train(
         self, trainer: Trainer, training_data: TrainingData
     ) -> tuple[TrainedNetwork, tuple[LearningCurvePoint, ...]]:
         folder = self._job.folder
         if self._job.from_checkpoint:
-            head, tuned = load_head(folder), load_fine_tuned(folder)
+            head, fine_tuned = load_head(folder), load_fine_tuned(folder)
             if head is None:
                 raise KeyboardInterrupt
-            if tuned is not None:
-                return trainer.with_fine_tuned(training_data, head, tuned), ()
+            if fine_tuned is not None:
+                return trainer.with_fine_tuned(training_data, head, fine_tuned), ()
             return trainer.with_head(training_data, head), ()
-        self._step("rate")
-        found = trainer.find_rate(training_data)
-        self._step(
-            "learning",
+        self._report_progress("learning_rate")
+        range_test = trainer.find_learning_rate(training_data)
+        self._report_progress(
+            "training",
             range_test={
-                "rates": found.rates.tolist(),
-                "losses": found.losses.tolist(),
-                "steepest": found.steepest,
-                "tenth": found.tenth,
+                "rates": range_test.rates.tolist(),
+                "losses": range_test.losses.tolist(),
+                "steepest": range_test.steepest,
+                "tenth": range_test.tenth,
             },
         )
         head = run_to_end(
             trainer.train(training_data, lambda best: save_head(folder, best)),
-            lambda epoch: self._step("learning", epoch=asdict(epoch)),
+            lambda epoch: self._report_progress("training", epoch=asdict(epoch)),
         )
         learning_curve: tuple[LearningCurvePoint, ...] = ()
         if not self.is_stopped.is_set():
-            learning_curve = self._try_fewer(trainer, training_data, head)
-        if not trainer.recipe.tuning_epochs or self.is_stopped.is_set():
+            learning_curve = self._measure_learning_curve(trainer, training_data, head)
+        if not trainer.recipe.fine_tuning_epochs or self.is_stopped.is_set():
             return trainer.with_head(training_data, head), learning_curve
         network = run_to_end(
             trainer.fine_tune(training_data, head, lambda best: save_fine_tuned(folder, best)),
-            lambda epoch: self._step("tuning", epoch=asdict(epoch)),
+            lambda epoch: self._report_progress("fine_tuning", epoch=asdict(epoch)),
         )
         return network, learning_curve
 
-    def _try_fewer(
+    def _measure_learning_curve(
         self, trainer: Trainer, training_data: TrainingData, head: Head
     ) -> tuple[LearningCurvePoint, ...]:
         learning_curve = []
-        self.report("curve", done=0, total=len(LEARNING_CURVE_FRACTIONS) + 1)
+        total = len(LEARNING_CURVE_FRACTIONS) + 1
+        self.report("learning_curve", done=0, total=total)
         for point in trainer.learning_curve_points(training_data, head):
             learning_curve.append(point)
-            self.report("curve", done=len(learning_curve), total=len(LEARNING_CURVE_FRACTIONS) + 1)
-            if self.is_stopped.is_set():  # who stops does not want to wait for a curve
+            self.report("learning_curve", done=len(learning_curve), total=total)
+            if self.is_stopped.is_set():  # an incomplete learning curve is of no use
                 return ()
         return tuple(learning_curve)
 
-    def _leave(self, trained: TrainedModel) -> None:
-        places = trained.training_data.split.validation
+    def _save_result(self, trained: TrainedModel) -> None:
+        indices = trained.training_data.split.validation
         np.savez(
             self._job.folder / RESULT,
-            places=np.array(places),
-            labels=trained.training_data.labels[list(places)],
+            indices=np.array(indices),
+            labels=trained.training_data.labels[list(indices)],
             logits=trained.logits,
         )
         learning_curve = [
-            [one.photos, one.accuracy.right, one.accuracy.count]
-            for one in trained.validation_report.learning_curve
+            [point.photos, point.accuracy.correct, point.accuracy.count]
+            for point in trained.validation_report.learning_curve
         ]
         self.report("done", learning_curve=learning_curve)
 
-    def _export(self) -> None:
+    def _run_export(self) -> None:
         job = self._job
-        assert job.export is not None  # noqa: S101  # what `do` has looked at
+        assert job.export is not None  # noqa: S101  # `run` has checked it
         spec, store = open_bundle(job.bundle).spec, ModelStore(job.settings)
 
-        def look() -> Iterator[NDArray[np.float32]]:
-            for one in self._photos:
-                photo = open_photo(one.photo.source.read(), limits=job.settings.limits)
+        def load_batches() -> Iterator[NDArray[np.float32]]:
+            for inspected in self._photos:
+                photo = open_photo(inspected.photo.source.read(), limits=job.settings.limits)
                 yield prepare(photo.image, spec, Resize.CROP)
 
         from vgg_demo.training.export import export
@@ -198,7 +203,7 @@ class _Work:
         suffix = "" if job.export == "saved-model" else ".tflite"
         out = job.folder / f"{spec.keras_name}-{job.export}{suffix}"
         with store.use(spec) as model:
-            found = export(model, job.export, out, look)
+            report = export(model, job.export, out, load_batches)
         file = out
         if not suffix:  # a SavedModel is a folder
             file = Path(shutil.make_archive(str(out), "zip", out))
@@ -206,36 +211,36 @@ class _Work:
         self.report(
             "exported",
             file=str(file),
-            size_bytes=found.size_bytes,
-            photos=found.photos,
-            agreement=found.agreement,
-            largest_difference=found.largest_difference,
+            size_bytes=report.size_bytes,
+            photos=report.photos,
+            agreement=report.agreement,
+            largest_difference=report.largest_difference,
         )
 
 
-def _watch(stdin: BinaryIO, work: _Work) -> None:
-    """Waits for what comes behind the job."""
+def _watch(stdin: BinaryIO, worker: _Worker) -> None:
+    """Reads stop requests until stdin is closed, then exits the process."""
     for line in stdin:
         if line == STOP:
-            work.is_stopped.set()
-    os._exit(1)  # the server has gone
+            worker.is_stopped.set()
+    os._exit(1)  # the server is gone
 
 
 def main() -> None:
     memory.prepare_process()
-    with suppress(AttributeError, OSError):  # Windows has none
-        os.nice(NICE)
-    # Reports have stdout for themselves; what libraries print goes where their errors go.
+    with suppress(AttributeError, OSError):  # not available on Windows
+        os.nice(NICENESS)
+    # Reports have stdout for themselves; output of libraries goes to stderr.
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    work = _Work(*receive(sys.stdin.buffer), reports)
-    watcher = threading.Thread(target=_watch, args=(sys.stdin.buffer, work), daemon=True)
+    worker = _Worker(*receive(sys.stdin.buffer), reports)
+    watcher = threading.Thread(target=_watch, args=(sys.stdin.buffer, worker), daemon=True)
     watcher.start()
     try:
-        work.do()
+        worker.run()
         reports.close()
     finally:
-        # Python's own way to end would wait for stdin's lock, which the watcher holds.
+        # A normal interpreter exit would wait for the lock of stdin, which the watcher holds.
         os._exit(0)
 
 

@@ -1,1 +1,1 @@
-"""batch."""
+"""Parts of the Batch page."""

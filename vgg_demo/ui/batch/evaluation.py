@@ -1,4 +1,4 @@
-"""How right the networks were, where names tell what is on the photos."""
+"""Accuracy of the models on photos whose file or folder names contain labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Mistake
 from vgg_demo.files.printable import printable
 from vgg_demo.inference.results import percent
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.ui.batch.run import BatchRun, Found
-from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_proportion
+from vgg_demo.ui.batch.run import BatchRun, ClassifiedPhoto, describe_count
+from vgg_demo.ui.components.metrics import show_calibration, show_per_class, show_proportion
 from vgg_demo.ui.markdown import escape
 
 MAX_MISTAKES = 6
@@ -18,28 +18,28 @@ MAX_CONFUSIONS = 10
 
 
 def show_evaluation(run: BatchRun) -> None:
-    """Shows how right each network was, if the truth is known for any photo."""
-    known = [found for found in run.found if any(found.truths)]
-    if not known:
+    """Shows the accuracy of each model, or how to label photos if none has a label."""
+    labeled = [photo for photo in run.photos if any(photo.true_wnids)]
+    if not labeled:
         st.caption(
-            "Name photos or their folders after what is on them (tabby.jpg, tabby/1.jpg or "
-            "n02123045.jpg), and you also learn here how often the networks are right."
+            "To measure accuracy, name photos or folders after their classes: tabby.jpg, "
+            "tabby/1.jpg or n02123045.jpg."
         )
         return
-    st.header("How often they are right", anchor=False)
-    others = len(run.found) - len(known)
+    st.header("Accuracy", anchor=False)
+    unlabeled = len(run.photos) - len(labeled)
     st.caption(
-        f"The names of {len(known)} photos or of their folders tell what is on them."
-        + (f" The other {others} do not count." if others else "")
+        f"Measured on {describe_count(len(labeled))} with a label in the file or folder name."
+        + (f" Not included: {describe_count(unlabeled)} without a label." if unlabeled else "")
     )
     specs = {spec.name: spec for spec in run.specs}
     name = run.specs[0].name
     if len(specs) > 1:
         name = st.segmented_control(
-            "Network",
+            "Model",
             list(specs),
             default=name,
-            format_func=lambda one: escape(specs[one].keras_name),
+            format_func=lambda key: escape(specs[key].keras_name),
             required=True,
             key="batch_evaluated",
         )
@@ -47,66 +47,72 @@ def show_evaluation(run: BatchRun) -> None:
 
 
 def show_model(run: BatchRun, spec: ModelSpec) -> None:
-    if spec.name not in run.evaluated:  # once, not each time that the page is drawn
-        run.evaluated[spec.name] = evaluate(run, spec)
-    evaluation, counted = run.evaluated[spec.name]
-    without = sum(any(found.truths) for found in run.found) - len(counted)
-    if without:
+    """Shows the accuracy, mistakes, confusions and calibration of one model."""
+    if spec.name not in run.evaluations:  # once, not on every rerun
+        run.evaluations[spec.name] = evaluate(run, spec)
+    evaluation, evaluated = run.evaluations[spec.name]
+    skipped = sum(any(photo.true_wnids) for photo in run.photos) - len(evaluated)
+    if skipped:
         name = escape(spec.keras_name)
-        st.caption(f"{name} has no class for what is on {without} of them.")
-    if not counted:
+        st.caption(f"{name} has no class for the labels of {describe_count(skipped)}.")
+    if not evaluated:
         return
     with st.container(horizontal=True):
-        show_proportion("First answer right", evaluation.top1)
-        show_proportion("Among the first five", evaluation.top5)
+        show_proportion("Top-1 accuracy", evaluation.top1)
+        show_proportion("Top-5 accuracy", evaluation.top5)
         st.metric(
-            "Probabilities off by",
+            "Calibration error",
             f"{evaluation.calibration_error:.1%}",
-            help="The expected calibration error: how far the probability of the first answers is "
-            "from the share of them that are right, on average over 15 bins.",
+            help="Expected calibration error (ECE): the difference between the probability of "
+            "the top prediction and its accuracy, averaged over 15 bins.",
             border=True,
             height="stretch",
         )
         st.metric(
-            "Best temperature",
+            "Temperature",
             f"{evaluation.temperature:.2f}",
-            help="Dividing the network's scores by this number would make its probabilities fit "
-            "these photos best. Below 1 it is too timid, above 1 too bold.",
+            help="Temperature scaling: dividing the logits by this number gives the best "
+            "calibrated probabilities on these photos. Below 1, the model is underconfident; "
+            "above 1, overconfident.",
             border=True,
             height="stretch",
         )
-    show_mistakes(evaluation, counted)
-    confused, calibrated = st.columns(2, gap="medium")
-    with confused:
+    show_mistakes(evaluation, evaluated)
+    confusions, calibration = st.columns(2, gap="medium")
+    with confusions:
         show_confusions(evaluation)
-    with calibrated:
+    with calibration:
         show_calibration(evaluation)
-    with st.expander(f"Each class ({len(evaluation.classes)})"):
-        show_each_class(evaluation)
+    with st.expander(f"Per class ({len(evaluation.classes)})"):
+        show_per_class(evaluation)
 
 
-def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[Found]]:
-    """Returns how right a network is, and the photos that count."""
+def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[ClassifiedPhoto]]:
+    """Evaluates a model on the labeled photos.
+
+    Returns:
+        The evaluation and the photos included in it: those whose label is a class of the model.
+    """
     evaluator = Evaluator(spec)
-    place = [one.name for one in run.specs].index(spec.name)
-    counted = []
-    for found in run.found:
-        truth = found.truths[place]
-        if truth is not None and evaluator.add(found.results[place], truth):
-            counted.append(found)
-    return evaluator.evaluate(), counted
+    index = [other.name for other in run.specs].index(spec.name)
+    evaluated = []
+    for photo in run.photos:
+        wnid = photo.true_wnids[index]
+        if wnid is not None and evaluator.add(photo.results[index], wnid):
+            evaluated.append(photo)
+    return evaluator.evaluate(), evaluated
 
 
-def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
-    """Shows the wrong answers that the network was surest of."""
+def show_mistakes(evaluation: Evaluation, evaluated: list[ClassifiedPhoto]) -> None:
+    """Shows the wrong predictions with the highest probability."""
     if not evaluation.mistakes:
         return
-    st.markdown("**The worst mistakes**", help="Wrong answers, the most probable first.")
+    st.markdown("**Worst mistakes**", help="Wrong predictions with the highest probability.")
     with st.grid(6, min_column_width=140, gap="small"):
         for mistake in evaluation.mistakes[:MAX_MISTAKES]:
             with st.container(border=True, gap="xsmall", height="stretch"):
                 st.image(
-                    counted[mistake.place].copies.picture,
+                    evaluated[mistake.index].thumbnails.gallery,
                     alt=f"Photo {printable(mistake.file)}",
                     width="stretch",
                 )
@@ -114,23 +120,28 @@ def show_mistakes(evaluation: Evaluation, counted: list[Found]) -> None:
 
 
 def show_mistake(mistake: Mistake) -> None:
-    answer, truth = escape(mistake.answer.label), escape(mistake.truth.label)
-    st.markdown(f"**{answer}** {percent(mistake.answer.probability)}")
-    st.caption(f"really: {truth}, {percent(mistake.truth_probability)}")
+    predicted, truth = escape(mistake.predicted.label), escape(mistake.truth.label)
+    st.markdown(f"**{predicted}** {percent(mistake.predicted.probability)}")
+    st.caption(f"True class: {truth} ({percent(mistake.truth_probability)})")
 
 
 def show_confusions(evaluation: Evaluation) -> None:
-    st.markdown("**Most often confused**")
+    """Shows the most frequent pairs of a true class and a wrong prediction as a table."""
+    st.markdown("**Most frequent confusions**")
     if not evaluation.confusions:
-        st.caption("Nothing was.")
+        st.caption("None: all top predictions are correct.")
         return
     st.dataframe(
         pd.DataFrame(
             [
-                {"What it is": one.truth.label, "Taken for": one.answer.label, "Times": one.count}
-                for one in evaluation.confusions[:MAX_CONFUSIONS]
+                {
+                    "True class": confusion.truth.label,
+                    "Predicted class": confusion.predicted.label,
+                    "Count": confusion.count,
+                }
+                for confusion in evaluation.confusions[:MAX_CONFUSIONS]
             ]
         ),
         hide_index=True,
-        alt="The classes that are most often confused",
+        alt="The most frequent confusions of two classes",
     )

@@ -1,4 +1,4 @@
-"""What came of a batch: a gallery, a table, and files to take away."""
+"""Results of a batch: gallery, table, class filter and downloads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.verdict import common_name, interpret, is_informative, members
+from vgg_demo.analysis.verdict import classes_by_group, common_name, interpret, is_informative
 from vgg_demo.batch.pipeline import columns, flatten
 from vgg_demo.files.printable import printable
 from vgg_demo.files.sorting import safe_name
@@ -24,31 +24,31 @@ from vgg_demo.reports import charts
 from vgg_demo.reports.annotate import annotate
 from vgg_demo.reports.document import to_document
 from vgg_demo.ui.batch.evaluation import show_evaluation
-from vgg_demo.ui.batch.run import MAX_PHOTOS, BatchRun, Found
+from vgg_demo.ui.batch.run import MAX_PHOTOS, BatchRun, ClassifiedPhoto, describe_count
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 
-PAGE = 24  # photos in a page of the gallery
-THUMBNAIL_ROW = 60  # pixels
-BARS = 15  # classes in the chart
+PAGE_SIZE = 24  # photos on one page of the gallery
+ROW_HEIGHT = 60  # pixels; rows of the table
+MAX_BARS = 15  # classes in the chart
 ALL = ""
 
-ORDERS = ("As given", "Least certain", "Disagreement")
+UPLOAD_ORDER, UNCERTAINTY, DISAGREEMENT = "Upload order", "Uncertainty", "Disagreement"
 GALLERY, TABLE = "Gallery", "Table"
 
 
 def show_results(run: BatchRun, top: int) -> None:
-    """Shows a batch that has ended."""
+    """Shows the results of a finished or canceled batch."""
     show_summary(run)
-    if not run.found:
+    if not run.photos:
         return
-    overview, choices = st.columns([5, 6], gap="medium")
+    overview, controls = st.columns([5, 6], gap="medium")
     with overview:
-        show_classes(run)
-    with choices:
-        shown = in_order(run, matching(run, choose_kind(run)))
+        show_class_counts(run)
+    with controls:
+        shown = choose_order(run, filter_photos(run, choose_class(run)))
         view = st.segmented_control(
-            "Show", [GALLERY, TABLE], default=GALLERY, required=True, key="batch_view"
+            "View", [GALLERY, TABLE], default=GALLERY, required=True, key="batch_view"
         )
         show_downloads(run, top)
     if view == TABLE:
@@ -59,197 +59,207 @@ def show_results(run: BatchRun, top: int) -> None:
 
 
 def show_summary(run: BatchRun) -> None:
-    words = f"{run.count} photos"
+    """Shows the number of photos, the throughput and the failed files."""
+    title = describe_count(run.count)
     if run.failures:
-        words += f", {len(run.failures)} of them could not be used"
-    st.header(words, anchor=False)
-    cancelled = run.total is not None and run.count < min(run.total, MAX_PHOTOS)
+        title += f", {len(run.failures)} failed"
+    st.header(title, anchor=False)
+    is_canceled = run.total is not None and run.count < min(run.total, MAX_PHOTOS)
     st.caption(
-        (f"Cancelled; {run.total} were given. " if cancelled else "")
-        + f"{run.per_second:.1f} photos a second with "
+        (f"Canceled; {run.total} photos were uploaded. " if is_canceled else "")
+        + f"{run.per_second:.1f} photos per second with "
         + ", ".join(escape(spec.keras_name) for spec in run.specs)
         + "."
     )
-    if run.was_cut:
+    if run.was_truncated:
         st.warning(
-            f"Only the first {MAX_PHOTOS} photos were looked at. For more, use the command "
-            "line: python -m vgg\\_demo batch.",
+            f"Only the first {MAX_PHOTOS} photos were classified. For more, use the command line: "
+            "`vgg-demo batch`.",
             icon=":material/content_cut:",
         )
     if run.failures:
-        with st.expander(f"What could not be used ({len(run.failures)})"):
+        with st.expander(f"Failed files ({len(run.failures)})"):
             st.dataframe(
                 pd.DataFrame(
                     {
                         "File": [printable(failure.file) for failure in run.failures],
-                        "Why": [failure.message for failure in run.failures],
+                        "Reason": [failure.message for failure in run.failures],
                     }
                 ),
                 hide_index=True,
-                alt="Files that could not be used, and why",
+                alt="Files that could not be classified, and why",
             )
 
 
-def winner(found: Found) -> str:
-    """Returns the WordNet ID of the first network's first answer."""
-    return found.results[0].predictions(1)[0].wnid
+def top_wnid(photo: ClassifiedPhoto) -> str:
+    """Returns the WordNet ID of the first model's top prediction."""
+    return photo.results[0].predictions(1)[0].wnid
 
 
-def show_classes(run: BatchRun) -> None:
-    """Shows how often each class is the answer; a click on a bar shows its photos."""
+def show_class_counts(run: BatchRun) -> None:
+    """Shows how often each class is predicted. Clicking a bar filters the photos."""
     labels = run.specs[0].classes
-    count = Counter(winner(found) for found in run.found)
+    counts = Counter(top_wnid(photo) for photo in run.photos)
     frame = pd.DataFrame(
         [
-            {"wnid": wnid, "label": common_name(wnid, labels), "count": number}
-            for wnid, number in count.most_common(BARS)
+            {"wnid": wnid, "label": common_name(wnid, labels), "count": count}
+            for wnid, count in counts.most_common(MAX_BARS)
         ]
     )
     st.markdown(
-        f"**What {escape(run.specs[0].keras_name)} sees most**",
-        help="Its first answers. A click on a bar shows its photos; the list beside does the same.",
+        f"**Most frequent predictions of {escape(run.specs[0].keras_name)}**",
+        help="Counts top predictions. Click a bar to show only its photos, or use the filter.",
     )
     st.altair_chart(
-        charts.class_chart(frame, text_color()),
+        charts.class_counts_chart(frame, text_color()),
         key="batch_chart",
-        on_select=take_bar,
+        on_select=filter_by_bar,
         selection_mode="picked",
         alt="Bars: "
         + ", ".join(
-            f"{label} {number}"
-            for label, number in zip(frame["label"], frame["count"], strict=True)
+            f"{label} {count}" for label, count in zip(frame["label"], frame["count"], strict=True)
         ),
     )
-    if len(count) > BARS:
-        st.caption(f"The {BARS} most frequent of {len(count)} classes.")
+    if len(counts) > MAX_BARS:
+        st.caption(f"The {MAX_BARS} most frequent of {len(counts)} predicted classes.")
 
 
-def take_bar() -> None:
+def filter_by_bar() -> None:
     picked = st.session_state["batch_chart"]["selection"].get("picked") or []
-    st.session_state["batch_kind"] = picked[0]["wnid"] if picked else ALL
+    st.session_state["batch_class"] = picked[0]["wnid"] if picked else ALL
     st.session_state["batch_page"] = 1
 
 
-def choose_kind(run: BatchRun) -> str:
-    """Offers kinds of things: classes, and what they are kinds of in WordNet."""
-    labels = run.specs[0].classes
-    under = members(labels)
-    count = Counter(kind for found in run.found for kind in ancestors(winner(found)))
-    classes = {label.wnid for label in labels}
-    kinds = [
-        kind
-        for kind, _ in count.most_common()
-        if kind in classes
-        or (count[kind] > 1 and is_informative(kind, len(under[kind]), len(labels)))
-    ]
-    if st.session_state.get("batch_kind", ALL) not in kinds:
-        st.session_state["batch_kind"] = ALL
+def choose_class(run: BatchRun) -> str:
+    """Shows the class filter: predicted classes and their WordNet groups.
 
-    def describe(kind: str) -> str:
-        if kind == ALL:
-            return f"All photos ({len(run.found)})"
-        return f"{common_name(kind, labels)} ({count[kind]})"
+    Returns:
+        The WordNet ID of the class or group, or `ALL`.
+    """
+    labels = run.specs[0].classes
+    groups = classes_by_group(labels)
+    counts = Counter(wnid for photo in run.photos for wnid in ancestors(top_wnid(photo)))
+    class_wnids = {label.wnid for label in labels}
+    options = [
+        wnid
+        for wnid, count in counts.most_common()
+        if wnid in class_wnids
+        or (count > 1 and is_informative(wnid, len(groups[wnid]), len(labels)))
+    ]
+    if st.session_state.get("batch_class", ALL) not in options:
+        st.session_state["batch_class"] = ALL
+
+    def describe(wnid: str) -> str:
+        if wnid == ALL:
+            return f"All photos ({len(run.photos)})"
+        return f"{common_name(wnid, labels)} ({counts[wnid]})"
 
     return st.selectbox(
-        "Only photos of",
-        [ALL, *kinds],
+        "Predicted class",
+        [ALL, *options],
         format_func=describe,
-        key="batch_kind",
-        on_change=to_first_page,
-        help="By the first network's first answer; “bird” holds all kinds of birds.",
+        key="batch_class",
+        on_change=reset_page,
+        help="The first model's top prediction. Groups such as “bird” include all classes of "
+        "birds.",
     )
 
 
-def to_first_page() -> None:
+def reset_page() -> None:
     st.session_state["batch_page"] = 1
 
 
-def matching(run: BatchRun, kind: str) -> list[Found]:
-    if kind == ALL:
-        return run.found
-    return [found for found in run.found if kind in ancestors(winner(found))]
+def filter_photos(run: BatchRun, wnid: str) -> list[ClassifiedPhoto]:
+    """Returns the photos whose top prediction is a class or belongs to a group."""
+    if wnid == ALL:
+        return run.photos
+    return [photo for photo in run.photos if wnid in ancestors(top_wnid(photo))]
 
 
-def in_order(run: BatchRun, found: list[Found]) -> list[Found]:
-    """Offers orders, and returns photos in the chosen one."""
-    offered = ORDERS if len(run.specs) > 1 else ORDERS[:2]
+def choose_order(run: BatchRun, photos: list[ClassifiedPhoto]) -> list[ClassifiedPhoto]:
+    """Shows the sort orders and returns the photos in the selected one."""
+    orders = [UPLOAD_ORDER, UNCERTAINTY, *([DISAGREEMENT] if len(run.specs) > 1 else [])]
     order = st.segmented_control(
-        "Order",
-        offered,
-        default=offered[0],
+        "Sort by",
+        orders,
+        default=UPLOAD_ORDER,
         required=True,
-        key=f"batch_order_{len(offered)}",
-        on_change=to_first_page,
+        key=f"batch_order_{len(orders)}",
+        on_change=reset_page,
+        help="Uncertainty: the lowest top probability first."
+        + (" Disagreement: the largest distance between models first." if orders[2:] else ""),
     )
-    if order == ORDERS[1]:
-        return sorted(found, key=lambda one: max(one.results[0].probabilities))
-    if order == ORDERS[2]:
-        return sorted(found, key=lambda one: -one.disagreement)
-    return found
+    if order == UNCERTAINTY:
+        return sorted(photos, key=lambda photo: max(photo.results[0].probabilities))
+    if order == DISAGREEMENT:
+        return sorted(photos, key=lambda photo: -photo.disagreement)
+    return photos
 
 
-def show_gallery(shown: Sequence[Found]) -> None:
-    pages = math.ceil(len(shown) / PAGE)
+def show_gallery(photos: Sequence[ClassifiedPhoto]) -> None:
+    pages = math.ceil(len(photos) / PAGE_SIZE)
     page = min(st.session_state.get("batch_page", 1), pages)
     with st.grid(6, min_column_width=140, gap="small"):
-        for found in shown[(page - 1) * PAGE : page * PAGE]:
-            show_card(found)
+        for photo in photos[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+            show_card(photo)
     if pages > 1:
         st.pagination(pages, key="batch_page")
 
 
-def show_card(found: Found) -> None:
+def show_card(photo: ClassifiedPhoto) -> None:
     with st.container(border=True, gap="xsmall", height="stretch"):
-        name = printable(PurePosixPath(found.file).name)
-        st.image(found.copies.picture, alt=f"Photo {name}", width="stretch")
-        for result in found.results:
+        name = printable(PurePosixPath(photo.file).name)
+        st.image(photo.thumbnails.gallery, alt=f"Photo {name}", width="stretch")
+        for result in photo.results:
             (best,) = result.predictions(1)
             doubt = "" if interpret(result).is_sure else " :material/help:"
             st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{doubt}")
         st.caption(escape(name))
 
 
-def show_table(run: BatchRun, shown: Sequence[Found]) -> None:
+def show_table(run: BatchRun, photos: Sequence[ClassifiedPhoto]) -> None:
+    """Shows a row for each photo with the top prediction of each model."""
     rows: dict[str, list[object]] = {
-        "photo": [found.copies.thumbnail for found in shown],
-        "file": [printable(found.file) for found in shown],
+        "photo": [photo.thumbnails.table_url for photo in photos],
+        "file": [printable(photo.file) for photo in photos],
     }
     config = {
         "photo": st.column_config.ImageColumn("Photo", width="small"),
         "file": st.column_config.TextColumn("File", width="medium"),
     }
-    for place, spec in enumerate(run.specs):
-        best = [found.results[place].predictions(1)[0] for found in shown]
-        rows[f"label_{spec.name}"] = [answer.label for answer in best]
-        rows[f"probability_{spec.name}"] = [answer.probability for answer in best]
+    for index, spec in enumerate(run.specs):
+        best = [photo.results[index].predictions(1)[0] for photo in photos]
+        rows[f"label_{spec.name}"] = [prediction.label for prediction in best]
+        rows[f"probability_{spec.name}"] = [prediction.probability for prediction in best]
         config[f"label_{spec.name}"] = st.column_config.TextColumn(spec.keras_name)
         config[f"probability_{spec.name}"] = st.column_config.ProgressColumn(
             "Probability", format="percent", min_value=0, max_value=1
         )
     if len(run.specs) > 1:
-        rows["apart"] = [found.disagreement for found in shown]
-        config["apart"] = st.column_config.ProgressColumn(
+        rows["disagreement"] = [photo.disagreement for photo in photos]
+        config["disagreement"] = st.column_config.ProgressColumn(
             "Disagreement",
             format="%.2f",
             min_value=0,
             max_value=1,
-            help="The largest distance between two networks' answers: 0 is the very same.",
+            help="Largest Jensen–Shannon distance between the probabilities of two models: 0 "
+            "means identical, 1 means no overlap.",
         )
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         column_config=config,
         height=520,
-        row_height=THUMBNAIL_ROW,
-        alt="The photos with the networks' first answers",
+        row_height=ROW_HEIGHT,
+        alt="The photos with the top prediction of each model",
     )
 
 
 def show_downloads(run: BatchRun, top: int) -> None:
-    """Offers the results as files, which are made when they are asked for."""
+    """Shows download buttons; the files are created on demand."""
     with st.container(horizontal=True):
         st.download_button(
-            "CSV",
+            "Download CSV",
             lambda: to_csv(run, top),
             file_name="photos.csv",
             mime="text/csv",
@@ -257,7 +267,7 @@ def show_downloads(run: BatchRun, top: int) -> None:
             on_click="ignore",
         )
         st.download_button(
-            "JSON",
+            "Download JSON",
             lambda: to_json(run, top),
             file_name="photos.json",
             mime="application/json",
@@ -265,37 +275,40 @@ def show_downloads(run: BatchRun, top: int) -> None:
             on_click="ignore",
         )
         st.download_button(
-            "Photos with answers",
+            "Annotated photos",
             lambda: to_zip(run),
             file_name="photos.zip",
             mime="application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="Small copies with the first network's answer written on them.",
+            help="A ZIP of thumbnails with the first model's top prediction on each.",
         )
 
 
 def to_csv(run: BatchRun, top: int) -> str:
-    rows = [flat for row in run.kept for flat in flatten(row, run.specs, top)]
+    """Returns the results as CSV: a row for each photo and model."""
+    rows = [flat for row in run.rows for flat in flatten(row, run.specs, top)]
     frame = pd.DataFrame(rows, columns=list(columns(top)))
-    # Spreadsheets take such names for formulas.
+    # Spreadsheets evaluate cells that start with these characters as formulas.
     formulas = frame["file"].str.match(r"[=+\-@]")
     frame["file"] = frame["file"].mask(formulas, "'" + frame["file"])
     return frame.to_csv(index=False)
 
 
 def to_json(run: BatchRun, top: int) -> str:
-    results = [result for found in run.found for result in found.results]
+    """Returns the results as the JSON document that the API and the command line return."""
+    results = [result for photo in run.photos for result in photo.results]
     return json.dumps(to_document(results, run.failures, top), indent=2)
 
 
 def to_zip(run: BatchRun) -> bytes:
+    """Returns a ZIP of the gallery thumbnails, annotated with the first model's prediction."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for number, found in enumerate(run.found, start=1):
-            picture = annotate(Image.open(io.BytesIO(found.copies.picture)), found.results[0])
+        for number, photo in enumerate(run.photos, start=1):
+            thumbnail = Image.open(io.BytesIO(photo.thumbnails.gallery))
             encoded = io.BytesIO()
-            picture.save(encoded, "JPEG", quality=90)
-            stem = safe_name(PurePosixPath(found.file).stem)
+            annotate(thumbnail, photo.results[0]).save(encoded, "JPEG", quality=90)
+            stem = safe_name(PurePosixPath(photo.file).stem)
             archive.writestr(f"{number:03}-{stem}.jpg", encoded.getvalue())
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A batch of a visitor's photos: taken in, worked off, and what came of it."""
+"""One batch of a visitor's photos: uploads, progress and results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from vgg_demo.analysis.agreement import distances
+from vgg_demo.analysis.agreement import pairwise_distances
 from vgg_demo.analysis.evaluation import Evaluation
 from vgg_demo.analysis.ground_truth import ground_truth_reader
 from vgg_demo.batch.pipeline import BatchRow, classify_photos
@@ -27,166 +27,180 @@ from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
 MAX_PHOTOS = 500
-MAX_BYTES = 200 * 2**20  # of all files that are uploaded for a batch
-COPY_SIDE = 480  # pixels; longer side of the copy that is kept of each photo
-THUMBNAIL_SIDE = 56  # pixels; in the table
-LIMITS = ArchiveLimits(members=5_000, size_bytes=1_000_000_000)
-"""Of an archive: what is in it is read bit by bit, and only small copies are kept."""
+MAX_BYTES = 200 * 2**20  # total size of the files uploaded for one batch
+GALLERY_SIDE = 480  # pixels; longer side of the thumbnails in the gallery
+TABLE_SIDE = 56  # pixels; longer side of the thumbnails in the table
+ARCHIVE_LIMITS = ArchiveLimits(members=5_000, size_bytes=1_000_000_000)
+"""Limits of an uploaded archive. They can be high: members are read one by one, and only
+thumbnails are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
-    """What is kept of a photo: small JPEGs.
+class Thumbnails:
+    """Small JPEG copies of a photo, kept instead of the photo.
 
     Attributes:
-        picture: Of `COPY_SIDE` pixels.
-        thumbnail: Of `THUMBNAIL_SIDE` pixels, as an address that browsers show.
+        gallery: JPEG file; the longer side has at most `GALLERY_SIDE` pixels.
+        table_url: Data URL of a JPEG file; the longer side has at most `TABLE_SIDE` pixels.
     """
 
-    picture: bytes
-    thumbnail: str
+    gallery: bytes
+    table_url: str
 
 
-def make_copies(photo: Photo) -> Copies:
-    """Scales a photo down."""
-    picture = photo.image.copy()
-    picture.thumbnail((COPY_SIDE, COPY_SIDE))
-    small = picture.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    encoded = base64.b64encode(_jpeg(small)).decode()
-    return Copies(_jpeg(picture), f"data:image/jpeg;base64,{encoded}")
+def make_thumbnails(photo: Photo) -> Thumbnails:
+    """Scales a photo down for the gallery and the table."""
+    image = photo.image.copy()
+    image.thumbnail((GALLERY_SIDE, GALLERY_SIDE))
+    small = image.copy()
+    small.thumbnail((TABLE_SIDE, TABLE_SIDE))
+    encoded = base64.b64encode(_to_jpeg(small)).decode()
+    return Thumbnails(_to_jpeg(image), f"data:image/jpeg;base64,{encoded}")
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def _to_jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
 @dataclass(frozen=True)
-class Found:
-    """A photo and what the networks made of it.
+class ClassifiedPhoto:
+    """The results of all models for one photo.
 
     Attributes:
-        file: Its name.
-        copies: What is kept of it.
-        results: What each network makes of it.
-        truths: What is on it in the terms of each network, if its name says so.
+        file: File name.
+        thumbnails: Small copies of the photo.
+        results: One classification for each model of the batch.
+        true_wnids: The ground truth for each model as a WordNet ID; None if the file and folder
+            names contain no label.
     """
 
     file: str
-    copies: Copies
+    thumbnails: Thumbnails
     results: tuple[Classification, ...]
-    truths: tuple[str | None, ...]
+    true_wnids: tuple[str | None, ...]
 
     @cached_property
     def disagreement(self) -> float:
-        """How far apart the networks are: the largest of their distances, in [0, 1]."""
-        return float(distances(self.results).max())
+        """The largest Jensen–Shannon distance between two models, in [0, 1]."""
+        return float(pairwise_distances(self.results).max())
 
 
 @dataclass(eq=False)
 class BatchRun:
-    """A batch, which goes on where it stopped however often the page is drawn meanwhile.
+    """A batch that continues across reruns of the page.
 
     Attributes:
-        specs: The networks.
-        resize: How photos are made square.
-        total: How many photos there are; None where that is not known in advance.
-        kept: All rows in their order, without the photos.
-        found: What came of those that could be used.
-        failures: Why others could not be.
-        is_done: Whether it has ended or was cancelled.
-        was_cut: Whether there were more photos than are taken.
-        evaluated: By a network's name, how right it is and the photos that count; filled when
-            it is looked at.
+        specs: The models.
+        resize: The resize method.
+        total: Number of uploaded photos; None if counting them requires unpacking an archive.
+        pending: Yields the rows that are still to be computed.
+        rows: All finished rows in upload order, without the photos.
+        photos: The photos that could be classified.
+        failures: Errors of the files that could not.
+        is_done: Whether the batch is finished or canceled.
+        was_truncated: Whether photos beyond `MAX_PHOTOS` were skipped.
+        seconds: Time spent on the photos so far.
+        evaluations: For each model name, the evaluation and the photos included in it; filled
+            when first displayed.
     """
 
     specs: tuple[ModelSpec, ...]
     resize: Resize
     total: int | None
-    rows: Generator[BatchRow]
-    kept: list[BatchRow] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    pending: Generator[BatchRow]
+    rows: list[BatchRow] = field(default_factory=list)
+    photos: list[ClassifiedPhoto] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     is_done: bool = False
-    was_cut: bool = False
+    was_truncated: bool = False
     seconds: float = 0.0
-    evaluated: dict[str, tuple[Evaluation, list[Found]]] = field(default_factory=dict)
-    # When the page is drawn anew, its last drawing may still be at work.
+    evaluations: dict[str, tuple[Evaluation, list[ClassifiedPhoto]]] = field(default_factory=dict)
+    # After a rerun, the script thread of the previous run may still be processing photos.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def count(self) -> int:
-        return len(self.found) + len(self.failures)
+        """Number of finished photos, including failures."""
+        return len(self.photos) + len(self.failures)
 
     @property
     def per_second(self) -> float:
+        """Photos per second."""
         return self.count / self.seconds if self.seconds else 0.0
 
-    def work(self) -> Iterator[None]:
-        """Works it off; yields after each photo, and may be left and begun again there."""
-        while self._step():
+    def process(self) -> Iterator[None]:
+        """Processes the remaining photos and yields after each one.
+
+        The iteration can be abandoned after any photo; a new call resumes there.
+        """
+        while self._process_next():
             yield
 
-    def _step(self) -> bool:
-        """Takes the next photo. Returns whether there was one."""
+    def _process_next(self) -> bool:
+        """Processes the next photo. Returns whether there was one."""
         with self._lock:
             started = time.perf_counter()
-            row = None if self.is_done else next(self.rows, None)
+            row = None if self.is_done else next(self.pending, None)
             self.seconds += time.perf_counter() - started
             if row is None:
                 self.is_done = True
                 return False
-            # Without the source, which may hold the photo.
-            self.kept.append(BatchRow(Source(row.source.name, bytes), row.results, row.failure))
+            # The original source may hold the photo's bytes.
+            self.rows.append(BatchRow(Source(row.source.name, bytes), row.results, row.failure))
             if row.failure is not None:
                 self.failures.append(row.failure)
             else:
                 file = row.source.name
-                truths = tuple(ground_truth_reader(spec.classes)(file) for spec in self.specs)
-                self.found.append(Found(file, row.view, row.results, truths))
+                true_wnids = tuple(ground_truth_reader(spec.classes)(file) for spec in self.specs)
+                self.photos.append(ClassifiedPhoto(file, row.extracted, row.results, true_wnids))
             if self.count == MAX_PHOTOS:
-                self.was_cut = self.total is None or self.total > MAX_PHOTOS
-                self._end()
+                self.was_truncated = self.total is None or self.total > MAX_PHOTOS
+                self._stop()
             return True
 
-    def end(self) -> None:
-        """Ends it, early perhaps, as soon as the networks have looked at what they look at."""
+    def stop(self) -> None:
+        """Stops the batch after the photos that are being classified; keeps the results."""
         with self._lock:
-            self._end()
+            self._stop()
 
-    def _end(self) -> None:
-        self.rows.close()  # lets go of the uploads, and of what was opened of them
+    def _stop(self) -> None:
+        self.pending.close()  # releases the uploads and closes open archives
         self.is_done = True
 
 
-def begin(
+def start_batch(
     uploads: Sequence[tuple[str, BinaryIO]],
     specs: tuple[ModelSpec, ...],
     resize: Resize,
     store: ModelStore,
     limits: ImageLimits,
 ) -> BatchRun:
-    """Begins a batch.
+    """Creates a batch; `BatchRun.process` does the work.
 
     Args:
         uploads: Names and contents of photos and archives.
-        specs: The networks.
-        resize: How photos are made square.
-        store: Where the networks are.
-        limits: What a photo may be at most.
+        specs: The models.
+        resize: The resize method.
+        store: Provides the loaded models.
+        limits: Limits of each photo.
     """
 
     def sources() -> Iterator[Source]:
         for name, file in uploads:
-            yield from find_in_upload(name, file, limits, LIMITS)
+            yield from find_in_upload(name, file, limits, ARCHIVE_LIMITS)
 
     def rows() -> Generator[BatchRow]:
-        asked = classify_photos(
-            sources(), specs, store, resize=resize, limits=limits, view=make_copies
+        classified = classify_photos(
+            sources(), specs, store, resize=resize, limits=limits, extract=make_thumbnails
         )
-        with closing(asked):
-            yield from asked
+        with closing(classified):
+            yield from classified
 
-    return BatchRun(specs, resize, count_uploads(uploads, limits, LIMITS), rows())
+    return BatchRun(specs, resize, count_uploads(uploads, limits, ARCHIVE_LIMITS), rows())
+
+
+def describe_count(count: int) -> str:
+    """Returns "1 photo" or, for example, "50 photos"."""
+    return "1 photo" if count == 1 else f"{count} photos"

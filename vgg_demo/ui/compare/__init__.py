@@ -1,1 +1,1 @@
-"""compare."""
+"""Parts of the Compare page."""

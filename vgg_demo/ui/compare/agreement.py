@@ -1,4 +1,4 @@
-"""What the models have in common, above their cards."""
+"""Agreement of the models: majority, average and pairwise distances."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def describe_agreement(comparison: Comparison) -> str:
-    """Says in a sentence what the models agree on; empty for fewer than two answers."""
+    """Describes in one line what the models agree on; empty for fewer than two results."""
     count = len(comparison.results)
     if count < 2:
         return ""
-    found = comparison.consensus()
-    if not found:
-        return "The two have nothing in common" if count == 2 else "No majority agrees on anything"
+    agreements = comparison.consensus()
+    if not agreements:
+        return "The two models disagree" if count == 2 else "No prediction has a majority"
     parts: list[str] = []
-    for consensus in found:
+    for consensus in agreements:
         agreeing = len(consensus.models)
         if agreeing == count:
-            who = "Both" if count == 2 else f"All {number(count)}"
+            subject = "Both" if count == 2 else f"All {spell_out(count)}"
         else:
-            who = f"{number(agreeing)} of {'them' if parts else number(count)}"
-        parts.append(f"{who}: {with_article(consensus.label)}")
+            subject = f"{spell_out(agreeing)} of {spell_out(count)}"
+        parts.append(f"{subject}: {with_article(consensus.label)}")
     sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:]
 
 
-def number(count: int) -> str:
+def spell_out(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def show_agreement(comparison: Comparison, top: int, class_colors: Mapping[str, str]) -> None:
-    """Shows what the models agree on, their mean, and how far apart they are."""
-    words = describe_agreement(comparison)
-    if not words:
+    """Shows what the models agree on, their average, and the distances between them."""
+    text = describe_agreement(comparison)
+    if not text:
         return
-    st.header(escape(words), anchor=False)
+    st.header(escape(text), anchor=False)
     for consensus in comparison.consensus()[-1:]:
         if consensus.definition:
             st.markdown(f"*{escape(consensus.label)}*: {consensus.definition}.")
-    mean, apart = st.columns([1, 1], gap="medium")
-    with mean:
+    ensemble_column, distance_column = st.columns([1, 1], gap="medium")
+    with ensemble_column:
         if ensemble := comparison.ensemble():
-            known = {result.spec.name: result.spec.keras_name for result in comparison.results}
-            names = ", ".join(known[model] for model in ensemble.models)
+            keras_names = {
+                result.spec.name: result.spec.keras_name for result in comparison.results
+            }
+            names = ", ".join(keras_names[model] for model in ensemble.models)
             show_ensemble(ensemble, names, top, class_colors)
-    with apart:
+    with distance_column:
         show_distances(comparison)
 
 
@@ -67,32 +69,33 @@ def show_ensemble(
 ) -> None:
     predictions = ensemble.predictions(top)
     st.markdown(
-        "**Their mean**",
-        help=f"The mean of the probabilities of those that know the same things: {names}.",
+        "**Average of the models**",
+        help=f"Mean probabilities of the models with the same classes: {names}.",
     )
     st.markdown(escape(one_line(ensemble.verdict())))
     frame = charts.predictions_frame(predictions, ensemble.labels)
     st.altair_chart(
-        charts.top_chart(frame, text_color(), class_colors),
-        alt=f"The mean. {describe_chart(predictions)}",
+        charts.predictions_chart(frame, text_color(), class_colors),
+        alt=f"Average of the models. {describe_chart(predictions)}",
     )
 
 
 def show_distances(comparison: Comparison) -> None:
+    """Shows the pairwise distances as a heat map and as a table."""
     names = [result.spec.keras_name for result in comparison.results]
     matrix = comparison.distances()
     st.markdown(
-        "**How far apart they are**",
-        help="The Jensen–Shannon distance between two networks' probabilities: 0 is the very "
-        "same answer, 1 is nothing in common. A network of fewer things is compared with the "
-        "others over the things that it knows.",
+        "**Distance between models**",
+        help="Jensen–Shannon distance between the probabilities of two models: 0 means "
+        "identical, 1 means no overlap. If the classes of two models differ, they are compared "
+        "on the classes of the model that has fewer.",
     )
     st.altair_chart(
         charts.distance_chart(names, matrix, text_color()),
-        alt="Distances between the networks, as in the table",
+        alt="Distances between the models, as in the table",
     )
-    with st.expander("The same as a table"):
+    with st.expander("Show as table"):
         st.table(
             pd.DataFrame(matrix, index=names, columns=names).map("{:.2f}".format),
-            alt="Distances between the networks",
+            alt="Distances between the models",
         )

@@ -1,4 +1,4 @@
-"""One card for each model that is asked."""
+"""One card for each model of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.analysis.comparison import ModelFailure, ModelResult
-from vgg_demo.analysis.verdict import headline, interpret, scope
+from vgg_demo.analysis.verdict import describe_scope, headline, interpret
 from vgg_demo.errors import DiskFullError, VggDemoError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.inference.background import Status
 from vgg_demo.inference.results import Prediction
@@ -18,27 +18,27 @@ from vgg_demo.models.registry import Accuracy, ModelSpec
 from vgg_demo.reports import charts
 from vgg_demo.ui.components.model_picker import describe_progress
 from vgg_demo.ui.components.photo_input import ChosenPhoto
-from vgg_demo.ui.components.prediction import describe_chart, show_doubts
+from vgg_demo.ui.components.prediction import describe_chart, show_warning_badges
 from vgg_demo.ui.components.text import PREPROCESSING_DESCRIPTIONS
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.session.visitor import visitor_id
 from vgg_demo.ui.theme import text_color
-from vgg_demo.weights.local import how_to_place
+from vgg_demo.weights.local import manual_install_instructions
 
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """What is in the cards.
+    """State of all cards.
 
     Attributes:
-        outcomes: What came of the models that were asked so far.
-        are_waiting: Whether others are still on their way.
-        class_colors: The colour of each class, by its WordNet ID.
+        outcomes: Results and failures so far, in the order of the cards.
+        is_waiting: Whether the other models wait for a download.
+        class_colors: The color of each class as CSS, by WordNet ID.
     """
 
     outcomes: tuple[ModelResult | ModelFailure, ...]
-    are_waiting: bool
+    is_waiting: bool
     class_colors: Mapping[str, str]
 
 
@@ -47,24 +47,24 @@ def show_cards(
     specs: list[ModelSpec],
     resize: Resize,
     top: int,
-    opened: caches.OpenPhoto,
+    open_photo: caches.OpenPhoto,
     progress: DeltaGenerator,
 ) -> Cards:
-    """Asks one model after the other and fills its card as soon as it has answered.
+    """Runs the models one by one and fills each card as soon as its result is ready.
 
-    What is on this machine is asked first; what is not is downloaded, one after the other,
-    while the page looks now and then how far it is.
+    Installed models run first. The others are downloaded one by one; meanwhile the page checks
+    the progress every second.
 
     Args:
         photo: The photo.
         specs: The models.
-        resize: How the photo is made square.
-        top: How many answers each card shows.
-        opened: Opens the photo.
-        progress: Where it is told how many are done.
+        resize: The resize method.
+        top: Number of predictions on each card.
+        open_photo: Opens the photo when it is needed.
+        progress: Place of the progress bar.
 
     Returns:
-        What is in the cards.
+        The state of all cards.
     """
     with st.grid(3, min_column_width=300, gap="small"):
         cards = {spec: st.container(border=True, height="stretch") for spec in specs}
@@ -75,46 +75,44 @@ def show_cards(
             places[spec] = st.empty()
             places[spec].caption("Waiting …")
     outcomes: dict[ModelSpec, ModelResult | ModelFailure] = {}
-    seen: list[Prediction] = []
-    waited_for: ModelSpec | None = None
-    for spec in sorted(specs, key=has_to_wait):
-        progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} are done.")
+    shown: list[Prediction] = []
+    downloading: ModelSpec | None = None
+    for spec in sorted(specs, key=needs_download):
+        progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} models")
         with places[spec].container():
-            if waited_for is not None:
-                st.caption(f"Comes after {escape(waited_for.keras_name)} …")
-            elif is_on_its_way(spec):
-                waited_for = spec
+            if downloading is not None:
+                st.caption(f"Waiting for {escape(downloading.keras_name)} …")
+            elif download_if_needed(spec):
+                downloading = spec
                 show_download(spec)
             else:
-                outcomes[spec] = outcome = get_outcome(photo, spec, resize, opened)
-                show_outcome(outcome, spec, top, seen)
-    if waited_for is None:
+                outcomes[spec] = outcome = get_outcome(photo, spec, resize, open_photo)
+                show_outcome(outcome, spec, top, shown)
+    if downloading is None:
         progress.empty()
     return Cards(
         outcomes=tuple(outcomes[spec] for spec in specs if spec in outcomes),
-        are_waiting=waited_for is not None,
-        class_colors=charts.color_classes(seen),
+        is_waiting=downloading is not None,
+        class_colors=charts.assign_class_colors(shown),
     )
 
 
-def has_to_wait(spec: ModelSpec) -> bool:
-    """Whether a model can answer only when it has come from elsewhere."""
+def needs_download(spec: ModelSpec) -> bool:
+    """Whether a model is not installed, or its download is still active."""
     download = caches.get_downloads().get(spec)
-    return not available_models.is_available(spec) or (
-        download is not None and download.is_under_way
-    )
+    return not available_models.is_available(spec) or (download is not None and download.is_active)
 
 
-def is_on_its_way(spec: ModelSpec) -> bool:
-    """Whether a model is being downloaded; begins with it if it may."""
+def download_if_needed(spec: ModelSpec) -> bool:
+    """Starts the download of a missing model if allowed. Returns whether it is downloading."""
     downloads = caches.get_downloads()
     download = downloads.get(spec)
-    is_under_way = download is not None and download.is_under_way
+    is_active = download is not None and download.is_active
     has_failed = download is not None and download.status is Status.FAILED
     may_start = not (
         available_models.is_available(spec) or caches.get_settings().offline or has_failed
     )
-    if is_under_way or may_start:
+    if is_active or may_start:
         downloads.start(spec, visitor_id())
         return True
     return False
@@ -123,15 +121,15 @@ def is_on_its_way(spec: ModelSpec) -> bool:
 @st.fragment(run_every=1.0)
 def show_download(spec: ModelSpec) -> None:
     download = caches.get_downloads().get(spec)
-    if download is None or not download.is_under_way:
+    if download is None or not download.is_active:
         st.rerun(scope="app")
     st.progress(*describe_progress(download))
 
 
 def get_outcome(
-    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, opened: caches.OpenPhoto
+    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, open_photo: caches.OpenPhoto
 ) -> ModelResult | ModelFailure:
-    """Asks a model; what keeps it from answering is an outcome too."""
+    """Runs a model, or returns its cached result. Errors are returned as a failure."""
     download = caches.get_downloads().get(spec)
     if (
         not available_models.is_available(spec)
@@ -140,30 +138,37 @@ def get_outcome(
     ):
         return ModelFailure(spec.name, type(download.error).__name__, str(download.error))
     try:
-        loaded = caches.get_store().is_loaded(spec)
-        with st.spinner("Looking …" if loaded else "Loading …", show_time=True):
-            return caches.get_model_result(photo.sha256, photo.file, spec, resize, opened)
+        is_loaded = caches.get_store().is_loaded(spec)
+        name = escape(spec.keras_name)
+        with st.spinner("Classifying …" if is_loaded else f"Loading {name} …", show_time=True):
+            return caches.get_model_result(photo.sha256, photo.file, spec, resize, open_photo)
     except VggDemoError as error:
         return ModelFailure(spec.name, type(error).__name__, str(error))
 
 
 def show_outcome(
-    outcome: ModelResult | ModelFailure, spec: ModelSpec, top: int, seen: list[Prediction]
+    outcome: ModelResult | ModelFailure, spec: ModelSpec, top: int, shown: list[Prediction]
 ) -> None:
-    """Fills a card; adds what it shows to what was seen, so that colours stay the same."""
+    """Fills a card.
+
+    Appends its predictions to `shown`, from which the class colors are assigned: each class has
+    the same color on all cards.
+    """
     if isinstance(outcome, ModelResult):
         predictions = outcome.classification.predictions(top)
-        seen.extend(predictions)
-        show_model_result(outcome, predictions, charts.color_classes(seen))
+        shown.extend(predictions)
+        show_model_result(outcome, predictions, charts.assign_class_colors(shown))
     else:
         show_failure(outcome, spec)
 
 
 def show_failure(failure: ModelFailure, spec: ModelSpec) -> None:
+    """Shows why a model has no result, and what to do about it."""
     if failure.error == WeightsMissingError.__name__ and caches.get_settings().offline:
-        st.markdown(":material/cloud_off: Not on this machine, and downloading is switched off.")
-        with st.popover("How to add it", type="tertiary"):
-            st.markdown(escape(how_to_place(spec, caches.get_settings())))
+        name = escape(spec.keras_name)
+        st.markdown(f":material/cloud_off: {name} is not installed and downloads are disabled.")
+        with st.popover("How to install it", type="tertiary"):
+            st.markdown(escape(manual_install_instructions(spec, caches.get_settings())))
         return
     st.error(escape(failure.message), icon=":material/error:")
     if failure.error in (WeightsDownloadError.__name__, DiskFullError.__name__):
@@ -184,35 +189,35 @@ def show_model_result(
     first, second = map(escape, headline(verdict))
     st.markdown(f"**{first}**" + (f"  \n{second}" if second else ""))
     with st.container(horizontal=True, gap="small"):
-        show_doubts(verdict, classification)
+        show_warning_badges(verdict, classification)
     frame = charts.predictions_frame(predictions, spec.classes)
     st.altair_chart(
-        charts.top_chart(frame, text_color(), class_colors), alt=describe_chart(predictions)
+        charts.predictions_chart(frame, text_color(), class_colors), alt=describe_chart(predictions)
     )
     st.markdown(
-        f"**{1000 * result.median_seconds:.0f} ms** a photo · "
-        f"{result.memory_bytes / 1e6:,.0f} MB in memory"
+        f"**{1000 * result.median_seconds:.0f} ms** per photo · "
+        f"{result.memory_bytes / 1e6:,.0f} MB of memory"
     )
-    with st.expander("More about this network"):
+    with st.expander("Details"):
         st.markdown(
-            f"- **Right:** {describe_accuracy(spec.accuracy)}\n"
-            f"- **Parameters:** {spec.parameters:,}, about "
-            f"{spec.weights.size_bytes / 1e6:,.0f} MB on disk\n"
+            f"- **Accuracy:** {describe_accuracy(spec.accuracy)}\n"
+            f"- **Parameters:** {spec.parameters:,} "
+            f"({spec.weights.size_bytes / 1e6:,.0f} MB on disk)\n"
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels, "
             f"{PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"
-            f"- **Time:** median of {len(result.runs)} runs of the loaded network; the slowest "
-            f"took {1000 * max(result.runs):.0f} ms"
+            f"- **Latency:** median of {len(result.run_seconds)} runs, model already loaded; "
+            f"slowest run {1000 * max(result.run_seconds):.0f} ms"
         )
-        if limits := scope(spec):
-            st.caption(escape(limits))
+        if scope := describe_scope(spec):
+            st.caption(escape(scope))
 
 
 def describe_accuracy(accuracy: Accuracy | None) -> str:
-    """Says how often a network was right, on what, and who says so."""
+    """Describes a model's published accuracy with the test set and a link to the source."""
     if accuracy is None:
-        return "no published figure at hand"
-    among_five = f", {accuracy.top5:.1f} % among five" if accuracy.top5 else ""
+        return "not published"
+    top5 = f", {accuracy.top5:.1f}% top-5" if accuracy.top5 else ""
     source = accuracy.test_set
     if accuracy.source.startswith("http"):
         source = f"[{source}]({accuracy.source})"
-    return f"{accuracy.top1:.1f} % first{among_five} ({source})"
+    return f"{accuracy.top1:.1f}% top-1{top5} ({source})"

@@ -1,4 +1,4 @@
-"""Which models are compared: sets at hand, and pills to change them."""
+"""Selection of the models to compare: predefined sets, and pills to change the selection."""
 
 from __future__ import annotations
 
@@ -8,95 +8,99 @@ from vgg_demo.models.registry import MODEL_SETS, MODELS, ModelSpec
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models
 
-HERE = "On this machine"
+INSTALLED = "Installed"
 ALL = "All"
-ASKED = "models_asked"
-PREFERRED = 5  # models of those on this machine that are chosen to begin with
+REQUESTED_MODELS = "models_requested"  # session key: model names in the URL
+DEFAULT_COUNT = 5  # number of installed models that are selected by default
 
 
 def choose_models() -> list[ModelSpec]:
-    """Offers sets of models, and the models of the chosen set as pills.
+    """Shows sets of models, and the models of the selected set as pills.
 
-    The URL holds the names as on the command line, with commas between them.
+    The `models` parameter of the URL holds the selected model names, separated by commas.
 
     Returns:
-        The chosen models in the order of the pills.
+        The selected models in the order of the pills.
     """
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_available(models[name])]
+    installed = [name for name in models if available_models.is_available(models[name])]
     before = st.session_state.get("models")
-    named = available_models.asked_models(ASKED, is_opened="model_set" not in st.session_state)
+    named = available_models.requested_models(
+        REQUESTED_MODELS, is_first_run="model_set" not in st.session_state
+    )
     if named or "models" not in st.session_state:
-        st.session_state["models"] = named or here[:PREFERRED]
+        st.session_state["models"] = named or installed[:DEFAULT_COUNT]
         st.session_state["models_were_chosen"] = bool(named)
-    if st.session_state["models_were_chosen"] and not st.session_state[ASKED]:
-        # Other pages take it out of the address.
+    if st.session_state["models_were_chosen"] and not st.session_state[REQUESTED_MODELS]:
+        # Other pages remove the parameter from the URL.
         st.query_params["models"] = ",".join(st.session_state["models"])
     st.segmented_control(
-        "Networks to compare",
-        [HERE, *MODEL_SETS, ALL],
-        default=HERE,
+        "Models to compare",
+        [INSTALLED, *MODEL_SETS, ALL],
+        default=INSTALLED,
         required=True,
         key="model_set",
-        on_change=take_set,
-        args=(here,),
+        on_change=select_set,
+        args=(installed,),
         wrap=True,
     )
-    chosen = [name for name in st.session_state["models"] if name in models]
-    offered = members(st.session_state["model_set"], here)
-    shown = [*offered, *(name for name in chosen if name not in offered)]
-    shown.sort(key=lambda name: name not in here)
+    selected = [name for name in st.session_state["models"] if name in models]
+    members = set_members(st.session_state["model_set"], installed)
+    shown = [*members, *(name for name in selected if name not in members)]
+    shown.sort(key=lambda name: name not in installed)
 
     def describe(name: str) -> str:
-        size = "" if name in here else f" · {models[name].weights.size_bytes / 1e6:,.0f} MB"
+        is_installed = name in installed
+        size = "" if is_installed else f" · {models[name].weights.size_bytes / 1e6:,.0f} MB"
         return escape(models[name].keras_name) + size
 
-    # A widget of its own for each set: its options are others.
+    # Each set has its own widget, because the options differ.
     key = f"pills-{st.session_state['model_set']}"
-    # Given only where it shows others: what is given while a run is interrupted gets lost.
-    is_given = key in st.session_state and before != st.session_state["models"]
-    if is_given:
-        st.session_state[key] = chosen
+    # Assign only a changed selection: a value assigned during an interrupted run is lost.
+    is_assigned = key in st.session_state and before != st.session_state["models"]
+    if is_assigned:
+        st.session_state[key] = selected
     st.pills(
-        "Networks",
+        "Models",
         shown,
         selection_mode="multi",
-        default=None if is_given else chosen,
+        default=None if is_assigned else selected,
         format_func=describe,
         key=key,
-        on_change=take_pills,
+        on_change=select_pills,
         args=(key,),
         label_visibility="collapsed",
         wrap=True,
     )
-    if any(name not in here for name in shown):
-        st.caption("A size means that the network is not on this machine and is downloaded first.")
+    if any(name not in installed for name in shown):
+        st.caption("Models with a size are not installed yet and are downloaded first.")
     return [models[name] for name in shown if name in st.session_state["models"]]
 
 
-def members(name: str, here: list[str]) -> tuple[str, ...]:
-    """Returns the names of the models of a set."""
-    if name == HERE:
-        return tuple(here)
-    return tuple(MODELS) if name == ALL else MODEL_SETS[name]
+def set_members(set_name: str, installed: list[str]) -> tuple[str, ...]:
+    """Returns the names of the models in a set."""
+    if set_name == INSTALLED:
+        return tuple(installed)
+    return tuple(MODELS) if set_name == ALL else MODEL_SETS[set_name]
 
 
-def take_set(here: list[str]) -> None:
-    """Chooses the models of the set, but never all: that would be 15 GB."""
-    name = st.session_state["model_set"]
-    if name == HERE:
-        choose(here[:PREFERRED])
-    elif name != ALL:
-        choose(list(members(name, here)))
-    st.session_state.pop(f"pills-{name}", None)
+def select_set(installed: list[str]) -> None:
+    """Selects the models of the new set. "All" keeps the selection: all models are 15 GB."""
+    set_name = st.session_state["model_set"]
+    if set_name == INSTALLED:
+        select_models(installed[:DEFAULT_COUNT])
+    elif set_name != ALL:
+        select_models(list(set_members(set_name, installed)))
+    st.session_state.pop(f"pills-{set_name}", None)
 
 
-def take_pills(key: str) -> None:
-    choose(st.session_state[key])
+def select_pills(key: str) -> None:
+    select_models(st.session_state[key])
 
 
-def choose(names: list[str]) -> None:
-    available_models.choose_others(ASKED)
+def select_models(names: list[str]) -> None:
+    """Sets the selection, which replaces the models requested in the URL."""
+    available_models.clear_requested_models(REQUESTED_MODELS)
     st.session_state["models"] = names
     st.session_state["models_were_chosen"] = True
     st.session_state["comparing"] = False

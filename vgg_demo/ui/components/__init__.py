@@ -1,1 +1,1 @@
-"""components."""
+"""Widgets shared by several pages."""

@@ -1,41 +1,41 @@
-// A camera that takes many photos in a row. `camera.py` says what goes in and comes out.
+// A camera that takes bursts of photos. See `camera.py` for the data it receives and sends.
 
 const INTERVAL_MS = 250
-const SENT_TOGETHER = 3 // photos; who closes the camera in mid row loses fewer
+const PHOTOS_PER_MESSAGE = 3 // few, so that little is lost if the camera closes during a burst
 const RESEND_MS = 5000
-const LONGER_SIDE = 640 // pixels; networks look at less
+const MAX_SIDE = 640 // pixels; models have a smaller input
 const QUALITY = 0.9
 
-const GONE = "The camera was switched off, or taken away."
+const DISCONNECTED = "The camera was turned off or disconnected."
 const PROBLEMS = {
-  NotAllowedError: "The browser does not let this page use the camera. Click the camera or the " +
-    "lock beside the page's address, allow it, and try again.",
-  OverconstrainedError: GONE,
-  NotFoundError: "The browser finds no camera on this machine.",
-  NotReadableError: "The camera cannot be opened. Perhaps another program uses it.",
+  NotAllowedError: "The browser blocks the camera on this page. Click the camera or lock icon " +
+    "next to the page's address, allow the camera, and try again.",
+  OverconstrainedError: DISCONNECTED,
+  NotFoundError: "No camera was found on this device.",
+  NotReadableError: "The camera could not be opened. Another program may be using it.",
 }
-const INSECURE = "The page's address must begin with https:// for a browser to use the camera here."
+const INSECURE = "Browsers allow the camera only if the page's address starts with https://."
 
 class Camera {
   constructor(root, data, send) {
     this.find = name => root.querySelector(name)
     this.video = this.find("video")
-    this.turn = 0 // of opening: a slow one may be overtaken
-    this.row = 0
-    this.taken = 0 // photos of this row
-    this.left = 0 // photos still to be taken in it
+    this.openings = 0 // calls of open(); a slow one may be superseded by a later one
+    this.burst = 0
+    this.taken = 0 // photos of this burst
+    this.left = 0 // photos still to be taken in this burst
     this.pending = [] // photos that the server has not confirmed
     this.lastId = 0
-    this.find(".many").onclick = () => this.begin(this.data.row)
-    this.find(".one").onclick = () => this.begin(1)
+    this.find(".take-burst").onclick = () => this.begin(this.data.burst_size)
+    this.find(".take-one").onclick = () => this.begin(1)
     this.find(".stop").onclick = () => this.end()
-    this.find(".other").onclick = () => this.openNext()
-    this.find(".again").onclick = () => {
-      this.find(".view").focus() // the button that has it is about to go
+    this.find(".switch").onclick = () => this.openNext()
+    this.find(".retry").onclick = () => {
+      this.find(".preview").focus() // the button with the focus is about to disappear
       this.open()
     }
     this.video.onloadeddata = this.video.onresize = () => this.draw()
-    this.choice = { facingMode: "environment" } // of a phone's cameras, the one that sees things
+    this.choice = { facingMode: "environment" } // the back camera of a phone
     this.update(data, send)
   }
 
@@ -47,15 +47,15 @@ class Camera {
     if (data.is_open && !wasOpen) this.open()
     if (!data.is_open && wasOpen) this.close()
     this.lastId = Math.max(this.lastId, data.received)
-    this.row = Math.max(this.row, data.row_received)
+    this.burst = Math.max(this.burst, data.burst_received)
     this.pending = this.pending.filter(photo => photo.id > data.received)
     if (!this.pending.length) clearTimeout(this.resending)
     this.draw()
   }
 
   async open(choice = this.choice) {
-    const turn = ++this.turn
-    const isOutdated = () => turn !== this.turn
+    const opening = ++this.openings
+    const isSuperseded = () => opening !== this.openings
     this.choice = choice
     this.stop()
     this.problem = ""
@@ -65,26 +65,26 @@ class Camera {
       const stream = await navigator.mediaDevices.getUserMedia({
         video: { ...choice, width: { ideal: 1280 } },
       })
-      if (isOutdated()) return stopTracks(stream)
-      this.watch(stream)
+      if (isSuperseded()) return stopTracks(stream)
+      this.play(stream)
     } catch ({ name }) {
-      if (isOutdated()) return
-      this.problem = PROBLEMS[name] ?? `The camera cannot be opened (${name}).`
+      if (isSuperseded()) return
+      this.problem = PROBLEMS[name] ?? `The camera could not be opened (${name}).`
     }
-    // Also where one could not be opened: another may be.
+    // Also after a failure, because another camera may work.
     const devices = await navigator.mediaDevices.enumerateDevices()
-    if (isOutdated()) return
+    if (isSuperseded()) return
     this.cameras = devices.filter(device => device.kind === "videoinput")
     this.draw()
   }
 
-  watch(stream) {
+  play(stream) {
     const [track] = stream.getVideoTracks()
     this.track = track
     this.video.srcObject = stream
-    // As in a mirror, where the camera looks at whoever looks at the screen.
+    // Cameras that face the user are mirrored.
     this.video.classList.toggle("mirrored", track.getSettings().facingMode !== "environment")
-    track.onended = () => this.fail(GONE)
+    track.onended = () => this.fail(DISCONNECTED)
     track.onmute = track.onunmute = () => this.draw()
   }
 
@@ -95,30 +95,30 @@ class Camera {
   }
 
   begin(count) {
-    this.row += 1
+    this.burst += 1
     this.left = count
     this.taken = 0
-    this.shoot()
+    this.capture()
     if (this.left) {
-      this.timer = setInterval(() => this.shoot(), INTERVAL_MS)
-      this.find(".stop").focus() // the button that had it is disabled
+      this.timer = setInterval(() => this.capture(), INTERVAL_MS)
+      this.find(".stop").focus() // the button that had the focus is disabled now
     }
   }
 
-  shoot() {
+  capture() {
     if (!this.isReady) return this.end()
     const { videoWidth: width, videoHeight: height } = this.video
-    const scale = Math.min(1, LONGER_SIDE / Math.max(width, height))
+    const scale = Math.min(1, MAX_SIDE / Math.max(width, height))
     const canvas = document.createElement("canvas")
     canvas.width = Math.round(width * scale)
     canvas.height = Math.round(height * scale)
     canvas.getContext("2d").drawImage(this.video, 0, 0, canvas.width, canvas.height)
     const jpeg = canvas.toDataURL("image/jpeg", QUALITY).split(",")[1]
-    this.pending.push({ id: ++this.lastId, row: this.row, jpeg })
+    this.pending.push({ id: ++this.lastId, burst: this.burst, jpeg })
     this.taken += 1
     this.left -= 1
     if (this.left === 0) return this.end()
-    if (this.taken % SENT_TOGETHER === 0) this.deliver()
+    if (this.taken % PHOTOS_PER_MESSAGE === 0) this.sendPending()
     this.draw()
   }
 
@@ -126,17 +126,17 @@ class Camera {
     clearInterval(this.timer)
     const hadFocus = this.find(".stop").matches(":focus")
     this.left = 0
-    this.deliver()
+    this.sendPending()
     this.draw()
-    if (hadFocus) this.find(".many").focus()
+    if (hadFocus) this.find(".take-burst").focus()
   }
 
-  // All that is not confirmed: while it is busy, Streamlit keeps only the last message.
-  deliver() {
+  // Sends all unconfirmed photos, because Streamlit keeps only the last message while it is busy.
+  sendPending() {
     clearTimeout(this.resending)
     if (!this.pending.length) return
     this.send("photos", this.pending)
-    this.resending = setTimeout(() => this.deliver(), RESEND_MS)
+    this.resending = setTimeout(() => this.sendPending(), RESEND_MS)
   }
 
   get isReady() {
@@ -146,20 +146,20 @@ class Camera {
 
   draw() {
     const { isReady, find } = this
-    const inRow = this.left > 0
-    find(".words").textContent = this.problem || (isReady ? "" : "Waiting for the camera …")
-    find(".view").classList.toggle("taking", inRow)
-    find(".many").textContent = `Take ${this.data.row}`
-    // They stay in their places: where “Stop” was, nothing else is when a row has ended.
-    find(".many").disabled = find(".one").disabled = inRow || !isReady
-    find(".stop").hidden = !inRow
-    find(".count").textContent = inRow ? `${this.taken} of ${this.taken + this.left}` : ""
-    find(".again").hidden = !this.problem
-    find(".other").hidden = inRow || !(this.cameras?.length > 1)
-    find(".told").textContent = inRow || !this.taken ? "" : this.toldWords()
+    const isCapturing = this.left > 0
+    find(".message").textContent = this.problem || (isReady ? "" : "Starting the camera …")
+    find(".preview").classList.toggle("capturing", isCapturing)
+    find(".take-burst").textContent = `Take ${this.data.burst_size}`
+    // Disabled, not hidden, so that no other button moves under the pointer when a burst ends.
+    find(".take-burst").disabled = find(".take-one").disabled = isCapturing || !isReady
+    find(".stop").hidden = !isCapturing
+    find(".count").textContent = isCapturing ? `${this.taken} of ${this.taken + this.left}` : ""
+    find(".retry").hidden = !this.problem
+    find(".switch").hidden = isCapturing || !(this.cameras?.length > 1)
+    find(".status").textContent = isCapturing || !this.taken ? "" : this.describeBurst()
   }
 
-  toldWords() {
+  describeBurst() {
     if (this.pending.length) return "Sending …"
     return this.taken === 1 ? "1 photo taken" : `${this.taken} photos taken`
   }
@@ -177,12 +177,12 @@ class Camera {
   }
 
   close() {
-    this.turn += 1 // what is being opened is not wanted any more
+    this.openings += 1 // supersedes an open() in progress
     this.stop()
     this.taken = 0
   }
 
-  leave() {
+  destroy() {
     this.close()
     clearTimeout(this.resending)
   }
@@ -192,17 +192,17 @@ function stopTracks(stream) {
   stream.getTracks().forEach(track => track.stop())
 }
 
-const shown = new WeakMap()
+const instances = new WeakMap()
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  const camera = shown.get(parentElement)?.camera
+  const camera = instances.get(parentElement)?.camera
   if (camera) camera.update(data, setTriggerValue)
-  const run = { camera: camera ?? new Camera(parentElement, data, setTriggerValue) }
-  shown.set(parentElement, run)
+  const instance = { camera: camera ?? new Camera(parentElement, data, setTriggerValue) }
+  instances.set(parentElement, instance)
   return () => {
-    // What an outdated run leaves to be done is not to close what a later one shows.
-    if (shown.get(parentElement) !== run) return
-    run.camera.leave()
-    shown.delete(parentElement)
+    // The cleanup of an outdated instance must not close the camera of a later one.
+    if (instances.get(parentElement) !== instance) return
+    instance.camera.destroy()
+    instances.delete(parentElement)
   }
 }

@@ -1,4 +1,4 @@
-"""A camera for many photos in a row; Streamlit's own takes one, and then has to be cleared."""
+"""A camera that takes bursts of photos; Streamlit's own takes one, which must then be cleared."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 
 import streamlit as st
 
-IN_A_ROW = 20
-MAX_PHOTOS = 3 * IN_A_ROW  # of a message
+BURST_SIZE = 20
+MAX_PHOTOS = 3 * BURST_SIZE  # per message
 MAX_PHOTO_BYTES = 1_000_000  # the browser sends about 60 kB
 
-_HERE = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 
 _CAMERA = st.components.v2.component(
     "vgg_demo_camera",
     html="""
     <div class="camera" hidden>
-    <div class="view" tabindex="-1">
-      <video autoplay muted playsinline aria-label="What the camera sees"></video>
-      <p class="words" role="status"></p>
+    <div class="preview" tabindex="-1">
+      <video autoplay muted playsinline aria-label="Camera preview"></video>
+      <p class="message" role="status"></p>
     </div>
-    <div class="buttons">
-      <button type="button" class="many" disabled></button>
-      <button type="button" class="one" disabled>Take one</button>
+    <div class="controls">
+      <button type="button" class="take-burst" disabled></button>
+      <button type="button" class="take-one" disabled>Take one</button>
       <button type="button" class="stop" hidden>Stop</button>
-      <button type="button" class="other" hidden>Other camera</button>
-      <button type="button" class="again" hidden>Try again</button>
+      <button type="button" class="switch" hidden>Switch camera</button>
+      <button type="button" class="retry" hidden>Try again</button>
       <span class="count" aria-hidden="true"></span>
-      <span class="told" role="status"></span>
+      <span class="status" role="status"></span>
     </div>
     </div>
     """,
-    css=(_HERE / "camera.css").read_text(encoding="utf-8"),
-    js=(_HERE / "camera.js").read_text(encoding="utf-8"),
+    css=(_FOLDER / "camera.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "camera.js").read_text(encoding="utf-8"),
 )
 
 
@@ -46,80 +46,83 @@ class Shot:
     """A photo from the camera.
 
     Attributes:
-        row: Which row it was taken in; rows are numbered as they come.
-        data: A file, JPEG if the browser is honest.
+        burst: Number of the burst it belongs to, from 1.
+        data: The file, normally a JPEG; the browser is not trusted.
     """
 
-    row: int
+    burst: int
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What has come from a camera.
+    """The last photo received from a camera.
 
     Attributes:
-        id: Of the last photo; ids rise.
-        row: That it was taken in.
+        id: Id of the photo; ids increase.
+        burst: Number of its burst.
     """
 
     id: int = 0
-    row: int = 0
+    burst: int = 0
 
 
 def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None], *, is_open: bool) -> None:
-    """Shows the camera, or nothing where it is closed.
+    """Shows the camera, or nothing while it is closed.
 
-    It stays on the page when it is closed: else what it took last would find nobody who takes it.
+    Call it also while the camera is closed: its last photos arrive after it closes, and are lost
+    if the component is no longer on the page.
 
     Args:
-        key: Of the widget.
+        key: Key of the widget.
+        on_shots: Called with new photos; receives each photo once.
         is_open: Whether the camera is on.
-        on_shots: Is given photos, each once.
     """
-    memory = f"{key}-received"
-    received: Received = st.session_state.setdefault(memory, Received())
+    received_key = f"{key}-received"
+    received: Received = st.session_state.setdefault(received_key, Received())
 
-    def take() -> None:
-        # What is sent while the page is being left comes when nobody knows it any more.
+    def receive() -> None:
+        # A message sent while the visitor leaves the page arrives after its state was dropped.
         message = st.session_state[key].photos if key in st.session_state else None
-        st.session_state[memory], shots = read_shots(message, st.session_state[memory])
+        st.session_state[received_key], shots = read_shots(message, st.session_state[received_key])
         if shots:
             on_shots(shots)
 
     _CAMERA(
-        # The browser sends photos again until it knows that they have come.
+        # `received` confirms photos: the browser sends them again until they are confirmed.
         data={
             "is_open": is_open,
-            "row": IN_A_ROW,
+            "burst_size": BURST_SIZE,
             "received": received.id,
-            "row_received": received.row,
+            "burst_received": received.burst,
         },
         key=key,
-        on_photos_change=take,
+        on_photos_change=receive,
         height="content",
     )
 
 
 def read_shots(message: Any, received: Received) -> tuple[Received, list[Shot]]:
-    """Reads what a browser sent; what is no photo, or has come already, is passed over.
+    """Reads a message from the browser, and skips invalid photos and those received before.
 
     Args:
-        message: Anything that JSON can say.
-        received: What has come before.
+        message: Any JSON value.
+        received: The last photo received before.
 
     Returns:
-        What has come now, and the new photos.
+        The last photo received now, and the new photos.
     """
     shots: list[Shot] = []
     for item in message if isinstance(message, list) else ():
-        if len(shots) == MAX_PHOTOS:  # the browser will send the others again
+        if len(shots) == MAX_PHOTOS:  # the browser sends the others again
             break
         match item:
-            case {"id": int(number), "row": int(row), "jpeg": str(text)} if number > received.id:
-                # Also if it is no photo: else it would be sent for ever.
-                received = Received(number, row)
+            case {"id": int(number), "burst": int(burst), "jpeg": str(text)} if (
+                number > received.id
+            ):
+                # Confirms invalid photos too; otherwise, the browser would send them forever.
+                received = Received(number, burst)
                 if 0 < len(text) * 3 // 4 <= MAX_PHOTO_BYTES:
-                    with suppress(ValueError):  # it is no Base64
-                        shots.append(Shot(row, base64.b64decode(text, validate=True)))
+                    with suppress(ValueError):  # not Base64
+                        shots.append(Shot(burst, base64.b64decode(text, validate=True)))
     return received, shots

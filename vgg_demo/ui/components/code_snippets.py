@@ -1,4 +1,4 @@
-"""The request that a page stands for, for other programs: curl, Python, command line."""
+"""A page's result as code: curl, Python and the command line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vgg_demo.ui.session import available_models
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a page asks, so that it can be asked in other ways.
+    """An API request and a command that both reproduce the result of a page.
 
     Attributes:
-        path: Of the API.
-        parameters: Of the API.
-        files: Names of the photos that are sent to it.
-        result: What is looked at in its answer.
-        command: What follows ``vgg-demo``.
+        path: Path of the API endpoint, without ``/api``.
+        parameters: Query parameters of the API request.
+        files: Names of the uploaded photos.
+        result: Key of the list of results in the response.
+        command: Arguments of ``vgg-demo``.
     """
 
     path: str
@@ -35,10 +35,10 @@ class Request:
     result: str
     command: tuple[str, ...]
 
-    def as_curl(self, server: str, wants_key: bool) -> str:
-        """Returns a line for a shell."""
-        key = ' \\\n  -H "Authorization: Bearer $VGG_DEMO_API_KEY"' if wants_key else ""
-        # curl takes ; and , in a name for its own signs unless the name stands in quotes.
+    def as_curl(self, server: str, requires_key: bool) -> str:
+        """Returns the request as a curl command for a POSIX shell."""
+        key = ' \\\n  -H "Authorization: Bearer $VGG_DEMO_API_KEY"' if requires_key else ""
+        # Unless the file name is in quotes, curl interprets ";" and "," in it.
         files = "".join(
             " \\\n  -F " + shlex.quote(f"file=@{json.dumps(file, ensure_ascii=False)}")
             for file in self.files
@@ -46,30 +46,30 @@ class Request:
         address = f"{server}/api{self.path}?{urlencode(self.parameters, safe=',')}"
         return f"curl{key}{files} \\\n  {shlex.quote(address)}"
 
-    def as_python(self, server: str, wants_key: bool) -> str:
-        """Returns a small program."""
+    def as_python(self, server: str, requires_key: bool) -> str:
+        """Returns the request as a Python program that uses the `requests` package."""
         key = '    headers={"Authorization": f"Bearer {os.environ[\'VGG_DEMO_API_KEY\']}"},\n'
         return (
-            ("import os\n\n" if wants_key else "")
+            ("import os\n\n" if requires_key else "")
             + "import requests\n\n"
             + f"photos = {json.dumps(list(self.files), ensure_ascii=False)}\n"
             + "response = requests.post(\n"
             + f'    "{server}/api{self.path}",\n'
             + f"    params={dict(self.parameters)!r},\n"
             + '    files=[("file", open(photo, "rb")) for photo in photos],\n'
-            + (key if wants_key else "")
+            + (key if requires_key else "")
             + ")\nresponse.raise_for_status()\n"
-            + f"for found in response.json()[{self.result!r}]:\n"
-            + '    print(found.get("file"), found["predictions"][0])\n'
+            + f"for result in response.json()[{self.result!r}]:\n"
+            + '    print(result.get("file"), result["predictions"][0])\n'
         )
 
     def as_command(self) -> str:
-        """Returns a line for a shell on the machine where VGG Demo is."""
-        return shlex.join(["python", "-m", "vgg_demo", *self.command])
+        """Returns the `vgg-demo` command for a POSIX shell."""
+        return shlex.join(["vgg-demo", *self.command])
 
 
 def classify_request(file: str, spec: ModelSpec, resize: Resize, top: int) -> Request:
-    """Returns what the page Classify asks."""
+    """Returns the request for the page Classify."""
     options = ("--model", spec.name, "--top", str(top), "--resize", resize.value, "--json")
     parameters: dict[str, str | int] = {"model": spec.name, "top": top, "resize": resize.value}
     command = ("classify", file, *options)
@@ -77,7 +77,7 @@ def classify_request(file: str, spec: ModelSpec, resize: Resize, top: int) -> Re
 
 
 def compare_request(file: str, specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
-    """Returns what the page Compare asks."""
+    """Returns the request for the page Compare."""
     names = ",".join(spec.name for spec in specs)
     options = ("--models", names, "--top", str(top), "--resize", resize.value, "--json")
     parameters: dict[str, str | int] = {"models": names, "top": top, "resize": resize.value}
@@ -86,8 +86,12 @@ def compare_request(file: str, specs: Sequence[ModelSpec], resize: Resize, top: 
 
 
 def batch_request(specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
-    """Returns what the page Batch asks: all at once on the command line, some by the API."""
-    models = [word for spec in specs for word in ("--model", spec.name)]
+    """Returns the request for the page Batch.
+
+    The command classifies a folder with all models; the API request sends two photos to the
+    first model.
+    """
+    models = [argument for spec in specs for argument in ("--model", spec.name)]
     options = ("--top", str(top), "--resize", resize.value, "--out", "results.csv")
     parameters: dict[str, str | int] = {"model": specs[0].name, "top": top, "resize": resize.value}
     command = ("batch", "photos/", *models, *options)
@@ -95,38 +99,38 @@ def batch_request(specs: Sequence[ModelSpec], resize: Resize, top: int) -> Reque
 
 
 def describe_private_models(specs: Sequence[ModelSpec]) -> str:
-    """Says of models that only this visitor has what other programs need first."""
-    kept = available_models.published_names()
-    private = [spec.keras_name for spec in specs if spec.custom and spec.name not in kept]
+    """Returns how to use the visitor's unpublished models in code; empty if there are none."""
+    published = available_models.published_names()
+    private = [spec.keras_name for spec in specs if spec.custom and spec.name not in published]
     if not private:
         return ""
     return (
-        f"Only you have {escape(' and '.join(private))} here. Keep it on this server (page "
-        "Teach), and other programs can ask it; or download it, and the command line takes it: "
-        r"\-\-model PATH."
+        f"Only you can use {escape(' and '.join(private))} on this server. For the API, publish "
+        "the model on the page Train. For the command line, download the model and pass its "
+        r"path: \-\-model PATH."
     )
 
 
 def show_code(request: Request, note: str = "") -> None:
-    """Offers the request of a page for other programs."""
-    server, wants_key = server_address(), bool(os.environ.get("VGG_DEMO_API_KEY"))
-    with st.popover("From code", icon=":material/code:"):
-        st.markdown("The same from another program, with the settings of this page:")
+    """Shows a page's request as code in a popover, with an optional note."""
+    server, requires_key = server_address(), bool(os.environ.get("VGG_DEMO_API_KEY"))
+    with st.popover("Code", icon=":material/code:"):
+        st.markdown("Get the same result from code, with the settings of this page:")
         st.markdown("**curl**")
-        st.code(request.as_curl(server, wants_key), language="bash", wrap_lines=True)
-        st.markdown("**Python**, with the package `requests`")
-        st.code(request.as_python(server, wants_key), language="python", wrap_lines=True)
-        st.markdown("**Command line**, where VGG Demo is installed")
+        st.code(request.as_curl(server, requires_key), language="bash", wrap_lines=True)
+        st.markdown("**Python** (needs the `requests` package)")
+        st.code(request.as_python(server, requires_key), language="python", wrap_lines=True)
+        st.markdown("**Command line** (needs VGG Demo)")
         st.code(request.as_command(), language="bash", wrap_lines=True)
         if note:
             st.caption(note)
-        if wants_key:
-            st.caption("This server wants a key, which its owner has.")
-        st.markdown(f"[All that can be asked, to try out]({server}/api/docs)")
+        if requires_key:
+            st.caption("This server requires an API key. Ask its operator for one.")
+        st.markdown(f"[API reference]({server}/api/docs)")
 
 
 def server_address() -> str:
-    """Returns where the page is served, without what follows the name of the server."""
-    found = urlsplit(st.context.url or "http://localhost:8501")
+    """Returns the base URL of the server, without a trailing slash."""
+    parts = urlsplit(st.context.url or "http://localhost:8501")
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"{found.scheme}://{found.netloc}{f'/{base}' if base else ''}"
+    return f"{parts.scheme}://{parts.netloc}{f'/{base}' if base else ''}"

@@ -1,4 +1,4 @@
-"""Accuracy and calibration of a model."""
+"""Accuracy, calibration and per-class metrics of a model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vgg_demo.ui.theme import text_color
 
 
 def show_proportion(label: str, proportion: Proportion, note: str = "") -> None:
+    """Shows a proportion, such as the top-1 accuracy, with its 95% confidence interval."""
     low, high = proportion.interval
     st.metric(
         label,
@@ -20,16 +21,17 @@ def show_proportion(label: str, proportion: Proportion, note: str = "") -> None:
         delta_arrow="off",
         border=True,
         height="stretch",
-        help=f"{proportion.right} of {proportion.count}. With so few photos the true share may be anywhere "
-        f"between the two numbers (Wilson's 95% interval).{note}",
+        help=f"{proportion.correct} of {proportion.count}. With this number of photos, the true "
+        f"value is likely to be in the range shown (Wilson score interval, 95%).{note}",
     )
 
 
 def show_calibration(evaluation: Evaluation) -> None:
+    """Shows the accuracy of predictions by their probability, as a chart and a table."""
     st.markdown(
-        "**Can its probabilities be believed?**",
-        help="Of the answers that it gave some probability, as many should be right. Points under "
-        "the line: it was too sure. The larger the point, the more answers.",
+        "**Calibration**",
+        help="Of the predictions with a probability of 70%, about 70% should be correct. Points "
+        "below the line: the model is overconfident. Larger points: more predictions.",
     )
     frame = pd.DataFrame(
         [
@@ -40,21 +42,22 @@ def show_calibration(evaluation: Evaluation) -> None:
     )
     st.altair_chart(
         charts.reliability_chart(frame, text_color()),
-        alt="Share of right answers against their probability, as in the table below",
+        alt="Accuracy of predictions by their probability, as in the table below",
     )
-    with st.expander("The same as a table"):
+    with st.expander("Show as table"):
         st.table(
             {
                 "Probability": [f"{value:.0%}" for value in frame["probability"]],
-                "Right": [f"{value:.0%}" for value in frame["accuracy"]],
-                "Answers": frame["count"].tolist(),
+                "Accuracy": [f"{value:.0%}" for value in frame["accuracy"]],
+                "Predictions": frame["count"].tolist(),
             },
-            alt="Share of right answers by their probability",
+            alt="Accuracy of predictions by their probability",
         )
 
 
-def show_each_class(evaluation: Evaluation) -> None:
-    many = len(evaluation.classes) > 5  # of five, all are among the first five
+def show_per_class(evaluation: Evaluation) -> None:
+    """Shows a table with the recall, top-5 accuracy and precision of each class."""
+    has_top5 = len(evaluation.classes) > 5  # otherwise, the top-5 accuracy is always 100%
     st.dataframe(
         pd.DataFrame(
             [
@@ -62,7 +65,7 @@ def show_each_class(evaluation: Evaluation) -> None:
                     "class": score.label.label,
                     "photos": score.top1.count,
                     "top1": score.top1.value,
-                    **({"top5": score.top5.value} if many else {}),
+                    **({"top5": score.top5.value} if has_top5 else {}),
                     "precision": score.precision.value if score.precision.count else None,
                 }
                 for score in evaluation.classes
@@ -71,18 +74,26 @@ def show_each_class(evaluation: Evaluation) -> None:
         hide_index=True,
         placeholder="–",
         column_config={
-            "class": "Kind",
+            "class": "Class",
             "photos": "Photos",
             **{
                 column: st.column_config.ProgressColumn(
-                    label, format="percent", min_value=0, max_value=1, help=words
+                    label, format="percent", min_value=0, max_value=1, help=description
                 )
-                for column, label, words in (
-                    ("top1", "First answer right", "Of the photos of this kind"),
-                    *([("top5", "Among five", "Of the photos of this kind")] if many else []),
-                    ("precision", "Right when said", "Of the photos that it took for this kind"),
+                for column, label, description in (
+                    ("top1", "Recall", "Top-1 accuracy on photos of this class"),
+                    *(
+                        [("top5", "Top-5", "Top-5 accuracy on photos of this class")]
+                        if has_top5
+                        else []
+                    ),
+                    (
+                        "precision",
+                        "Precision",
+                        "Share of the photos predicted as this class that belong to it",
+                    ),
                 )
             },
         },
-        alt="How often each kind was recognised",
+        alt="Recall and precision of each class",
     )

@@ -1,4 +1,4 @@
-"""Which model answers: the choice, and what becomes of it until the model is here."""
+"""Model choice, and the status of a model that is not installed yet."""
 
 from __future__ import annotations
 
@@ -10,106 +10,116 @@ from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, g
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.session.warm_up import fetch_default_model
-from vgg_demo.weights.local import check_weights_dir, how_to_place
+from vgg_demo.weights.local import check_weights_dir, manual_install_instructions
 
 
 def choose_model() -> ModelSpec:
-    """Offers what is on this machine, then what can be downloaded; in each, VGG16 first.
+    """Shows the model list: installed models first, then downloads, VGG16 first in each part.
 
-    The URL holds the model's name as on the command line; a bound widget would write what
-    the list shows.
+    The URL contains the model's name as used on the command line. (A widget with
+    `bind="query-params"` would write the displayed text instead.)
+
+    Returns:
+        The chosen model.
     """
     try:
         check_weights_dir(caches.get_settings())
     except WeightsMissingError as error:
         st.warning(escape(error), icon=":material/folder_off:")
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_available(models[name])]
-    names = sorted(models, key=lambda name: (name not in here, name != DEFAULT_MODEL))
+    installed = [name for name in models if available_models.is_available(models[name])]
+    names = sorted(models, key=lambda name: (name not in installed, name != DEFAULT_MODEL))
     if "model" not in st.session_state:
-        st.session_state["model_asked"] = st.query_params.get("model", "")
-    wanted = asked_model(st.session_state["model_asked"])
-    given = st.session_state.get("model")
-    if given is not None and given not in models:
+        st.session_state["requested_model"] = st.query_params.get("model", "")
+    requested = requested_model(st.session_state["requested_model"])
+    current = st.session_state.get("model")
+    if current is not None and current not in models:
         st.warning(
-            f"“{escape(given.partition('@')[0])}” was removed from this server. Choose "
+            f"“{escape(current.partition('@')[0])}” was removed from this server. Choose "
             "another model.",
             icon=":material/link_off:",
         )
-        wanted = DEFAULT_MODEL
+        requested = DEFAULT_MODEL
         st.query_params.pop("model", None)
-    # A value is given to the list only where it shows another one, or where its words change:
-    # the browser knows the choice by them, and would lose it.
-    is_given = given is not None and (bool(wanted) or st.session_state.get("here") != here)
-    if is_given:
-        st.session_state["model"] = wanted or given
-    st.session_state["here"] = here
+    # The widget's value is set only if another model is selected or the displayed texts change:
+    # the browser identifies the selection by its text and would lose it.
+    is_set = current is not None and (
+        bool(requested) or st.session_state.get("installed") != installed
+    )
+    if is_set:
+        st.session_state["model"] = requested or current
+    st.session_state["installed"] = installed
 
     def describe(name: str) -> str:
         spec = models[name]
         if spec.custom is not None:
-            return f"{spec.keras_name} – taught, {len(spec.classes)} kinds"
-        size = f"{spec.weights.size_bytes / 1e6:,.0f} MB to download"
-        return f"{spec.keras_name} – {'here' if name in here else size}"
+            return f"{spec.keras_name} · custom, {len(spec.classes)} classes"
+        size = f"{spec.weights.size_bytes / 1e6:,.0f} MB download"
+        return f"{spec.keras_name} · {'installed' if name in installed else size}"
 
     def write_url() -> None:
-        st.session_state["model_asked"] = ""
+        st.session_state["requested_model"] = ""
         st.query_params["model"] = st.session_state["model"]
 
     name = st.selectbox(
         "Model",
         names,
-        index=0 if is_given else names.index(wanted or DEFAULT_MODEL),
+        index=0 if is_set else names.index(requested or DEFAULT_MODEL),
         format_func=describe,
         key="model",
         on_change=write_url,
         width=320,
-        help="First what is on this machine, then what can be downloaded.",
+        help="Installed models come first, then models that can be downloaded.",
     )
-    if wanted:  # and the list has it now
-        st.session_state["model_asked"] = ""
+    if requested:  # the widget has the value now
+        st.session_state["requested_model"] = ""
     return models[name or DEFAULT_MODEL]
 
 
-def asked_model(asked: str) -> str:
-    """Returns the name of the model that the address asked for when the page was opened.
+def requested_model(request: str) -> str:
+    """Returns the full name of the model that the URL requested when the page was opened.
 
-    One that is not there is looked for again each time, until another is chosen; see
-    `available_models.asked_models`.
+    Shows a warning if there is no such model. The name is then looked up again on each run,
+    until the visitor chooses a model; see `available_models.requested_models`.
+
+    Args:
+        request: The name in the URL; empty if there was none, or once it was found.
 
     Returns:
-        The name; empty if none was asked for, or it is not there, which is said.
+        The name; empty if nothing was requested or the model was not found.
     """
     try:
-        return available_models.find_model(asked).name if asked else ""
+        return available_models.find_model(request).name if request else ""
     except BundleError as error:
         st.warning(escape(error), icon=":material/link_off:")
     except UnknownModelError as error:
         near = " or ".join(error.near)
         hint = f" Did you mean {near}?" if near else ""
         st.warning(
-            f"The address asks for a model that does not exist, "
-            f"“{escape(error.name)}”.{hint} Choose one from the list; until then it is "
-            f"{get_spec(DEFAULT_MODEL).keras_name}.",
+            f"The URL names a model that does not exist: “{escape(error.name)}”.{hint} "
+            f"Choose one from the list. Until then, {get_spec(DEFAULT_MODEL).keras_name} is "
+            "used.",
             icon=":material/link_off:",
         )
     return ""
 
 
-def announce_model(spec: ModelSpec) -> ModelSpec:
-    """Says which model answers, and why it may not be the chosen one. Returns that model."""
+def show_model_status(spec: ModelSpec) -> ModelSpec:
+    """Shows the chosen model's download or why it is unavailable.
+
+    Returns:
+        The model to use: the chosen one, or the built-in Mini-VGG until that is installed.
+    """
     if spec.name == DEFAULT_MODEL:
         fetch_default_model()
     download = caches.get_downloads().get(spec)
-    if download is not None and download.is_under_way:
-        st.session_state["waited_for"] = spec.name
+    if download is not None and download.is_active:
+        st.session_state["downloading_model"] = spec.name
         show_download(spec)
     elif available_models.is_available(spec):
-        waited = st.session_state.pop("waited_for", None) == spec.name
+        waited = st.session_state.pop("downloading_model", None) == spec.name
         if waited and download is not None and download.status is Status.DONE:
-            st.toast(
-                f"{spec.keras_name} is ready and answers from now on.", icon=":material/check:"
-            )
+            st.toast(f"{spec.keras_name} is ready and in use.", icon=":material/check:")
         return spec
     else:
         show_unavailable(spec, str(download.error) if download and download.error else "")
@@ -118,24 +128,25 @@ def announce_model(spec: ModelSpec) -> ModelSpec:
 
 @st.fragment(run_every=1.0)
 def show_download(spec: ModelSpec) -> None:
+    """Shows the progress of a download, and reruns the page when it has ended."""
     download = caches.get_downloads().get(spec)
-    if download is None or not download.is_under_way:
+    if download is None or not download.is_active:
         st.rerun(scope="app")
     with st.container(border=True):
         st.markdown(
-            f"**{spec.keras_name} is being fetched.** Until it is here, the small built-in "
-            "Mini-VGG answers."
+            f"**Downloading {spec.keras_name} …** Until it is ready, the small built-in Mini-VGG "
+            "is used."
         )
         st.progress(*describe_progress(download))
 
 
 def describe_progress(download: Download) -> tuple[float, str]:
-    """Returns how far a download is, in [0, 1], and the same in words."""
+    """Returns the progress of a download in [0, 1] and its description."""
     if download.status is Status.LOADING:
-        return 1.0, "It is here and is being loaded …"
+        return 1.0, "Downloaded. Loading the model …"
     progress = download.progress
     if progress is None:
-        return 0.0, "Asking the server …"
+        return 0.0, "Connecting …"
     text = (
         f"{progress.received_bytes / 1e6:,.0f} of {progress.total_bytes / 1e6:,.0f} MB, "
         f"{progress.bytes_per_second / 1e6:.1f} MB/s"
@@ -145,20 +156,20 @@ def describe_progress(download: Download) -> tuple[float, str]:
 
 
 def show_unavailable(spec: ModelSpec, error: str) -> None:
-    """Says why a model is not here and what to do about it."""
+    """Shows why a model is unavailable and how to install it."""
     settings = caches.get_settings()
     with st.container(border=True):
         st.markdown(
-            f"**{spec.keras_name} is not on this machine**, so the small built-in Mini-VGG answers."
+            f"**{spec.keras_name} is not installed.** The small built-in Mini-VGG is used instead."
         )
         if settings.offline:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(
-                    ":material/cloud_off: Downloading is switched off on this server.",
+                    ":material/cloud_off: Downloads are disabled on this server.",
                     width="content",
                 )
-                with st.popover("How to add it", type="tertiary"):
-                    st.markdown(escape(how_to_place(spec, settings)))
+                with st.popover("How to install it", type="tertiary"):
+                    st.markdown(escape(manual_install_instructions(spec, settings)))
         elif error:
             st.markdown(f":material/cloud_off: {escape(error)}")
         if not settings.offline:

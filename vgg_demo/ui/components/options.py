@@ -1,4 +1,4 @@
-"""How many answers are shown, and how a photo is made square."""
+"""Settings that all pages share: the number of predictions and the resize method."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from vgg_demo.ui.components.text import RESIZE_DESCRIPTIONS
 
 
 def choose_settings() -> tuple[Resize, int]:
-    """Offers the settings that all pages share."""
+    """Shows the settings in a popover. Returns the resize method and number of predictions."""
     with st.popover("Settings", icon=":material/tune:"):
-        count = st.slider("Answers shown", 1, 10, 5, key="top", bind="query-params")
+        count = st.slider("Number of predictions", 1, 10, 5, key="top", bind="query-params")
         name = st.segmented_control(
-            "Networks look at squares. Make it square by",
+            "Resize method",
             list(Resize),
             default=Resize.CROP,
             required=True,
             key="resize",
             bind="query-params",
+            help="Models take square photos. The method decides how yours becomes a square.",
         )
         resize = Resize(name or Resize.CROP)
         st.caption(f"{resize}: {RESIZE_DESCRIPTIONS[resize]}.")

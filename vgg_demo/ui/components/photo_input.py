@@ -1,4 +1,4 @@
-"""Where a photo comes from: an upload, the camera, or an example."""
+"""Photo input: upload, camera or bundled example."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from vgg_demo.images.photo import Photo, open_photo
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.visitor import release_uploads
 
-TILE = (300, 190)  # pixels; an example's picture
+TILE = (300, 190)  # pixels; width and height of an example's thumbnail
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenPhoto:
-    """The photo that the visitor is looking at. Lives in the session, nowhere else.
+    """The photo on the page. It is stored in the visitor's session only.
 
     Attributes:
-        file: Its name.
-        data: Its bytes, as they came.
-        sha256: Of the bytes, 64 hex digits.
+        file: File name.
+        data: The original bytes.
+        sha256: SHA-256 of `data`, 64 hex digits.
         description: Alternative text.
-        credit: Whose it is; empty for the visitor's own.
-        source: Key of the widget that it came through; empty for an example.
+        credit: Author and license; empty for the visitor's own photos.
+        source: Key of the upload or camera widget; empty for an example.
     """
 
     file: str
@@ -40,30 +40,30 @@ class ChosenPhoto:
     source: str = ""
 
 
-def chosen() -> ChosenPhoto | None:
-    """Returns the visitor's photo, if there is one."""
+def chosen_photo() -> ChosenPhoto | None:
+    """Returns the photo on the page, or None."""
     photo: ChosenPhoto | None = st.session_state.get("photo")
     return photo
 
 
 def photo_opener(photo: ChosenPhoto) -> Callable[[], Photo]:
-    """Returns a function that opens a photo when it is needed, once in this run."""
+    """Returns a function that decodes the photo, at most once per run."""
 
     @functools.cache
-    def opened() -> Photo:
+    def open_once() -> Photo:
         return open_photo(photo.data, file=photo.file, limits=caches.get_settings().limits)
 
-    return opened
+    return open_once
 
 
 def remove_photo() -> None:
-    """Forgets the photo and empties the uploader and the camera."""
+    """Removes the photo and clears the uploader and the camera."""
     st.session_state.pop("photo", None)
-    renew_inputs()
+    reset_inputs()
 
 
 def show_photo_input() -> None:
-    """Shows the uploader or the camera."""
+    """Shows the uploader or the camera, and the privacy caption."""
     source = st.segmented_control(
         "Your photo", ["Upload", "Camera"], default="Upload", key="source", required=True
     )
@@ -73,7 +73,7 @@ def show_photo_input() -> None:
         st.camera_input(
             "Take a photo",
             key=key,
-            on_change=take_own,
+            on_change=use_upload,
             args=(key,),
             label_visibility="collapsed",
         )
@@ -83,18 +83,19 @@ def show_photo_input() -> None:
             "Upload a photo",
             type=list(SUFFIXES),
             key=key,
-            on_change=take_own,
+            on_change=use_upload,
             args=(key,),
             label_visibility="collapsed",
             max_upload_size=caches.get_settings().limits.size_bytes // 2**20,
         )
     st.caption(
         ":material/lock: Your photo stays in this server's memory while this tab is open. "
-        "It is never written to disk or passed on."
+        "It is never written to disk or shared."
     )
 
 
-def take_own(key: str) -> None:
+def use_upload(key: str) -> None:
+    """Makes the photo of an upload or camera widget the photo on the page, or removes it."""
     uploaded = st.session_state[key]
     if uploaded is not None:
         data = uploaded.getvalue()
@@ -105,38 +106,37 @@ def take_own(key: str) -> None:
             description=f"Your photo {uploaded.name}",
             source=key,
         )
-    elif (photo := chosen()) is not None and photo.source == key:
-        del st.session_state["photo"]  # taken back by the visitor
+    elif (photo := chosen_photo()) is not None and photo.source == key:
+        del st.session_state["photo"]  # removed in the widget
 
 
-def renew_inputs() -> None:
-    """Empties the uploader and the camera: widgets of another name are new widgets."""
+def reset_inputs() -> None:
+    """Clears the uploader and the camera. A new key makes Streamlit create a new widget."""
     generation = st.session_state["inputs"]
-    held = [st.session_state.get(f"{kind}-{generation}") for kind in ("upload", "camera")]
-    release_uploads(file for file in held if file is not None)
+    uploads = [st.session_state.get(f"{source}-{generation}") for source in ("upload", "camera")]
+    release_uploads(file for file in uploads if file is not None)
     st.session_state["inputs"] += 1
 
 
 def show_examples() -> None:
-    """Shows the bundled photos; one click chooses one."""
-    st.markdown("Or try one of these")
-    style_tiles(chosen())
+    """Shows the bundled photos as clickable thumbnails."""
+    st.markdown("Or try an example")
+    style_tiles(chosen_photo())
     with st.grid(6, min_column_width=78, gap="small"):
         for example in load_examples():
             with st.container(gap="xxsmall", key=f"tile-{stem(example.file)}"):
-                st.image(tile(example.file), width="stretch", alt=example.description)
+                st.image(thumbnail(example.file), width="stretch", alt=example.description)
                 st.button(
                     example.title,
                     key=f"example-{example.file}",
                     width="stretch",
-                    on_click=take_example,
+                    on_click=use_example,
                     args=(example,),
                 )
 
 
 TILE_STYLE = """
-/* A click on an example's picture is a click on its button: an invisible layer of the button
-   lies over the whole tile. */
+/* Makes the whole tile clickable: a transparent layer of the button covers the thumbnail. */
 [class*="st-key-tile-"] { position: relative; }
 [class*="st-key-tile-"] [class*="st-key-example-"],
 [class*="st-key-tile-"] [class*="st-key-example-"] * { position: static; }
@@ -155,7 +155,7 @@ CHOSEN_STYLE = """
 
 
 def style_tiles(photo: ChosenPhoto | None) -> None:
-    """Makes the pictures clickable and marks the chosen one."""
+    """Makes the thumbnails clickable and marks the chosen one."""
     style = TILE_STYLE
     if photo is not None and not photo.source:
         style += CHOSEN_STYLE.replace("NAME", stem(photo.file))
@@ -163,12 +163,13 @@ def style_tiles(photo: ChosenPhoto | None) -> None:
 
 
 def stem(file: str) -> str:
+    """Returns the part of a file name before the first dot."""
     return file.partition(".")[0]
 
 
 @st.cache_data(show_spinner=False)
-def tile(file: str) -> Image.Image:
-    """Returns a bundled photo, cut to `TILE`."""
+def thumbnail(file: str) -> Image.Image:
+    """Returns a bundled photo, center-cropped and scaled to `TILE`."""
     (example,) = (example for example in load_examples() if example.file == file)
     image = decode(example.read())
     width, height = TILE
@@ -178,7 +179,8 @@ def tile(file: str) -> Image.Image:
     return image.resize(TILE, box=(left, upper, left + box_width, upper + box_height))
 
 
-def take_example(example: Example) -> None:
+def use_example(example: Example) -> None:
+    """Makes a bundled photo the photo on the page."""
     data = example.read()
     st.session_state["photo"] = ChosenPhoto(
         file=example.file,
@@ -187,4 +189,4 @@ def take_example(example: Example) -> None:
         description=example.description,
         credit=f"Photo: {example.author}, {example.license}",
     )
-    renew_inputs()
+    reset_inputs()

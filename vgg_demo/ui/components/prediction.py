@@ -1,4 +1,4 @@
-"""What the page shows of a result."""
+"""A photo and its prediction: verdict, chart, downloads and details."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.verdict import Verdict, headline, interpret, one_line, scope
+from vgg_demo.analysis.verdict import Verdict, describe_scope, headline, interpret, one_line
 from vgg_demo.errors import ImageError, ModelError, VggDemoError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.results import Classification, Prediction, percent
@@ -19,68 +19,69 @@ from vgg_demo.reports.annotate import annotate, to_png
 from vgg_demo.reports.receipt import make_receipt
 from vgg_demo.ui.components.photo_input import ChosenPhoto, photo_opener, remove_photo
 from vgg_demo.ui.components.text import (
+    GROUP_RULE,
+    MARGIN_RULE,
     PREPROCESSING_DESCRIPTIONS,
     RESIZE_DESCRIPTIONS,
-    SURE_GROUP,
-    SURE_MARGIN,
-    SURE_SPREAD,
+    SPREAD_RULE,
     describe_unverified,
     describe_verified,
 )
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.session.browser import announce, scroll_here
+from vgg_demo.ui.session.browser import announce, scroll_into_view
 from vgg_demo.ui.theme import text_color
 
 
 def show_result(
     photo: ChosenPhoto | None, spec: ModelSpec, resize: Resize, top: int
 ) -> Classification | None:
-    """Shows a photo and what a model makes of it, or an invitation where there is none.
+    """Shows the photo and its prediction, or an empty state if there is no photo.
 
     Returns:
-        The result that is shown; another model's where the given one could not answer.
+        The displayed result, or None. It may be from Mini-VGG if the given model failed.
     """
-    # Both stay in their places on every run: a screen reader follows what it knows.
-    scroll_here(photo.sha256 if photo else "")
-    spoken = st.container()
+    # These two components are rendered at the same place on every run: screen readers only
+    # announce changes of an element that already exists.
+    scroll_into_view(photo.sha256 if photo else "")
+    live_region = st.container()
     if photo is None:
-        st.caption("The answer will stand here. Start with an example, or with a photo of yours.")
-        with spoken:
+        st.caption("Results appear here. Start with an example or your own photo.")
+        with live_region:
             announce("")
         return None
 
-    opened = photo_opener(photo)
+    open_photo = photo_opener(photo)
     left, right = st.columns([5, 6], gap="medium")
     with left:
-        if not show_photo(photo, opened):
+        if not show_photo(photo, open_photo):
             return None
     with right:
-        result = answer(photo, spec, resize, opened)
+        result = classify_or_fall_back(photo, spec, resize, open_photo)
         if result is None:
             return None
         verdict = show_verdict(result)
         show_predictions(result, top)
-        show_downloads(photo, opened, result, top)
+        show_downloads(photo, open_photo, result, top)
         st.page_link(
             "compare.py",
-            label="See what other networks make of it",
+            label="Compare models on this photo",
             icon=":material/compare:",
         )
-        show_details(photo, opened, result)
-    with spoken:
+        show_details(photo, open_photo, result)
+    with live_region:
         announce(one_line(verdict))
     return result
 
 
-def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
-    """Shows the photo, or why it cannot be used. Returns whether it can."""
+def show_photo(photo: ChosenPhoto, open_photo: Callable[[], Photo]) -> bool:
+    """Shows the photo, or an error if it cannot be decoded. Returns whether it was decoded."""
     try:
-        copy = caches.get_display_copy(photo.sha256, opened)
+        image = caches.get_display_copy(photo.sha256, open_photo)
     except ImageError as error:
         st.error(escape(error), title="This photo cannot be used", icon=":material/broken_image:")
         return False
-    st.image(copy, alt=photo.description)
+    st.image(image, alt=photo.description)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(
             " · ".join(part for part in (escape(photo.file), photo.credit) if part),
@@ -90,33 +91,41 @@ def show_photo(photo: ChosenPhoto, opened: Callable[[], Photo]) -> bool:
     return True
 
 
-def answer(
-    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, opened: Callable[[], Photo]
+def classify_or_fall_back(
+    photo: ChosenPhoto, spec: ModelSpec, resize: Resize, open_photo: Callable[[], Photo]
 ) -> Classification | None:
-    """Asks a model. Where it cannot answer, says why and asks the built-in one."""
+    """Classifies the photo. If the model cannot be loaded, shows why and uses Mini-VGG instead.
+
+    Custom models have no fallback, because no other model has their classes.
+
+    Returns:
+        The result, or None if the photo could not be classified.
+    """
     loaded, name = caches.get_store().is_loaded(spec), escape(spec.keras_name)
     try:
         with st.spinner(
-            "Looking …" if loaded else f"Loading {name}, once for all visitors …",
+            "Classifying …" if loaded else f"Loading {name} …",
             show_time=True,
         ):
-            return caches.get_result(photo.sha256, photo.file, spec, resize, opened)
+            return caches.get_result(photo.sha256, photo.file, spec, resize, open_photo)
     except ModelError as error:
-        # Nobody else knows what somebody has taught.
-        is_alone = spec.is_embedded or spec.custom is not None
-        stands_in = "" if is_alone else " Until then the small built-in Mini-VGG answers."
+        has_fallback = not spec.is_embedded and spec.custom is None
+        fallback_note = " The small built-in Mini-VGG is used instead." if has_fallback else ""
         st.error(
-            escape(error) + stands_in,
-            title=f"{name} cannot answer",
-            icon=":material/error:",
+            escape(error) + fallback_note, title=f"{name} is unavailable", icon=":material/error:"
         )
-        return None if is_alone else answer(photo, get_spec(EMBEDDED_MODEL), resize, opened)
+        if not has_fallback:
+            return None
+        return classify_or_fall_back(photo, get_spec(EMBEDDED_MODEL), resize, open_photo)
     except VggDemoError as error:
-        st.error(escape(error), title=f"{name} cannot answer", icon=":material/error:")
+        st.error(
+            escape(error), title=f"{name} could not classify this photo", icon=":material/error:"
+        )
         return None
 
 
 def show_verdict(result: Classification) -> Verdict:
+    """Shows the headline, the model's name, warnings and the model's scope."""
     spec = result.spec
     verdict = interpret(result)
     first, second = map(escape, headline(verdict))
@@ -127,94 +136,100 @@ def show_verdict(result: Classification) -> Verdict:
         if verdict.winner.definition:
             st.markdown(f"*{escape(verdict.winner.label)}*: {verdict.winner.definition}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(f"{escape(spec.keras_name)}'s answer", icon=":material/neurology:", color="blue")
-        show_doubts(verdict, result)
+        st.badge(
+            f"Predicted by {escape(spec.keras_name)}", icon=":material/neurology:", color="blue"
+        )
+        show_warning_badges(verdict, result)
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
-    if limits := scope(spec):
+    if limits := describe_scope(spec):
         st.caption(f":material/info: {escape(limits)}")
     return verdict
 
 
-def show_doubts(verdict: Verdict, result: Classification) -> None:
-    """Marks what keeps an answer from being taken at its word."""
+def show_warning_badges(verdict: Verdict, result: Classification) -> None:
+    """Shows a badge for unverified weights and one for a prediction that is not sure."""
     spec = result.spec
     if not result.weights.verified:
         st.badge(
             "Unverified weights",
             icon=":material/gpp_maybe:",
             color="orange",
-            help=f"{result.weights.file}: {describe_unverified(spec)}.",
+            help=f"{result.weights.file} {describe_unverified(spec)}.",
         )
     if not verdict.is_sure:
-        label = "Unsure which one" if verdict.group else "Unsure"
+        label = "Not sure which one" if verdict.group else "Not sure"
         st.badge(label, icon=":material/help:", color="orange")
 
 
 def explain_certainty(verdict: Verdict) -> None:
+    """Shows the rules for a sure prediction, and this prediction's values."""
     if verdict.threshold is not None:
         st.markdown(
-            f"It counts as **sure** from {verdict.threshold:.1%} on: from 50%, or more where that "
-            "was better on photos that it had not learned from, or where who taught it has set "
-            f"more on the page Teach. Here: {verdict.probability:.1%}."
+            f"A prediction of this custom model is **sure** at {verdict.threshold:.1%} or more. "
+            "The threshold is 50%, unless a higher one was better on the held-out photos or was "
+            f"set on the page Train. This prediction: {verdict.probability:.1%}."
         )
         return
-    kind = (
+    group = (
         f"{percent(verdict.group.probability)} for “{escape(verdict.group.label)}”"
         if verdict.group
-        else "no kind of thing does"
+        else "none"
     )
     st.markdown(
-        "It counts as **sure** when all three hold:\n\n"
-        f"- {SURE_GROUP} Here: {kind}.\n"
-        f"- {SURE_MARGIN} Here: {100 * verdict.certainty.margin:.0f}.\n"
-        f"- {SURE_SPREAD} Here: {verdict.certainty.effective_classes:.1f}."
+        "A prediction is **sure** if all three are true:\n\n"
+        f"- {GROUP_RULE} This photo: {group}.\n"
+        f"- {MARGIN_RULE} This photo: {100 * verdict.certainty.margin:.0f}.\n"
+        f"- {SPREAD_RULE} This photo: {verdict.certainty.effective_classes:.1f}."
     )
 
 
 def show_predictions(result: Classification, top: int) -> None:
+    """Shows the top predictions as a chart and a table."""
     labels = result.spec.classes
     predictions = result.predictions(top)
     frame = charts.predictions_frame(predictions, labels)
     st.altair_chart(
-        charts.top_chart(frame, text_color=text_color()), alt=describe_chart(predictions)
+        charts.predictions_chart(frame, text_color=text_color()), alt=describe_chart(predictions)
     )
-    with st.expander("The same as a table"):
+    with st.expander("Show as table"):
         columns = {
-            "Answer": list(map(escape, frame["label"])),
+            "Class": list(map(escape, frame["label"])),
             "Probability": [f"{value:.2%}" for value in frame["probability"]],
         }
         if result.spec.custom is None:
             columns |= {
                 "WordNet ID": frame["wnid"].tolist(),
-                "Meaning": frame["definition"].tolist(),
+                "Definition": frame["definition"].tolist(),
             }
         st.table(
             columns,
             border="horizontal",
-            alt="The most probable answers with their probabilities and meanings",
+            alt="The most probable classes with their probabilities and definitions",
         )
 
 
 def describe_chart(predictions: tuple[Prediction, ...]) -> str:
-    answers = ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
-    return f"Bars of the {len(predictions)} most probable answers: {answers}"
+    """Returns the alternative text of a predictions chart."""
+    classes = ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
+    return f"Bar chart of the top {len(predictions)} predictions: {classes}"
 
 
 def show_downloads(
-    photo: ChosenPhoto, opened: Callable[[], Photo], result: Classification, top: int
+    photo: ChosenPhoto, open_photo: Callable[[], Photo], result: Classification, top: int
 ) -> None:
+    """Shows the buttons that download the annotated photo and the receipt."""
     stem = photo.file.rsplit(".", 1)[0]
 
     def annotated() -> bytes:
-        return to_png(annotate(opened().image, result))
+        return to_png(annotate(open_photo().image, result))
 
     def receipt() -> str:
         return json.dumps(make_receipt(result, top), indent=2, ensure_ascii=False)
 
     with st.container(horizontal=True):
         st.download_button(
-            "Photo with the answer",
+            "Annotated photo",
             annotated,
             file_name=f"{stem}.{result.model}.png",
             mime="image/png",
@@ -228,31 +243,37 @@ def show_downloads(
             mime="application/json",
             icon=":material/receipt_long:",
             on_click="ignore",
-            help="A JSON file that says how this result came about. "
-            "`vgg-demo verify RECEIPT PHOTO` checks it.",
+            help="A JSON file that records how this result was computed. "
+            "Check it with `vgg-demo verify RECEIPT PHOTO`.",
         )
 
 
-def show_details(photo: ChosenPhoto, opened: Callable[[], Photo], result: Classification) -> None:
-    details = st.expander("What the network saw", icon=":material/visibility:", on_change="rerun")
+def show_details(
+    photo: ChosenPhoto, open_photo: Callable[[], Photo], result: Classification
+) -> None:
+    """Shows the model's input, the preprocessing, the timing and the weights in an expander."""
+    details = st.expander("What the model sees", icon=":material/visibility:", on_change="rerun")
     if not details.open:
         return
     spec, resize = result.spec, Resize(result.resize)
     with details:
-        seen = caches.get_network_input(photo.sha256, spec, resize, opened)
-        picture, facts = st.columns([2, 3], gap="medium")
-        picture.image(
-            seen.resize((224, 224), Image.Resampling.NEAREST) if spec.input_size < 224 else seen,
+        model_input = caches.get_model_input(photo.sha256, spec, resize, open_photo)
+        preview, facts = st.columns([2, 3], gap="medium")
+        preview.image(
+            model_input.resize((224, 224), Image.Resampling.NEAREST)
+            if spec.input_size < 224
+            else model_input,
             width="stretch",
             alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
         )
         verified = describe_verified(spec) if result.weights.verified else describe_unverified(spec)
         facts.markdown(
-            f"- **Input:** {spec.input_size} × {spec.input_size} pixels; {RESIZE_DESCRIPTIONS[resize]}\n"
-            f"- **Pixels:** {PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"
-            f"- **Decoded** in {1000 * result.seconds.decode:.1f} ms, **prepared** in "
-            f"{1000 * result.seconds.prepare:.1f} ms, **answered** in "
+            f"- **Input:** {spec.input_size} × {spec.input_size} pixels\n"
+            f"- **Resize method:** {resize}: {RESIZE_DESCRIPTIONS[resize]}\n"
+            f"- **Pixel values:** {PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"
+            f"- **Time:** decoding {1000 * result.seconds.decode:.1f} ms, preprocessing "
+            f"{1000 * result.seconds.prepare:.1f} ms, inference "
             f"{1000 * result.seconds.inference:.1f} ms\n"
-            f"- **Weights:** `{result.weights.file}`, {verified}\n"
+            f"- **Weights:** `{result.weights.file}` {verified}\n"
             f"- **Precision:** {result.precision}"
         )

@@ -1,4 +1,4 @@
-"""What several pages say in the same words."""
+"""Texts that appear on several pages."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
 RESIZE_DESCRIPTIONS = {
-    Resize.CROP: "the centre is cut out; the edges are lost",
-    Resize.SQUASH: "everything is pressed into the square; shapes are distorted",
-    Resize.PAD: "the whole photo with grey bars; things get smaller",
+    Resize.CROP: "keeps the center; the edges are cut off",
+    Resize.SQUASH: "fits the whole photo; shapes are distorted",
+    Resize.PAD: "fits the whole photo between gray bars; objects get smaller",
 }
+"""What each resize method does to the photo."""
 
 PREPROCESSING_DESCRIPTIONS = {
-    "caffe": "blue, green, red, each minus ImageNet's mean",
-    "tf": "scaled to −1 … 1",
-    "torch": "scaled by ImageNet's mean and deviation",
-    "none": "as they are; the network scales them itself",
+    "caffe": "BGR, minus the ImageNet mean",
+    "tf": "RGB, scaled to −1 … 1",
+    "torch": "RGB, normalized with the ImageNet mean and standard deviation",
+    "none": "RGB, 0 … 255; the model rescales them itself",
 }
+"""Pixel values of the model's input, by preprocessing mode (the modes of Keras)."""
 
-
-SURE_GROUP = (
-    f"Some kind of thing adds up to {GROUP_THRESHOLD:.0%} or more and covers at most "
-    f"{MAX_GROUP_SHARE:.0%} of what the model knows; the headline names the most specific one."
+GROUP_RULE = (
+    f"One class or one group of related classes reaches {GROUP_THRESHOLD:.0%}. The group covers "
+    f"at most {MAX_GROUP_SHARE:.0%} of the model's classes."
 )
-SURE_MARGIN = f"The first answer leads the second by {100 * MIN_MARGIN:.0f} points or more."
-SURE_SPREAD = (
-    f"The probability is spread as if over {MAX_EFFECTIVE_CLASSES:.0f} equally likely things "
+MARGIN_RULE = (
+    f"The top prediction leads the second by {100 * MIN_MARGIN:.0f} percentage points or more."
+)
+SPREAD_RULE = (
+    f"The probability is spread as if over {MAX_EFFECTIVE_CLASSES:.0f} equally likely classes "
     "or fewer."
 )
 
 
 def describe_verified(spec: ModelSpec) -> str:
-    return "the published file" if spec.custom is None else "the file that its bundle names"
+    """Returns why a verified weight file counts as verified."""
+    return "matches the published hash" if spec.custom is None else "matches the hash in its bundle"
 
 
 def describe_unverified(spec: ModelSpec) -> str:
+    """Returns why an unverified weight file does not count as verified."""
     if spec.custom is not None:
-        return "not the file that its bundle names; its hash differs"
+        return "does not match the hash in its bundle"
     if not spec.weights.hash:
-        return "Keras publishes no hash of this file, so it cannot be checked"
-    return "not the published file; its hash differs"
+        return "cannot be verified, because Keras publishes no hash of it"
+    return "does not match the published hash"

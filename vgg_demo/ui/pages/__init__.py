@@ -1,1 +1,1 @@
-"""pages."""
+"""Page scripts, run by Streamlit. The entry point is `navigation.py`."""

@@ -1,127 +1,126 @@
-"""How VGG16 works, and what this demo cannot tell."""
+"""The page About: how VGG16 works, how to read a prediction, and the limits of the demo."""
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from vgg_demo.analysis.verdict import GROUP_THRESHOLD
 from vgg_demo.images.examples import load_examples
 from vgg_demo.models.labels import ancestors, load_labels
-from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, get_spec
+from vgg_demo.models.registry import EMBEDDED_MODEL, get_spec
+from vgg_demo.ui.components.architecture import show_architecture, show_layers
 from vgg_demo.ui.components.code_snippets import server_address
-from vgg_demo.ui.components.text import SURE_GROUP, SURE_MARGIN, SURE_SPREAD
+from vgg_demo.ui.components.text import GROUP_RULE, MARGIN_RULE, SPREAD_RULE
 
-TEXT_WIDTH = 760  # pixels; about 90 letters a line
-DOG = "n02084071"
-
-LAYER_TYPES = {
-    "Conv2D": "3×3 convolution",
-    "MaxPooling2D": "2×2 max-pooling",
-    "Flatten": "flatten",
-    "Dense": "dense",
-}
-
-
-@st.cache_data(show_spinner=False)
-def layer_table() -> pd.DataFrame:
-    """Returns VGG16's layers with their shapes and parameters."""
-    from vgg_demo.inference.layers import describe_layers
-
-    spec = get_spec(DEFAULT_MODEL)
-    layers = describe_layers(spec)
-    return pd.DataFrame(
-        {
-            "Layer": [layer.name for layer in layers],
-            "Kind": [LAYER_TYPES[layer.kind] for layer in layers],
-            "Output": [" × ".join(str(n) for n in layer.shape) for layer in layers],
-            "Parameters": [layer.parameters for layer in layers],
-            "Share": [layer.parameters / spec.parameters for layer in layers],
-        }
-    )
+TEXT_WIDTH = 760  # pixels; about 90 characters per line
+DOG = "n02084071"  # WordNet ID
 
 
 def main() -> None:
     with st.container(width=TEXT_WIDTH):
-        st.title("How VGG16 works", anchor=False)
-        st.markdown(
-            "VGG16 was built in 2014 at Oxford's Visual Geometry Group to answer one question: "
-            "does a network that recognises pictures get better when it gets deeper? It uses one "
-            "idea again and again: look at small windows of 3×3 pixels, keep what fits a learned "
-            "pattern, shrink the picture, repeat. Early layers find edges and colours, later ones "
-            "textures and parts, the last ones whole things.\n\n"
-            "Thirteen convolutions look, five poolings halve the picture, three dense layers "
-            "decide among a thousand classes."
-        )
-    layers = st.container()
-    with st.container(width=TEXT_WIDTH):
-        st.header("Where it learned", anchor=False)
-        st.markdown(
-            "From ImageNet's competition of 2012: 1.28 million photos from the web, sorted by "
-            "people into a thousand classes of WordNet, a dictionary of meanings. "
-            f"{dogs_in_imagenet()} of the classes are dogs; giraffes and sunflowers are missing."
-        )
+        st.title("About VGG Demo", anchor=False)
+        show_architecture()
+        show_model()
+        layers = st.expander("All 22 layers")
         show_reading_help()
         show_limits()
+        show_other_models()
+        show_interfaces()
         show_sources()
     with layers:  # last, because it waits for TensorFlow
         show_layers()
 
 
-def dogs_in_imagenet() -> int:
+def show_model() -> None:
+    """Shows what VGG16 is and what it was trained on."""
+    st.header("What VGG16 is", anchor=False)
+    st.markdown(
+        "VGG16 is a neural network that classifies images. The Visual Geometry Group at Oxford "
+        "published it in 2014 to test whether deeper networks classify better. It repeats one "
+        "simple step: small 3×3 convolutions that detect patterns, then a pooling layer that "
+        "halves the image. Early layers detect edges and colors, later ones textures and parts, "
+        "the last ones whole objects. Three dense layers turn these features into the "
+        "probabilities of 1,000 classes.\n\n"
+        "It was trained on ImageNet, the data of a 2012 competition: 1.28 million photos from "
+        "the web that people sorted into 1,000 classes. "
+        f"{count_dog_classes()} of the classes are dogs; giraffes and sunflowers are missing."
+    )
+
+
+def count_dog_classes() -> int:
+    """Returns the number of ImageNet classes that are dogs."""
     return sum(DOG in ancestors(label.wnid) for label in load_labels("imagenet"))
 
 
 def show_reading_help() -> None:
-    embedded = get_spec(EMBEDDED_MODEL)
-    accuracy = embedded.accuracy
-    right = f"It is right for {accuracy.top1:.1f}% of the {accuracy.test_set}. " if accuracy else ""
-    things = ", ".join(label.label for label in embedded.classes)
-    st.header("How to read an answer", anchor=False)
+    """Shows what the parts of a prediction mean."""
+    st.header("How to read a prediction", anchor=False)
     st.markdown(
-        "- **The headline** is as specific as the probabilities allow: where no single breed "
-        f"reaches {GROUP_THRESHOLD:.0%} but all dogs together do, it says “a dog”.\n"
-        f"- **Sure or unsure.** An answer counts as sure when three things hold. {SURE_GROUP} "
-        f"{SURE_MARGIN} {SURE_SPREAD}\n"
-        "- **Unverified weights** means that the model's file is not, or cannot be shown to be, "
-        "the published one. It may still be right; nobody here vouches for it.\n"
-        "- **Several networks** are asked on the page Compare. Where they agree, WordNet says how "
-        "exactly: five breeds of hound are still a hound. Agreement is a hint, not a proof: they "
-        "all learned from the same photos.\n"
-        "- **Taught** models know only what somebody taught them, on the page Teach or from the "
-        "command line. How good they are was measured on some of the same photos, kept back. "
-        "They count as sure from 50%, or from what was better on those photos.\n"
-        "- **The receipt** is a small file that says which photo, model and recipe gave the "
-        "answer. With it and the photo, anyone can repeat the run and compare."
-    )
-    st.header(f"What {embedded.keras_name} is", anchor=False)
-    st.markdown(
-        f"A VGG in small that comes with this program, so that it answers at once and without "
-        f"a network: {embedded.parameters:,} parameters in "
-        f"{embedded.weights.size_bytes / 1e6:.1f} MB, trained from scratch on 32×32 pictures of "
-        f"ten things: {things}. {right}It is not VGG16 and never answers in its name."
+        "- **The headline** is as specific as the probabilities allow. If no single breed reaches "
+        f"{GROUP_THRESHOLD:.0%} but all dogs together do, it says “a dog”.\n"
+        "- **Not sure** appears unless all three are true:\n"
+        f"    - {GROUP_RULE}\n"
+        f"    - {MARGIN_RULE}\n"
+        f"    - {SPREAD_RULE}\n"
+        "- **Unverified weights** appears if the weight file does not match the published hash, "
+        "or if no hash is published. The prediction may still be right.\n"
+        "- **The receipt** is a small file that records the photo's hash, the model and the "
+        "settings. With the receipt and the photo, anyone can repeat the prediction and compare."
     )
 
 
 def show_limits() -> None:
-    st.header("What this demo cannot tell", anchor=False)
+    """Shows what predictions cannot be used for."""
+    st.header("Limits", anchor=False)
     st.markdown(
-        "- **Anything outside its classes.** Shown something else, it answers with what looks "
-        "most like it. A low probability is a hint, not a guarantee.\n"
-        "- **More than one thing.** It names the photo, not each thing on it.\n"
-        "- **Who a person is, or how they feel.** It was never taught to, and must not be used "
-        "for it.\n"
-        "- **How likely it is to be right.** Its probabilities are its own, and often too high."
+        "- **Only its own classes.** For a photo of anything else, a model predicts the class "
+        "that looks most similar. A low probability is a hint, not a guarantee.\n"
+        "- **One prediction per photo.** A model classifies the photo as a whole, not each object "
+        "in it.\n"
+        "- **Not for people.** The pretrained models were not trained to identify people or their "
+        "emotions, and must not be used for that.\n"
+        "- **Often overconfident.** A probability of 90% does not mean that the prediction is "
+        "right nine times out of ten. Probabilities are often too high."
+    )
+
+
+def show_other_models() -> None:
+    """Shows how Mini-VGG, the other pretrained models and custom models differ from VGG16."""
+    embedded = get_spec(EMBEDDED_MODEL)
+    accuracy = embedded.accuracy
+    measured = (
+        f" Its top-1 accuracy on {accuracy.test_set} is {accuracy.top1:.1f}%." if accuracy else ""
+    )
+    classes = ", ".join(label.label for label in embedded.classes)
+    st.header("Other models", anchor=False)
+    st.markdown(
+        f"- **{embedded.keras_name}** comes with this demo, so that you get predictions right "
+        f"away and offline. It is a small VGG with {embedded.parameters:,} parameters "
+        f"({embedded.weights.size_bytes / 1e6:.1f} MB), trained from scratch on 32×32 images of "
+        f"ten classes: {classes}.{measured} Its predictions always carry its own name, never "
+        "VGG16's.\n"
+        "- **Pretrained models** from Keras Applications have the same 1,000 classes as VGG16. "
+        "The page Compare runs several on one photo. If they disagree, WordNet tells what their "
+        "predictions have in common: five breeds of hound are all hounds. Agreement is a hint, "
+        "not a proof, because all of them were trained on the same photos.\n"
+        "- **Custom models** are trained on the page Train or on the command line, and predict "
+        "only the classes they were trained on. Their accuracy is measured on held-out photos. "
+        "A prediction is sure at 50% or more, or at a higher threshold if that was better on "
+        "those photos."
+    )
+
+
+def show_interfaces() -> None:
+    """Shows the HTTP API and the command line."""
+    st.header("For developers", anchor=False)
+    st.markdown(
+        f"Everything here also works over HTTP ([API reference]({server_address()}/api/docs)) and "
+        "on the command line (`vgg-demo`). Click **Code** on a page for a ready-made example."
     )
 
 
 def show_sources() -> None:
-    st.header("For other programs", anchor=False)
-    st.markdown(
-        f"All this can be asked over HTTP too, at [{server_address()}/api/docs]"
-        f"({server_address()}/api/docs), and on the command line with `vgg-demo`. "
-        "“From code” on each page shows how."
-    )
+    """Shows the publications, the data and the credits of the bundled photos."""
     st.header("Sources", anchor=False)
     st.markdown(
         "- K. Simonyan, A. Zisserman: [Very Deep Convolutional Networks for Large-Scale Image "
@@ -130,37 +129,17 @@ def show_sources() -> None:
         "(https://arxiv.org/abs/1409.0575), arXiv 1409.0575, 2014\n"
         "- [Keras Applications](https://keras.io/api/applications/): the models and their "
         "weights\n"
-        "- WordNet 3.0, Princeton University: names, definitions and what is a kind of what"
+        "- WordNet 3.0, Princeton University: the names, definitions and hierarchy of the classes"
     )
-    st.header("Example photos", anchor=False)
+    st.markdown("**Photos**")
     st.markdown(
         "\n".join(
             f"- **{example.title}**: {example.author}, {example.license}. {example.source}."
             for example in load_examples()
         )
-        + "\n- **Clothing**, to try teaching with: Alexey Grigorev and contributors, CC0. "
+        + "\n- **Clothing**, the example data set of the page Train: Alexey Grigorev and "
+        "contributors, CC0. "
         "[Clothing dataset](https://github.com/alexeygrigorev/clothing-dataset-small); scaled down."
-    )
-
-
-def show_layers() -> None:
-    with st.spinner("Building VGG16 to look at its layers …"):
-        table = layer_table()
-    st.dataframe(
-        table,
-        hide_index=True,
-        height="content",
-        column_config={
-            "Parameters": st.column_config.NumberColumn(format="localized"),
-            "Share": st.column_config.ProgressColumn(
-                "Share of all parameters", format="percent", min_value=0, max_value=1
-            ),
-        },
-        alt="The 22 layers of VGG16 with kind, output shape and number of parameters",
-    )
-    st.caption(
-        f"{table['Parameters'].sum():,} parameters in all. The first dense layer, fc1, holds "
-        f"{table.loc[table['Layer'] == 'fc1', 'Share'].item():.0%} of them."
     )
 
 

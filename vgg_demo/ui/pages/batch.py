@@ -1,4 +1,4 @@
-"""The page for many photos at once."""
+"""Batch page: classifies many photos at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vgg_demo.images.decode import SUFFIXES
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.ui.batch.results import show_results
-from vgg_demo.ui.batch.run import MAX_BYTES, MAX_PHOTOS, BatchRun, begin
+from vgg_demo.ui.batch.run import MAX_BYTES, MAX_PHOTOS, BatchRun, describe_count, start_batch
 from vgg_demo.ui.components.code_snippets import batch_request, describe_private_models, show_code
 from vgg_demo.ui.components.options import choose_settings
 from vgg_demo.ui.markdown import escape
@@ -23,126 +23,125 @@ from vgg_demo.ui.session.browser import announce
 from vgg_demo.ui.session.visitor import release_uploads
 
 MAX_MODELS = 3
-ASKED = "batch_asked"
+REQUESTED_MODELS = "batch_models_requested"  # session key: model names in the URL
 CODE_NOTE = (
-    "A request takes some photos and one network; the command line any number of photos, folders "
-    "and archives."
+    "An API request takes a few photos and one model; the command line takes any number of photos, "
+    "folders and archives."
 )
-UPDATE_SECONDS = 0.2  # between two drawings of the progress: each takes time from the work
+UPDATE_SECONDS = 0.2  # between updates of the progress bar; each one delays the batch
 
-FILES, FOLDER = "Photos or archives", "A folder"
+FILES, FOLDER = "Photos or archives", "Folder"
 
 
 def main() -> None:
-    st.title("What is on all these photos?", anchor=False)
+    st.title("Classify many photos", anchor=False)
     st.markdown(
-        "Give many photos, a folder or an archive. You get a table to sort, filter and take away; "
-        "where file or folder names tell what is on the photos, also how often the networks are "
-        "right."
+        "Upload photos, a folder or an archive, then browse and download the results. If file or "
+        "folder names contain labels, you also see how accurate the models are."
     )
-    uploading, choosing = st.columns([5, 6], gap="medium")
-    with uploading:
+    upload_column, model_column = st.columns([5, 6], gap="medium")
+    with upload_column:
         uploads = show_uploader()
-    with choosing:
+    with model_column:
         specs = choose_models()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            place = st.container(width="content")
+            button_place = st.container(width="content")
             resize, top = choose_settings()
             if specs:
                 note = " ".join((CODE_NOTE, describe_private_models(specs)))
                 show_code(batch_request(specs, resize, top), note)
-        with place:
+        with button_place:
             show_start_button(uploads, specs, resize)
     run: BatchRun | None = st.session_state.get("batch")
-    spoken = st.container()
+    live_region = st.container()
     if run is None:
-        st.caption("The results will stand here.")
+        st.caption("Results appear here. Upload photos to start.")
     elif not run.is_done:
-        run_batch(run)
+        process_batch(run)
     if run is not None and run.is_done:
         show_results(run, top)
-    with spoken:
-        announce(f"{run.count} photos are done." if run is not None and run.is_done else "")
+    with live_region:
+        announce(f"Done: {describe_count(run.count)}" if run is not None and run.is_done else "")
 
 
 def show_uploader() -> list[UploadedFile]:
-    """Shows the uploader. Returns what is in it."""
-    kind = st.segmented_control(
+    """Shows the uploader and returns the uploaded files."""
+    source = st.segmented_control(
         "Your photos", [FILES, FOLDER], default=FILES, required=True, key="batch_source"
     )
     generation = st.session_state.setdefault("batch_uploads", 0)
     files = st.file_uploader(
         "Upload photos",
-        type=list(SUFFIXES) + (list(UPLOAD_SUFFIXES) if kind == FILES else []),
-        accept_multiple_files=True if kind == FILES else "directory",
-        key=f"batch-{kind}-{generation}",
+        type=list(SUFFIXES) + (list(UPLOAD_SUFFIXES) if source == FILES else []),
+        accept_multiple_files=True if source == FILES else "directory",
+        key=f"batch-{source}-{generation}",
         label_visibility="collapsed",
     )
     st.caption(
         f":material/lock: Up to {MAX_PHOTOS} photos and {MAX_BYTES // 2**20} MB at a time. "
-        "Nothing is written to disk. When the networks have looked, only small copies stay in "
-        "memory, while this tab is open."
+        "Your photos are never written to disk. After classification, only thumbnails stay in "
+        "memory while this tab is open."
     )
     return list(files or ())
 
 
 def choose_models() -> tuple[ModelSpec, ...]:
-    """Offers the networks that are on this machine."""
+    """Shows the installed models and returns the selected ones."""
     models = available_models.get_models()
-    here = [name for name in models if available_models.is_available(models[name])]
-    known = [name for name in here if name in MODELS]
-    preferred = DEFAULT_MODEL if DEFAULT_MODEL in here else max(known, key=accuracy)
-    named = available_models.asked_models(ASKED, is_opened="batch_models" not in st.session_state)
-    asked = [name for name in named if name in here][:MAX_MODELS]
-    # Given only where it shows others: what is given while a run is interrupted gets lost.
-    is_given = bool(asked) and "batch_models" in st.session_state
-    if is_given:
-        st.session_state["batch_models"] = asked
-    chosen = st.pills(
-        "Networks on this machine",
-        here,
+    installed = [name for name in models if available_models.is_available(models[name])]
+    pretrained = [name for name in installed if name in MODELS]
+    default = DEFAULT_MODEL if DEFAULT_MODEL in installed else max(pretrained, key=accuracy)
+    is_first_run = "batch_models" not in st.session_state
+    named = available_models.requested_models(REQUESTED_MODELS, is_first_run=is_first_run)
+    requested = [name for name in named if name in installed][:MAX_MODELS]
+    # Assign only a changed selection: a value assigned during an interrupted run is lost.
+    is_assigned = bool(requested) and not is_first_run
+    if is_assigned:
+        st.session_state["batch_models"] = requested
+    selected = st.pills(
+        "Installed models",
+        installed,
         selection_mode="multi",
-        default=None if is_given else asked or [preferred],
+        default=None if is_assigned else requested or [default],
         format_func=lambda name: escape(models[name].keras_name),
         key="batch_models",
-        on_change=available_models.choose_others,
-        args=(ASKED,),
+        on_change=available_models.clear_requested_models,
+        args=(REQUESTED_MODELS,),
         wrap=True,
     )
-    if here == [EMBEDDED_MODEL]:
+    if installed == [EMBEDDED_MODEL]:
         st.caption(
-            "Only the small built-in Mini-VGG is here, which knows ten things. On the pages "
-            "Classify and Compare others can be downloaded."
+            "Only the built-in Mini-VGG (10 classes) is installed. Download other models on the "
+            "Classify or Compare page."
         )
-    return tuple(models[name] for name in here if name in chosen)
+    return tuple(models[name] for name in installed if name in selected)
 
 
 def accuracy(name: str) -> float:
-    """Returns a network's published accuracy on ImageNet, as far as there is one."""
+    """Returns a model's published top-1 accuracy on ImageNet in percent; 0 if there is none."""
     return imagenet_top1(MODELS[name]) or 0.0
 
 
 def show_start_button(
     uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize
 ) -> None:
-    """Offers to begin, or says what is missing."""
+    """Shows the start button; if it is disabled, its tooltip says why."""
     size_bytes = sum(file.size for file in uploads)
     reason = ""
     if not uploads:
-        reason = "Give some photos first."
+        reason = "Upload photos first."
     elif not specs:
-        reason = "Choose a network."
+        reason = "Select a model."
     elif len(specs) > MAX_MODELS:
-        reason = f"Choose up to {MAX_MODELS} networks."
+        reason = f"Select at most {MAX_MODELS} models."
     elif size_bytes > MAX_BYTES:
         reason = (
-            f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
-            f"{MAX_BYTES // 2**20} MB at a time. Take some out, or use the command line: "
-            "vgg-demo batch."
+            f"These files are {size_bytes / 2**20:,.0f} MB in total; the limit is "
+            f"{MAX_BYTES // 2**20} MB. Remove some, or use the command line: vgg-demo batch."
         )
         st.error(reason, icon=":material/error:")
     st.button(
-        "Look at them",
+        "Classify photos",
         type="primary",
         icon=":material/play_arrow:",
         on_click=start,
@@ -154,64 +153,65 @@ def show_start_button(
 
 
 def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize) -> None:
-    """Begins a batch, and empties the uploader: the batch has the files."""
-    forget()
+    """Starts a batch and empties the uploader; the batch holds the files."""
+    discard_batch()
     settings, store = caches.get_settings(), caches.get_store()
-    named = [(file.name, file) for file in uploads]
-    st.session_state["batch"] = begin(named, specs, resize, store, settings.limits)
+    files = [(file.name, file) for file in uploads]
+    st.session_state["batch"] = start_batch(files, specs, resize, store, settings.limits)
     st.session_state["batch_uploads"] += 1
     release_uploads(uploads)
     st.session_state["batch_page"] = 1
-    st.session_state.pop("batch_kind", None)
+    st.session_state.pop("batch_class", None)
 
 
 def cancel() -> None:
-    """Keeps what is done."""
+    """Stops the batch and keeps the finished results."""
     run: BatchRun = st.session_state["batch"]
-    run.end()
+    run.stop()
 
 
-def forget() -> None:
+def discard_batch() -> None:
+    """Stops the current batch, if any, and removes its results."""
     run: BatchRun | None = st.session_state.pop("batch", None)
     if run is not None:
-        run.end()
+        run.stop()
 
 
-def run_batch(run: BatchRun) -> None:
-    """Works a batch off while it is watched."""
-    place = st.empty()
-    place.progress(0.0, "Getting the networks ready …")
+def process_batch(run: BatchRun) -> None:
+    """Processes a batch and shows its progress, then reruns the page."""
+    progress_bar = st.empty()
+    progress_bar.progress(0.0, "Loading models …")
     st.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
-    drawn = 0.0
+    updated = 0.0
     try:
-        for spec in run.specs:  # what loading takes is not the rate of the photos
+        for spec in run.specs:  # loading time must not count in the photos per second
             with caches.get_store().use(spec):
                 pass
-        for _ in run.work():
-            if time.monotonic() - drawn > UPDATE_SECONDS:
-                drawn = time.monotonic()
-                place.progress(*describe_progress(run))
+        for _ in run.process():
+            if time.monotonic() - updated > UPDATE_SECONDS:
+                updated = time.monotonic()
+                progress_bar.progress(*describe_progress(run))
     except ModelError as error:
-        run.end()
+        run.stop()
         st.error(escape(error), icon=":material/error:")
         return
     st.rerun()
 
 
 def describe_progress(run: BatchRun) -> tuple[float, str]:
-    """Returns how far a batch is, in [0, 1], and the same in words."""
-    words = f"{run.count} photos"
+    """Returns the finished fraction of a batch, in [0, 1], and a description."""
+    text = describe_count(run.count)
     fraction = 0.0
     if run.total:
         total = min(run.total, MAX_PHOTOS)
         fraction = min(1.0, run.count / total)
-        words = f"{run.count} of {total} photos"
-    words += f", {run.per_second:.1f} a second"
+        text = f"{run.count} of {describe_count(total)}"
+    text += f", {run.per_second:.1f} per second"
     if run.total and run.per_second:
-        words += f", {(min(run.total, MAX_PHOTOS) - run.count) / run.per_second:.0f} s left"
+        text += f", {(min(run.total, MAX_PHOTOS) - run.count) / run.per_second:.0f} s left"
     if run.failures:
-        words += f"; {len(run.failures)} could not be used"
-    return fraction, words
+        text += f"; {len(run.failures)} failed"
+    return fraction, text
 
 
 main()

@@ -1,4 +1,4 @@
-"""The main page: a photo in, a verdict out."""
+"""The page Classify: one photo, one model, one verdict."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vgg_demo.ui.components.code_snippets import (
     describe_private_models,
     show_code,
 )
-from vgg_demo.ui.components.model_picker import announce_model, choose_model
+from vgg_demo.ui.components.model_picker import choose_model, show_model_status
 from vgg_demo.ui.components.options import choose_settings
-from vgg_demo.ui.components.photo_input import chosen, show_examples, show_photo_input
+from vgg_demo.ui.components.photo_input import chosen_photo, show_examples, show_photo_input
 from vgg_demo.ui.components.prediction import show_result
 from vgg_demo.ui.markdown import escape
 
@@ -21,30 +21,30 @@ from vgg_demo.ui.markdown import escape
 def main() -> None:
     title = st.empty()
     st.markdown(
-        "Give a photo. A neural network says what is on it and how sure it is, and shows the very "
-        "pixels that it saw."
+        "Upload a photo to see what a neural network recognizes in it, how sure it is, and the "
+        "exact pixels it receives."
     )
-    own, others = st.columns([5, 6], gap="medium")
-    with own:
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
         show_photo_input()
-    with others:
+    with right:
         show_examples()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             spec = choose_model()
             resize, top = choose_settings()
-            photo = chosen()
+            photo = chosen_photo()
             file = photo.file if photo is not None else "photo.jpg"
             request = classify_request(file, spec, resize, top)
             show_code(request, describe_private_models([spec]))
-    answering = announce_model(spec)
-    ask(title, answering)
-    result = show_result(photo, answering, resize, top)
-    if result is not None and result.model != answering.name:
-        ask(title, result.spec)
+    active = show_model_status(spec)
+    write_title(title, active)
+    result = show_result(photo, active, resize, top)
+    if result is not None and result.model != active.name:
+        write_title(title, result.spec)
 
 
-def ask(place: DeltaGenerator, spec: ModelSpec) -> None:
-    """Writes the title, which names the model that really answers."""
+def write_title(place: DeltaGenerator, spec: ModelSpec) -> None:
+    """Writes the title, with the model that made the prediction."""
     place.title(f"What does {escape(spec.keras_name)} see in your photo?", anchor=False)
 
 

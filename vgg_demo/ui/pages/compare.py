@@ -1,4 +1,4 @@
-"""The page that lets several networks answer the same photo."""
+"""Compare page: several models classify the same photo."""
 
 from __future__ import annotations
 
@@ -15,74 +15,75 @@ from vgg_demo.ui.components.code_snippets import compare_request, describe_priva
 from vgg_demo.ui.components.options import choose_settings
 from vgg_demo.ui.components.photo_input import (
     ChosenPhoto,
-    chosen,
+    chosen_photo,
     photo_opener,
     show_examples,
     show_photo_input,
 )
 from vgg_demo.ui.components.prediction import show_photo
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.session.browser import announce, scroll_here
+from vgg_demo.ui.session.browser import announce, scroll_into_view
 from vgg_demo.ui.session.visitor import visitor_id
 
 
 def main() -> None:
-    st.title("Do other networks see the same?", anchor=False)
+    st.title("Compare models on one photo", anchor=False)
     st.markdown(
-        "Let several networks answer one photo: where they agree, how far apart they are, and "
-        "what each costs on this machine."
+        "See where models agree, how far apart their predictions are, and how fast each one is on "
+        "this machine."
     )
-    own, others = st.columns([5, 6], gap="medium")
-    with own:
+    upload_column, model_column = st.columns([5, 6], gap="medium")
+    with upload_column:
         show_photo_input()
-    with others:
+    with model_column:
         show_examples()
         specs = choose_models()
-        photo = chosen()
+        photo = chosen_photo()
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            comparing = show_start_button(photo, specs)
-            cancelling = st.empty()
+            is_comparing = show_start_button(photo, specs)
+            cancel_place = st.empty()
             resize, top = choose_settings()
             file = photo.file if photo is not None else "photo.jpg"
             request = compare_request(file, specs, resize, top)
             show_code(request, describe_private_models(specs))
-    if comparing:
-        cancelling.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
-    # Downloads for what was cancelled, deselected or removed are given up.
-    caches.get_downloads().wait_only_for(specs if comparing else (), visitor_id())
-    scroll_here(photo.sha256 if photo and comparing else "")
-    spoken = st.container()
-    words = ""
+    if is_comparing:
+        cancel_place.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
+    # Stops downloads that are no longer needed: the comparison was canceled, the model
+    # deselected, or the photo removed.
+    caches.get_downloads().cancel_others(specs if is_comparing else (), visitor_id())
+    scroll_into_view(photo.sha256 if photo and is_comparing else "")
+    live_region = st.container()
+    text = ""
     if photo is None:
-        st.caption("The answers will stand here. Start with an example, or with a photo of yours.")
-    elif not comparing:
-        st.caption("The answers will stand here, one after the other, once you press Compare.")
+        st.caption("Results appear here. Start with an example or your own photo.")
+    elif not is_comparing:
+        st.caption("Results appear here. Press Compare to start.")
     else:
-        words, waiting = show_comparison(photo, specs, resize, top)
-        if not waiting:
-            cancelling.empty()
-    with spoken:
-        announce(words)
+        text, is_waiting = show_comparison(photo, specs, resize, top)
+        if not is_waiting:
+            cancel_place.empty()
+    with live_region:
+        announce(text)
 
 
 def show_start_button(photo: ChosenPhoto | None, specs: list[ModelSpec]) -> bool:
-    """Offers to begin. Returns whether a comparison is to be shown."""
+    """Shows the start button. Returns whether a comparison should be displayed."""
     reason = ""
     if photo is None:
         reason = "Choose a photo first."
     elif len(specs) < 2:
-        reason = "Choose two networks or more."
-    comparing = not reason and bool(st.session_state.get("comparing"))
+        reason = "Select at least two models."
+    is_comparing = not reason and bool(st.session_state.get("comparing"))
     st.button(
-        f"Compare {len(specs)} networks" if len(specs) > 1 else "Compare",
+        f"Compare {len(specs)} models" if len(specs) > 1 else "Compare",
         type="primary",
         icon=":material/compare:",
         on_click=start,
-        disabled=bool(reason) or comparing,
+        disabled=bool(reason) or is_comparing,
         key="compare",
         help=reason or None,
     )
-    return comparing
+    return is_comparing
 
 
 def start() -> None:
@@ -90,32 +91,32 @@ def start() -> None:
 
 
 def cancel() -> None:
-    """Asks no further models."""
+    """Ends the comparison; no more models are run."""
     st.session_state["comparing"] = False
 
 
 def show_comparison(
     photo: ChosenPhoto, specs: list[ModelSpec], resize: Resize, top: int
 ) -> tuple[str, bool]:
-    """Shows the photo and all that is made of it.
+    """Shows the photo and the results of all models.
 
     Returns:
-        It in a sentence, and whether answers are still waited for.
+        A summary for screen readers, and whether downloads are still running.
     """
-    opened = photo_opener(photo)
+    open_photo = photo_opener(photo)
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        if not show_photo(photo, opened):
+        if not show_photo(photo, open_photo):
             return "This photo cannot be used", False
     with right:
-        together = st.container()
+        agreement_place = st.container()
         progress = st.empty()
-    cards = show_cards(photo, specs, resize, top, opened, progress)
+    cards = show_cards(photo, specs, resize, top, open_photo, progress)
     comparison = Comparison.of(cards.outcomes)
-    with together:
+    with agreement_place:
         show_agreement(comparison, top, cards.class_colors)
     show_costs(comparison, photo, resize)
-    return "" if cards.are_waiting else describe_agreement(comparison), cards.are_waiting
+    return "" if cards.is_waiting else describe_agreement(comparison), cards.is_waiting
 
 
 main()

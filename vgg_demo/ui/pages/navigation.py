@@ -1,4 +1,4 @@
-"""Navigation: which pages there are. Everything else is in the pages."""
+"""Entry point of the user interface: the list of pages."""
 
 from importlib.resources import files
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from vgg_demo.ui.session import available_models
 
-# A file of ours: Streamlit fetches Material icons for the tab from Google's servers.
+# A bundled file, because Streamlit loads Material icons for the tab from Google's servers.
 ICON = str(files("vgg_demo").joinpath("data", "icon.png"))
 
 st.set_page_config(page_title="VGG Demo", page_icon=ICON, layout="wide")
@@ -17,38 +17,38 @@ page = st.navigation(
             "classify.py",
             title="Classify",
             icon=":material/image_search:",
-            help="Give a photo and see what VGG16, or another network, makes of it.",
+            help="Classify a photo with VGG16 or another model.",
             default=True,
         ),
         st.Page(
             "compare.py",
             title="Compare",
             icon=":material/compare:",
-            help="Let several networks answer the same photo: where they agree, what each costs.",
+            help="Compare the predictions, speed and memory of several models on one photo.",
         ),
         st.Page(
             "batch.py",
             title="Batch",
             icon=":material/photo_library:",
-            help="Give many photos, a folder or an archive; take a table away.",
+            help="Classify many photos, a folder or an archive, and download a table.",
         ),
         st.Page(
             "train.py",
-            title="Teach",
+            title="Train",
             icon=":material/school:",
-            help="Teach a network your own kinds of things, from photos of them.",
+            help="Train a model on your own photos and classes.",
         ),
         st.Page(
             "about.py",
             title="About",
             icon=":material/menu_book:",
-            help="How VGG16 works, layer by layer, and what this demo cannot tell.",
+            help="How VGG16 works, how to read a prediction, and the limits of this demo.",
         ),
     ],
     position="top",
 )
 if page.url_path != "train" and "@" in str(st.query_params.to_dict()):
-    # The address names a taught model, perhaps one that this browser had taught before.
+    # The URL names a custom model, perhaps one that this browser trained in an earlier session.
     with st.container(gap=None):
         available_models.restore_runs()
 page.run()

@@ -1,1 +1,1 @@
-"""session."""
+"""Per-visitor state, caches shared by all visitors, warm-up, and browser features."""

@@ -1,4 +1,4 @@
-"""The models that a visitor may use, the trainings that some come from, and those asked for."""
+"""Models available to a visitor, their training runs, and models requested in the URL."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from vgg_demo.settings import TrainingAccess
 from vgg_demo.training.jobs.run import TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
-from vgg_demo.ui.session.browser import remember
+from vgg_demo.ui.session.browser import remember_ids
 from vgg_demo.weights.local import find_weights
 
-MAX_NAMED = 3  # unknown models that are named in a warning
-MAX_CHARACTERS = 80  # of such a name
+MAX_NAMED = 3  # unknown models listed in a warning
+MAX_CHARACTERS = 80  # of each listed name
 
 
 def visitor_runs() -> list[TrainingRun]:
-    """Returns the trainings of this visitor, the newest first; what was forgotten is left out."""
+    """Returns the visitor's training runs, newest first, without those the queue has dropped."""
     ids: list[str] = st.session_state.setdefault("runs", [])
     found = [caches.get_training_queue().get(run_id) for run_id in ids]
     return [run for run in found if run is not None]
 
 
 def restore_runs() -> None:
-    """Finds the trainings that this browser has begun, in this window or an earlier one.
+    """Restores the training runs that this browser started, in this tab or an earlier one.
 
-    The page Teach shows the newest, if it shows none yet.
+    Selects the newest restored run for the page Train, unless a run is already selected.
     """
     ids: list[str] = st.session_state.setdefault("runs", [])
     known = [run.id for run in visitor_runs()]
     found = [
         run_id
-        for run_id in remember(known)
+        for run_id in remember_ids(known)
         if run_id not in ids and caches.get_training_queue().get(run_id) is not None
     ]
     ids += found
@@ -47,13 +47,13 @@ def restore_runs() -> None:
 
 
 def opened_models() -> dict[str, ModelSpec]:
-    """Returns the taught models that this visitor has uploaded, by their names; may be added to."""
+    """Returns the bundles that the visitor opened, by name. The caller may add to the dict."""
     found: dict[str, ModelSpec] = st.session_state.setdefault("opened_models", {})
     return found
 
 
 def may_publish() -> bool:
-    """Whether this visitor may keep a model on the server, for everybody."""
+    """Whether this visitor may publish models, that is, make them available to all visitors."""
     training_access = caches.get_settings().training_access
     return training_access is TrainingAccess.ON or (
         training_access is TrainingAccess.LOCAL and is_local()
@@ -61,60 +61,61 @@ def may_publish() -> bool:
 
 
 def is_local() -> bool:
-    """Whether the visitor sits at the very machine that the server runs on.
+    """Whether the visitor's browser runs on the same machine as the server.
 
-    Streamlit gives no address for such; who comes through another server's hands is not.
+    Streamlit reports None as the IP address of a local browser. A request through a proxy does
+    not count as local, since the proxy's address hides the visitor's.
     """
-    forwarded = {"x-forwarded-for", "forwarded", "via", "x-real-ip"}
-    through = {name.casefold() for name in st.context.headers} & forwarded
-    return st.context.ip_address in (None, "127.0.0.1", "::1") and not through
+    proxy_headers = {"x-forwarded-for", "forwarded", "via", "x-real-ip"}
+    proxied = {name.casefold() for name in st.context.headers} & proxy_headers
+    return st.context.ip_address in (None, "127.0.0.1", "::1") and not proxied
 
 
 def published_names() -> set[str]:
-    """Returns the names of the taught models that everybody may use."""
+    """Returns the names of the custom models published on this server."""
     return set(published_models(caches.get_settings().bundles_dir))
 
 
 def get_models() -> dict[str, ModelSpec]:
-    """Returns all models that this visitor may use, by their names.
+    """Returns all models available to this visitor, by name.
 
-    First what the visitor has taught, then what is kept on the server for everybody, then the
-    registry's.
+    The visitor's own custom models come first, then the published ones, then the pretrained
+    models. Custom models that share a display name are displayed by their full names.
     """
     own = [run.result.bundle.spec for run in visitor_runs() if run.result is not None]
     custom_models = {spec.name: spec for spec in own} | opened_models()
     custom_models |= published_models(caches.get_settings().bundles_dir)
-    called = Counter(spec.keras_name for spec in (*custom_models.values(), *MODELS.values()))
+    uses = Counter(spec.keras_name for spec in (*custom_models.values(), *MODELS.values()))
     for name, spec in custom_models.items():
-        if called[spec.keras_name] > 1:  # people must be able to tell them apart
+        if uses[spec.keras_name] > 1:  # two entries must not look the same
             custom_models[name] = replace(spec, keras_name=name)
     return custom_models | dict(MODELS)
 
 
 def find_model(name: str) -> ModelSpec:
-    """Returns a model that this visitor may use.
+    """Returns the model with this name among those available to this visitor.
 
     Raises:
-        UnknownModelError: If there is none; the message names the nearest matches.
-        BundleError: If several are called so.
+        UnknownModelError: If there is no such model. The message suggests near matches.
+        BundleError: If the name is ambiguous.
     """
     models = get_models()
     return find_by_name(name, {key: models[key] for key in models if key not in MODELS})
 
 
-def asked_models(key: str, *, is_opened: bool) -> list[str]:
-    """Returns the names of the models that the address asked for when a page was opened.
+def requested_models(key: str, *, is_first_run: bool) -> list[str]:
+    """Returns the names of the models that the URL requested when the page was opened.
 
-    A taught model may not be known at first: the browser tells which trainings are its own
-    (`restore_runs`) only after it has the page. So what is unknown is looked for again each time,
-    until `choose_others`.
+    A custom model may be unknown on the first run, because the browser sends the ids of its
+    training runs only afterwards (`restore_runs`). Unknown names are therefore looked up again
+    on each run, until all are found or `clear_requested_models` is called.
 
     Args:
-        key: Where the session keeps what was asked for.
-        is_opened: Whether the page is just being opened. Later the address may be behind what
-            was chosen since.
+        key: Session-state key that stores the request.
+        is_first_run: Whether the page has just been opened. The URL is read only then: on later
+            runs it may be older than the visitor's latest choice.
     """
-    if is_opened:
+    if is_first_run:
         st.session_state[key] = st.query_params.get("models", "")
     found: list[str] = []
     unknown: list[str] = []
@@ -127,20 +128,19 @@ def asked_models(key: str, *, is_opened: bool) -> list[str]:
     if unknown:
         more = " and others" if len(unknown) > MAX_NAMED else ""
         st.warning(
-            f"The address asks for models that do not exist: {', '.join(unknown[:MAX_NAMED])}"
-            f"{more}.",
+            f"The URL names models that do not exist: {', '.join(unknown[:MAX_NAMED])}{more}.",
             icon=":material/link_off:",
         )
     else:
-        choose_others(key)
+        clear_requested_models(key)
     return list(dict.fromkeys(found))
 
 
-def choose_others(key: str) -> None:
-    """Says that the visitor has chosen, whatever the address asked for."""
+def clear_requested_models(key: str) -> None:
+    """Discards the models requested in the URL, for example once the visitor chose others."""
     st.session_state[key] = ""
 
 
 def is_available(spec: ModelSpec) -> bool:
-    """Whether a model's weights are on this machine."""
+    """Whether a model's weights are installed."""
     return find_weights(spec, caches.get_settings()) is not None

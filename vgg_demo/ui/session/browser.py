@@ -1,11 +1,11 @@
-"""What Streamlit has no command for: to speak to a screen reader, to scroll, to remember."""
+"""Browser features: screen-reader announcements, scrolling, and ids in the browser's storage."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-_SPOKEN = st.components.v2.component(
-    "vgg_demo_spoken",
+_LIVE_REGION = st.components.v2.component(
+    "vgg_demo_live_region",
     html='<div role="status" aria-live="polite" style="position: absolute; width: 1px; '
     'height: 1px; overflow: hidden; clip-path: inset(50%)"></div>',
     js="""
@@ -16,57 +16,63 @@ _SPOKEN = st.components.v2.component(
     """,
 )
 
-_ARRIVAL = st.components.v2.component(
-    "vgg_demo_arrival",
-    html='<div class="mark" style="scroll-margin-top: 4.5rem"></div>',
+_SCROLL_TARGET = st.components.v2.component(
+    "vgg_demo_scroll_target",
+    html='<div class="target" style="scroll-margin-top: 4.5rem"></div>',
     js="""
     export default function ({ data, parentElement }) {
-      const mark = parentElement.querySelector(".mark")
-      if (!data.token || mark.dataset.token === data.token) return
-      mark.dataset.token = data.token
-      const visible = mark.getBoundingClientRect().top < window.innerHeight / 2
+      const target = parentElement.querySelector(".target")
+      if (!data.token || target.dataset.token === data.token) return
+      target.dataset.token = data.token
+      const visible = target.getBoundingClientRect().top < window.innerHeight / 2
       if (visible) return
-      const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches
-      mark.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" })
+      const reduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches
+      target.scrollIntoView({ behavior: reduced ? "auto" : "smooth", block: "start" })
     }
     """,
 )
 
 
-_MEMORY = st.components.v2.component(
-    "vgg_demo_memory",
+_STORED_IDS = st.components.v2.component(
+    "vgg_demo_stored_ids",
     html="<div></div>",
     js="""
     const KEY = "vgg-demo-trainings"
     export default function ({ data, parentElement, setStateValue }) {
-      let kept = []
-      try { kept = JSON.parse(localStorage.getItem(KEY)) ?? [] } catch { /* private window */ }
-      const mark = parentElement.querySelector("div")
-      if (!mark.dataset.told) {
-        mark.dataset.told = "yes"
-        if (kept.some(id => !data.ids.includes(id))) setStateValue("ids", kept)
+      let stored = []
+      try { stored = JSON.parse(localStorage.getItem(KEY)) ?? [] } catch { /* private window */ }
+      const element = parentElement.querySelector("div")
+      if (!element.dataset.sent) {
+        element.dataset.sent = "yes"
+        if (stored.some(id => !data.ids.includes(id))) setStateValue("ids", stored)
       }
-      const all = [...new Set([...data.ids, ...kept])].slice(0, 20)
-      try { localStorage.setItem(KEY, JSON.stringify(all)) } catch { /* likewise */ }
+      const all = [...new Set([...data.ids, ...stored])].slice(0, 20)
+      try { localStorage.setItem(KEY, JSON.stringify(all)) } catch { /* private window */ }
     }
     """,
 )
 
 
 def announce(text: str) -> None:
-    """Has screen readers speak a sentence when it changes; nobody sees it."""
-    _SPOKEN(data={"text": text}, key="spoken", height="content")
+    """Announces a sentence to screen readers when it changes. It is not visible on the page."""
+    _LIVE_REGION(data={"text": text}, key="live_region", height="content")
 
 
-def scroll_here(token: str) -> None:
-    """Brings this place into view once for each new token, if it is far down the page.
+def scroll_into_view(token: str) -> None:
+    """Scrolls to this place, once for each new token, if it is in the lower half or below.
 
-    On a phone, what answers a tap would otherwise be out of sight.
+    On a phone, results would otherwise appear below the visible part of the page.
     """
-    _ARRIVAL(data={"token": token}, key="arrival", height="content")
+    _SCROLL_TARGET(data={"token": token}, key="scroll_target", height="content")
 
 
-def remember(ids: list[str]) -> list[str]:
-    """Has the browser remember ids, also when it is closed. Returns those of earlier visits."""
-    result = _MEMORY(data={"ids": ids}, key="memory", height="content", on_ids_change=lambda: None)
+def remember_ids(ids: list[str]) -> list[str]:
+    """Adds ids to the browser's local storage. Returns the ids stored there by earlier visits.
+
+    The stored ids arrive one run after the component is first rendered; until then the list is
+    empty.
+    """
+    result = _STORED_IDS(
+        data={"ids": ids}, key="stored_ids", height="content", on_ids_change=lambda: None
+    )
     return [str(found)[:64] for found in (result.ids or [])][:20]

@@ -1,4 +1,4 @@
-"""What all pages and all visitors share: settings, models, downloads, results."""
+"""Settings, model store, downloads and results, shared by all pages and visitors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from vgg_demo.analysis.comparison import ModelResult, measure
 from vgg_demo.images.photo import Photo
-from vgg_demo.inference.background import Downloads
+from vgg_demo.inference.background import BackgroundDownloads
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.inference.results import Classification
 from vgg_demo.inference.store import ModelStore
@@ -20,13 +20,13 @@ from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.training.jobs.queue import TrainingQueue
 
-RESULTS_KEPT = 500
-"""Results in the cache; one of a thousand classes takes about 8 kB."""
+MAX_RESULTS = 500
+"""Cached results. A result of a 1000-class model takes about 8 kB."""
 
-DISPLAY_SIDE = 640  # pixels; longer side of the photo on the page
+DISPLAY_SIDE = 640  # pixels; longer side of the displayed photo
 
 OpenPhoto = Callable[[], Photo]
-"""Opens the visitor's photo; for functions that may find it is not needed."""
+"""Decodes the visitor's photo. Called only if the result is not cached."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -38,101 +38,98 @@ def get_settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def get_store() -> ModelStore:
-    """Returns the one store of this server."""
+    """Returns the model store."""
     return ModelStore(get_settings())
 
 
 @st.cache_resource(show_spinner=False)
-def get_downloads() -> Downloads:
-    """Returns the downloads of this server."""
-    return Downloads(get_settings(), get_store())
+def get_downloads() -> BackgroundDownloads:
+    """Returns the background downloads."""
+    return BackgroundDownloads(get_settings(), get_store())
 
 
 @st.cache_resource(show_spinner=False, on_release=TrainingQueue.close)
 def get_training_queue() -> TrainingQueue:
-    """Returns the trainings of this server."""
+    """Returns the training queue."""
     return TrainingQueue(get_settings(), get_store())
 
 
 def get_result(
-    sha256: str, file: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
+    sha256: str, file: str, spec: ModelSpec, resize: Resize, open_photo: OpenPhoto
 ) -> Classification:
-    """Classifies a photo, once for each photo and setting.
+    """Classifies a photo, or returns the cached result for this photo, model and resize method.
 
     Args:
-        sha256: Of the photo's bytes: the key.
-        file: The photo's name.
+        sha256: SHA-256 of the photo's bytes, 64 hex digits.
+        file: File name to put in the result.
         spec: The model.
-        resize: How the photo is made square.
-        opened: Opens the photo; called if the result is not there yet.
+        resize: The resize method.
+        open_photo: Decodes the photo. Called only if the result is not cached.
 
     Raises:
-        VggDemoError: Errors are not cached; the next call tries again.
+        VggDemoError: If the classification fails. Errors are not cached; the next call retries.
     """
-    result = _classify_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
+    result = _classify_once(sha256, spec.name, resize.value, _spec=spec, _open_photo=open_photo)
     return replace(result, file=file)
 
 
-# Streamlit hashes only samples of large values, and two photos can collide: the key is the
-# SHA-256 of all bytes. What begins with an underscore is not part of the key.
-@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
+# The photo's SHA-256 is the key, because Streamlit hashes only samples of large values, so that
+# two photos could collide. Parameters that start with an underscore are not part of the key.
+@st.cache_data(max_entries=MAX_RESULTS, show_spinner=False)
 def _classify_once(
     sha256: str,  # noqa: ARG001
-    model: str,  # noqa: ARG001  # the name of a taught model tells its content
+    model: str,  # noqa: ARG001  # a custom model's name contains a hash of its content
     resize: str,
     *,
     _spec: ModelSpec,
-    _opened: OpenPhoto,
+    _open_photo: OpenPhoto,
 ) -> Classification:
-    nameless = replace(_opened(), file="")  # what is kept for all holds nobody's file name
-    return classify_photo(nameless, _spec, get_store(), resize=Resize(resize))
+    anonymous = replace(_open_photo(), file="")  # the cache is shared by all visitors
+    return classify_photo(anonymous, _spec, get_store(), resize=Resize(resize))
 
 
 def get_model_result(
-    sha256: str, file: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
+    sha256: str, file: str, spec: ModelSpec, resize: Resize, open_photo: OpenPhoto
 ) -> ModelResult:
-    """Classifies a photo and measures the model, once for each photo and setting.
+    """Classifies a photo and measures the model's latency and memory, or returns the cached result.
 
-    As `get_result`, with the costs.
-
-    Raises:
-        VggDemoError: Errors are not cached; the next call tries again.
+    Args and errors are those of `get_result`.
     """
-    result = _measure_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
+    result = _measure_once(sha256, spec.name, resize.value, _spec=spec, _open_photo=open_photo)
     return replace(result, classification=replace(result.classification, file=file))
 
 
-@st.cache_data(max_entries=RESULTS_KEPT, show_spinner=False)
+@st.cache_data(max_entries=MAX_RESULTS, show_spinner=False)
 def _measure_once(
     sha256: str,  # noqa: ARG001
     model: str,  # noqa: ARG001
     resize: str,
     *,
     _spec: ModelSpec,
-    _opened: OpenPhoto,
+    _open_photo: OpenPhoto,
 ) -> ModelResult:
-    nameless = replace(_opened(), file="")
-    return measure(nameless, _spec, get_store(), resize=Resize(resize))
+    anonymous = replace(_open_photo(), file="")
+    return measure(anonymous, _spec, get_store(), resize=Resize(resize))
 
 
-# Photos are for the session that brought them; results, which hold none, for all.
+# Images are cached per session. Only results, which contain no pixels, are shared.
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
-def get_display_copy(sha256: str, _opened: OpenPhoto) -> Image.Image:  # noqa: ARG001
-    """Returns a photo at the size of the page.
+def get_display_copy(sha256: str, _open_photo: OpenPhoto) -> Image.Image:  # noqa: ARG001
+    """Returns the photo scaled down to at most `DISPLAY_SIDE` pixels.
 
     Raises:
-        ImageError: If the picture cannot be used.
+        ImageError: If the photo cannot be decoded.
     """
-    image = _opened().image.copy()
+    image = _open_photo().image.copy()
     image.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
     return image
 
 
-def get_network_input(
-    sha256: str, spec: ModelSpec, resize: Resize, opened: OpenPhoto
+def get_model_input(
+    sha256: str, spec: ModelSpec, resize: Resize, open_photo: OpenPhoto
 ) -> Image.Image:
-    """Returns a photo as the network sees it: resized, before its pixels are scaled."""
-    return _resize_once(sha256, spec.name, resize.value, _spec=spec, _opened=opened)
+    """Returns the photo resized for a model, before its pixel values are normalized."""
+    return _resize_once(sha256, spec.name, resize.value, _spec=spec, _open_photo=open_photo)
 
 
 @st.cache_data(scope="session", max_entries=1, show_spinner=False)
@@ -142,12 +139,12 @@ def _resize_once(
     resize: str,
     *,
     _spec: ModelSpec,
-    _opened: OpenPhoto,
+    _open_photo: OpenPhoto,
 ) -> Image.Image:
-    return resize_image(_opened().image, _spec, Resize(resize))
+    return resize_image(_open_photo().image, _spec, Resize(resize))
 
 
 def clear_model_results(sha256: str, specs: Sequence[ModelSpec], resize: Resize) -> None:
-    """Forgets answers, so that the models are asked and measured anew."""
+    """Evicts the results of `get_model_result`, so that the models are measured again."""
     for spec in specs:
         _measure_once.clear(sha256, spec.name, resize.value)

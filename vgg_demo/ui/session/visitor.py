@@ -1,4 +1,4 @@
-"""Who visits, and the files that they uploaded."""
+"""The visitor's session id and uploaded files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 
 def visitor_id() -> str:
-    """Returns a name for this session, which nobody else has."""
+    """Returns a random id that identifies this session."""
     return str(st.session_state.setdefault("visitor", uuid.uuid4().hex))
 
 
 def release_uploads(files: Iterable[UploadedFile]) -> None:
-    """Has the server forget uploaded files; who has them in hand keeps them.
+    """Removes uploaded files from the server's memory.
 
-    Streamlit keeps them until the session ends, unless it is the visitor's browser that takes
-    them back.
+    References that the caller holds stay valid. Without this call, Streamlit keeps an upload
+    until the session ends or the visitor removes it in the browser.
     """
     context = get_script_run_ctx()
     if context is None:

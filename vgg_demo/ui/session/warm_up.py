@@ -1,4 +1,4 @@
-"""What is fetched and loaded before anybody asks for it."""
+"""Downloads and loads the default model before the first visitor needs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vgg_demo.ui.session import available_models, caches
 
 
 def fetch_default_model() -> None:
-    """Starts the download of the default model where it is missing, once."""
+    """Starts the download of the default model, unless it is installed or was already started."""
     spec, downloads = get_spec(DEFAULT_MODEL), caches.get_downloads()
     if not (
         available_models.is_available(spec) or caches.get_settings().offline or downloads.get(spec)
@@ -21,10 +21,10 @@ def fetch_default_model() -> None:
 
 
 def warm_up() -> None:
-    """Fetches and loads in the background what the first visitor will need.
+    """Prepares in the background what the first prediction needs.
 
-    The default model's weights are downloaded if they are missing. TensorFlow is imported
-    and a model loaded, so that the first answer comes as fast as the second.
+    Downloads the default model's weights if they are missing, imports TensorFlow and loads a
+    model, so that the first prediction is as fast as the second.
     """
     default = get_spec(DEFAULT_MODEL)
     fetch_default_model()
@@ -38,5 +38,5 @@ def _load(spec: ModelSpec, store: ModelStore) -> None:
     try:
         with store.use(spec):
             pass
-    except VggDemoError as error:  # the page will say so to whoever asks for this model
+    except VggDemoError as error:  # the page shows the same error when this model is chosen
         logging.getLogger(__name__).warning("Could not warm up %s: %s", spec.name, error)

@@ -1,1 +1,1 @@
-"""train."""
+"""Parts of the Train page: photos, inspection, settings, progress and results."""

@@ -1,4 +1,4 @@
-"""What can be done with a model that was taught."""
+"""Buttons that use, download, export or publish a trained model."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.train.exports import show_exports_menu
-from vgg_demo.ui.train.inspection import act
+from vgg_demo.ui.train.inspection import call_and_rerun
 
-MAX_PUBLISHED = 50  # models that visitors may keep on the server
+MAX_PUBLISHED = 50  # models that visitors may publish on the server
 
 
-def show_uses(run: TrainingRun, result: TrainingResult) -> None:
-    """Offers what can be done with the model."""
+def show_actions(run: TrainingRun, result: TrainingResult) -> None:
+    """Shows a row of buttons for the trained model."""
     spec = result.bundle.spec
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button(
-            "Use it", type="primary", icon=":material/image_search:", key="train_classify"
+            "Classify", type="primary", icon=":material/image_search:", key="train_classify"
         ):
             st.switch_page("classify.py", query_params={"model": spec.name})
-        if st.button("Compare it", icon=":material/compare:", key="train_compare"):
+        if st.button("Compare", icon=":material/compare:", key="train_compare"):
             models = f"{spec.name},{run.job.backbone}"
             st.switch_page("compare.py", query_params={"models": models})
-        if st.button("Many photos", icon=":material/photo_library:", key="train_batch"):
+        if st.button("Batch", icon=":material/photo_library:", key="train_batch"):
             st.switch_page("batch.py", query_params={"models": spec.name})
         st.download_button(
             "Download",
-            lambda: packed(result.bundle),
+            lambda: pack(result.bundle),
             file_name=f"{run.name}.zip",
             mime="application/zip",
             icon=":material/download:",
             on_click="ignore",
-            help="The bundle: network, labels, and how it came about. The command line takes it "
-            "(`teach unpack`), and up to 200 MB so does this page.",
+            help="The bundle: model, labels and training record. Use it on the command line "
+            "(`vgg-demo bundle unpack`) or, up to 200 MB, upload it on this page.",
         )
         show_exports_menu(run)
         show_publish_form(run, result.bundle)
 
 
-def packed(bundle: Bundle) -> bytes:
-    assert bundle.spec.custom is not None  # noqa: S101  # what a bundle is
+def pack(bundle: Bundle) -> bytes:
+    """Returns the bundle as a ZIP archive."""
+    assert bundle.spec.custom is not None  # noqa: S101  # true for every bundle
     buffer = io.BytesIO()
     pack_into(bundle.spec.custom.bundle, buffer)
     return buffer.getvalue()
@@ -56,34 +57,39 @@ def packed(bundle: Bundle) -> bytes:
 def show_publish_form(run: TrainingRun, bundle: Bundle) -> None:
     if not available_models.may_publish():
         return
-    if kept := published_name(bundle):
-        st.markdown(f":material/check: Kept on this server as “{escape(kept)}”", width="content")
+    if published := published_name(bundle):
+        st.markdown(f":material/check: Published as “{escape(published)}”", width="content")
         return
     settings = caches.get_settings()
-    with st.popover("Keep on this server", icon=":material/save:"):
+    with st.popover("Publish", icon=":material/save:"):
         st.markdown(
-            "Until now only you can use it, and it goes with this server's process. Kept, it "
-            "stays, and **everybody who uses this server can use it** and sees its name and the "
-            "names of its kinds. Your photos are not in it."
+            "Until you publish it, only you can use this model, and it is lost when the server "
+            "restarts. A published model is kept and is **available to everyone who uses this "
+            "server**, with its name and class names. Your photos are not included."
         )
-        name = st.text_input("Name", value=run.name, max_chars=40, key=f"keep-{run.id}")
-        if st.button("Keep it", type="primary", key=f"keep-it-{run.id}"):
-            act(publish_bundle, bundle, settings.bundles_dir, name)
-        if available_models.is_local():  # where folders are is nobody else's business
-            st.caption(f"In {escape(settings.bundles_dir)}.")
+        name = st.text_input("Name", value=run.name, max_chars=40, key=f"publish-name-{run.id}")
+        if st.button("Publish model", type="primary", key=f"publish-{run.id}"):
+            call_and_rerun(publish_bundle, bundle, settings.bundles_dir, name)
+        if available_models.is_local():  # server paths are not shown to remote visitors
+            st.caption(f"Folder: {escape(settings.bundles_dir)}")
 
 
 def published_name(bundle: Bundle) -> str:
-    """Returns the name under which a model is kept on the server; empty if it is not."""
+    """Returns the name under which a model is published on the server; empty if it is not."""
     digest = bundle.spec.name.rpartition("@")[2]
-    kept = (name.rpartition("@") for name in available_models.published_names())
-    return next((name for name, _, other in kept if other == digest), "")
+    names = (name.rpartition("@") for name in available_models.published_names())
+    return next((name for name, _, other in names if other == digest), "")
 
 
 def publish_bundle(bundle: Bundle, bundles_dir: Path, name: str) -> None:
+    """Publishes a model for all visitors.
+
+    Raises:
+        BundleError: If the server already has `MAX_PUBLISHED` published models.
+    """
     if len(available_models.published_names()) >= MAX_PUBLISHED:
         raise BundleError(
-            f"{MAX_PUBLISHED} models are kept on this server; that is the limit. Its owner can take "
-            f"some out of {bundles_dir}."
+            f"{MAX_PUBLISHED} models are published on this server, which is the limit. The "
+            f"server's owner can remove models from {bundles_dir}."
         )
     publish(bundle, bundles_dir, name)

@@ -1,4 +1,4 @@
-"""Photos to learn from, given kind by kind: uploads, and the camera."""
+"""Class folders: photos collected class by class, from uploads and the camera."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from vgg_demo.ui.train.inspection import (
     MAX_BYTES,
     MAX_PHOTOS,
     Inspection,
-    begin,
-    inspect_button,
-    leave_photos,
+    discard_inspection,
+    show_inspect_button,
+    start_inspection,
 )
 
 MIN_CLASSES, MAX_CLASSES = 2, 20
-LAST = 6  # photos of a kind that are shown
+MAX_THUMBNAILS = 6  # latest photos shown per class
 
 
-def offer_class_folders() -> None:
-    """Collects photos kind by kind, from uploads and the camera."""
+def show_class_folders() -> None:
+    """Collects photos class by class, from uploads and the camera."""
     class_folders: list[ClassFolder] = st.session_state.setdefault("train_classes", [])
     while len(class_folders) < MIN_CLASSES:
         add_class_folder(class_folders)
@@ -43,7 +43,7 @@ def offer_class_folders() -> None:
         for class_folder in list(class_folders):
             show_class_folder(class_folder, class_folders)
     st.button(
-        "Add a kind",
+        "Add class",
         icon=":material/add:",
         on_click=add_class_folder,
         args=(class_folders,),
@@ -53,20 +53,20 @@ def offer_class_folders() -> None:
     names = [class_folder.name.casefold() for class_folder in filled]
     reason = ""
     if len(filled) < MIN_CLASSES:
-        reason = "Give photos of two kinds of things or more."
+        reason = f"Add photos of at least {MIN_CLASSES} classes."
     elif len(set(names)) < len(names):
-        reason = "Two kinds have the same name. Give each its own."
+        reason = "Two classes have the same name. Give each class its own name."
         st.error(reason, icon=":material/error:")
-    inspect_button(reason, take_class_folders, filled)
+    show_inspect_button(reason, inspect_class_folders, filled)
 
 
 def show_class_folder(class_folder: ClassFolder, class_folders: list[ClassFolder]) -> None:
-    """Shows a kind: its name, its photos, and where to give more."""
+    """Shows a class: its name, its photos and ways to add more."""
     with st.container(border=True, gap="small", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
-            key = f"train-kind-{class_folder.id}"
+            key = f"train-class-{class_folder.id}"
             st.text_input(
-                "What is on these photos?",
+                "Class name",
                 value=class_folder.name,
                 key=key,
                 max_chars=40,
@@ -82,40 +82,40 @@ def show_class_folder(class_folder: ClassFolder, class_folders: list[ClassFolder
             accept_multiple_files=True,
             key=upload,
             label_visibility="collapsed",
-            on_change=take_photos,
+            on_change=add_uploads,
             args=(upload, class_folder, class_folders),
         )
         st.caption(describe_count(len(class_folder.photos)))
-        show_last(class_folder.photos)
+        show_thumbnails(class_folder.photos)
         if last := class_folder.last_count:
             st.button(
-                f"Take out the last {last}" if last > 1 else "Take out the last one",
+                f"Remove the last {last} photos" if last > 1 else "Remove the last photo",
                 key=f"train-undo-{class_folder.id}",
                 icon=":material/undo:",
                 type="tertiary",
-                on_click=class_folder.take_out_last,
+                on_click=class_folder.remove_last,
             )
 
 
 def show_remove_button(class_folder: ClassFolder, class_folders: list[ClassFolder]) -> None:
-    """Offers to remove a kind; asks first if photos would go with it."""
+    """Shows a button that removes the class; asks for confirmation if the class has photos."""
     if len(class_folders) <= MIN_CLASSES:
         return
-    what = f"Remove {escape(class_folder.name)}"
+    label = f"Remove {escape(class_folder.name)}"
     if not class_folder.photos:
         st.button(
             "",
             key=f"train-remove-{class_folder.id}",
             icon=":material/delete:",
-            help=what,
+            help=label,
             type="tertiary",
             on_click=remove_class_folder,
             args=(class_folder, class_folders),
         )
         return
-    with st.popover("", icon=":material/delete:", help=what, type="tertiary"):
+    with st.popover("", icon=":material/delete:", help=label, type="tertiary"):
         st.button(
-            f"{what} and its {describe_count(len(class_folder.photos))}",
+            f"{label} and its {describe_count(len(class_folder.photos))}",
             key=f"train-remove-{class_folder.id}",
             on_click=remove_class_folder,
             args=(class_folder, class_folders),
@@ -123,14 +123,14 @@ def show_remove_button(class_folder: ClassFolder, class_folders: list[ClassFolde
 
 
 def remove_class_folder(class_folder: ClassFolder, class_folders: list[ClassFolder]) -> None:
-    if class_folder in class_folders:  # else this is a second click
+    if class_folder in class_folders:  # not on a second click
         class_folders.remove(class_folder)
-        class_folder.photos = []  # Streamlit keeps what callbacks were given
+        class_folder.photos = []  # Streamlit keeps the arguments of callbacks alive
 
 
 def describe_count(photos: int) -> str:
     if not photos:
-        return "No photos yet; 20 are a good beginning."
+        return "No photos yet. Start with about 20."
     return "1 photo" if photos == 1 else f"{photos:,} photos"
 
 
@@ -140,20 +140,20 @@ def rename_class_folder(class_folder: ClassFolder, key: str) -> None:
 
 
 def add_class_folder(class_folders: list[ClassFolder]) -> None:
-    # Numbers are never used again: what belongs to a kind that was removed is not for others.
+    # Ids are never reused, so a new class does not inherit the widget state of a removed one.
     number = st.session_state["train_classes_made"] = (
         st.session_state.get("train_classes_made", 0) + 1
     )
-    names = {class_folder.name for class_folder in class_folders}
-    free = (
-        name for place in count(len(class_folders) + 1) if (name := f"Kind {place}") not in names
+    used = {class_folder.name for class_folder in class_folders}
+    unused = (
+        name for place in count(len(class_folders) + 1) if (name := f"Class {place}") not in used
     )
-    class_folders.append(ClassFolder(number, next(free)))
+    class_folders.append(ClassFolder(number, next(unused)))
 
 
-def take_photos(key: str, class_folder: ClassFolder, class_folders: list[ClassFolder]) -> None:
-    """Takes uploads, as long as there is room for them."""
-    # What was taken before comes once more as deleted, until the browser has drawn the page anew.
+def add_uploads(key: str, class_folder: ClassFolder, class_folders: list[ClassFolder]) -> None:
+    """Adds the uploaded photos to a class, up to the limits of the page."""
+    # Until the browser renders the page again, earlier uploads are reported as `DeletedFile`.
     uploads = [file for file in st.session_state[key] if isinstance(file, UploadedFile)]
     if not uploads:
         return
@@ -166,24 +166,25 @@ def take_photos(key: str, class_folder: ClassFolder, class_folders: list[ClassFo
 def add_photos(
     class_folder: ClassFolder, class_folders: Sequence[ClassFolder], samples: Iterable[Sample]
 ) -> None:
-    """Adds photos to a kind, as long as there is room for them."""
-    held = sum(len(one.photos) for one in class_folders)
-    held_bytes = sum(one.size_bytes for one in class_folders)
-    for photo in samples:
-        held += 1
-        held_bytes += len(photo.data)
-        if held > MAX_PHOTOS or held_bytes > MAX_BYTES:
+    """Adds photos to a class, up to the limits of the page."""
+    photos = sum(len(one.photos) for one in class_folders)
+    size_bytes = sum(one.size_bytes for one in class_folders)
+    for sample in samples:
+        photos += 1
+        size_bytes += len(sample.data)
+        if photos > MAX_PHOTOS or size_bytes > MAX_BYTES:
             st.session_state["train_error"] = (
-                f"There is no room for {photo.name} and what comes after it: the limit is "
+                f"{sample.name} and the photos after it were not added: the limit is "
                 f"{MAX_PHOTOS:,} photos and {MAX_BYTES // 2**20} MB."
             )
             return
-        class_folder.photos.append(photo)
+        class_folder.photos.append(sample)
 
 
-def take_class_folders(class_folders: list[ClassFolder]) -> None:
+def inspect_class_folders(class_folders: list[ClassFolder]) -> None:
     title = " or ".join(class_folder.name for class_folder in class_folders[:3])
-    inspection = begin(clean_label(title), to_dataset(class_folders), caches.get_settings().limits)
+    limits = caches.get_settings().limits
+    inspection = start_inspection(clean_label(title), to_dataset(class_folders), limits)
     inspection.samples = tuple(
         photo for class_folder in class_folders for photo in class_folder.photos
     )
@@ -191,57 +192,57 @@ def take_class_folders(class_folders: list[ClassFolder]) -> None:
 
 
 def change_photos() -> None:
-    """Goes back to the kinds, without the photos that were left out."""
+    """Returns to the class folders, without the photos that the visitor excluded."""
     inspection: Inspection | None = st.session_state.get("train_inspection")
-    if inspection is None:  # this is a second click
+    if inspection is None:  # on a second click
         return
     samples = dict(zip(map(id, inspection.dataset.photos), inspection.samples, strict=True))
-    left_out = {id(samples[id(inspection.photos[place].photo)]) for place in inspection.left_out}
+    excluded = {id(samples[id(inspection.photos[index].photo)]) for index in inspection.excluded}
     for class_folder in st.session_state["train_classes"]:
-        class_folder.photos = [photo for photo in class_folder.photos if id(photo) not in left_out]
-    leave_photos()
+        class_folder.photos = [photo for photo in class_folder.photos if id(photo) not in excluded]
+    discard_inspection()
 
 
-def note_run(run_id: str) -> None:
-    """Notes that something was taught from these kinds."""
+def link_run(run_id: str) -> None:
+    """Records that a run is trained on the class folders; see `delete_class_folders`."""
     st.session_state.setdefault("train_class_runs", []).append(run_id)
 
 
-def forget_class_folders(run_id: str) -> None:
-    """Lets go of the kinds if they are what a training was taught from."""
-    small_copy.clear()
+def delete_class_folders(run_id: str) -> None:
+    """Deletes the class folders if the run was trained on them."""
+    get_thumbnail.clear()
     if run_id in st.session_state.get("train_class_runs", ()):
         for class_folder in st.session_state.pop("train_classes", ()):
             class_folder.photos = []
         del st.session_state["train_class_runs"]
 
 
-def show_last(photos: list[Sample]) -> None:
-    """Shows the photos that were given last."""
+def show_thumbnails(photos: list[Sample]) -> None:
+    """Shows the latest photos of a class."""
     if not photos:
         return
-    with st.grid(LAST, wrap=False, min_column_width=32, gap="xsmall"):
-        for photo in photos[-LAST:]:
-            picture = small_copy(hashlib.sha256(photo.data).hexdigest(), _data=photo.data)
-            if picture:
-                st.image(picture, alt=f"Photo {printable(photo.name)}", width="stretch")
+    with st.grid(MAX_THUMBNAILS, wrap=False, min_column_width=32, gap="xsmall"):
+        for photo in photos[-MAX_THUMBNAILS:]:
+            thumbnail = get_thumbnail(hashlib.sha256(photo.data).hexdigest(), _data=photo.data)
+            if thumbnail:
+                st.image(thumbnail, alt=f"Photo {printable(photo.name)}", width="stretch")
 
 
-# Photos are for the session that brought them.
+# Cached per session, because photos are private to the session that uploaded them.
 @st.cache_data(scope="session", max_entries=200, show_spinner=False)
-def small_copy(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
-    """Returns the middle of a photo as a small JPEG; empty if it is none that can be used."""
+def get_thumbnail(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
+    """Returns the center square of a photo as a small JPEG; empty if it cannot be opened."""
     try:
         image = open_photo(_data, limits=caches.get_settings().limits).image
-    except ImageError:  # which is said when the photos are looked at
+    except ImageError:  # reported by the inspection
         return b""
     return square_thumbnail(image)
 
 
 def show_camera_input(class_folder: ClassFolder, class_folders: Sequence[ClassFolder]) -> None:
-    """Shows the camera for a kind, if it is wanted; for one kind at a time."""
-    with st.container(gap=None):  # nobody sees a closed camera
-        # A toggle's state goes when it is not drawn any more: no camera comes on by itself.
+    """Shows the camera of a class if it is turned on; only one class has it on at a time."""
+    with st.container(gap=None):  # a camera that is off is invisible
+        # The toggle has no persistent state, so the camera never turns on without a click.
         is_open = st.toggle(
             "Use the camera",
             key=camera_key(class_folder),
@@ -250,13 +251,13 @@ def show_camera_input(class_folder: ClassFolder, class_folders: Sequence[ClassFo
         )
         show_camera(
             f"train-camera-{class_folder.id}",
-            partial(take_shots, class_folder, class_folders),
+            partial(add_shots, class_folder, class_folders),
             is_open=is_open,
         )
     if is_open:
         st.caption(
-            "Turn the thing, move it, change what is behind it, and take several rows: photos that "
-            "look the same teach little."
+            "Move and rotate the object, change the background, and take several bursts. "
+            "Near-identical photos add little."
         )
 
 
@@ -270,13 +271,13 @@ def close_other_cameras(class_folder: ClassFolder, class_folders: Sequence[Class
             st.session_state[camera_key(other)] = False
 
 
-def take_shots(
+def add_shots(
     class_folder: ClassFolder, class_folders: Sequence[ClassFolder], shots: Sequence[Shot]
 ) -> None:
-    """Takes photos of the camera."""
+    """Adds photos from the camera to a class, up to the limits of the page."""
     first = len(class_folder.photos) + 1
     samples = (
-        Sample(f"camera {number}.jpg", shot.data, row=shot.row)
+        Sample(f"camera {number}.jpg", shot.data, burst=shot.burst)
         for number, shot in enumerate(shots, start=first)
     )
     add_photos(class_folder, class_folders, samples)

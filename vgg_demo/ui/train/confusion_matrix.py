@@ -1,4 +1,4 @@
-"""Where a taught model fails, with the photos."""
+"""Confusion matrix and worst mistakes of a trained model, with the photos."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 
-MAX_CLASSES_DRAWN = 25
-MAX_CELL = 24  # photos of a cell of the confusion matrix
-MAX_LOSSES = 12
+MAX_CLASSES_IN_CHART = 25
+MAX_CELL_PHOTOS = 24  # photos shown for a cell of the confusion matrix
+MAX_MISTAKES = 12
 
 Cell = tuple[int, int]
-"""The class that photos are of, and the one that they were taken for."""
+"""A cell of the confusion matrix: the true class and the predicted class."""
 
 
-def show_confusions(result: TrainingResult) -> Cell:
-    """Shows what is taken for what. Returns the chosen cell."""
+def show_confusion_matrix(result: TrainingResult) -> Cell:
+    """Shows the confusion matrix. Returns the selected cell."""
     names = class_names(result)
-    answers = result.probabilities.argmax(axis=1)
-    counts = Counter(zip(result.truth.tolist(), answers.tolist(), strict=True))
+    predictions = result.probabilities.argmax(axis=1)
+    counts = Counter(zip(result.truth.tolist(), predictions.tolist(), strict=True))
     st.markdown(
-        "**What it takes for what**",
-        help="Each row is a kind; the numbers say what its photos were taken for. On the diagonal "
-        "it is right. A click on a cell shows its photos; the list below does the same.",
+        "**Confusion matrix**",
+        help="Each row is a true class, each column a predicted class. Correct predictions are on "
+        "the diagonal. Click a cell to see its photos, or select it in the list below.",
     )
-    # Mistakes first, the most frequent at their head.
+    # Mistakes first, most frequent first.
     cells = sorted(counts, key=lambda cell: (cell[0] == cell[1], -counts[cell], cell))
     if st.session_state.get("train_cell") not in counts:
         st.session_state["train_cell"] = cells[0]
-    if len(names) <= MAX_CLASSES_DRAWN:
-        truth, answer = st.session_state["train_cell"]
-        frame = training_charts.confusion_frame(names, result.truth, answers)
-        # A new chart after each click: else a second one on the same cell would undo the first.
+    if len(names) <= MAX_CLASSES_IN_CHART:
+        truth, predicted = st.session_state["train_cell"]
+        frame = training_charts.confusion_frame(names, result.truth, predictions)
+        # A new chart after each click, so that a second click on a cell does not deselect it.
         key = f"train_matrix-{st.session_state.setdefault('train_clicks', 0)}"
         st.altair_chart(
             training_charts.confusion_chart(
-                frame, names, (names[truth], names[answer]), text_color()
+                frame, names, (names[truth], names[predicted]), text_color()
             ),
             key=key,
-            on_select=partial(take_cell, key, names, list(counts)),
+            on_select=partial(select_cell, key, names, list(counts)),
             selection_mode="cell",
             alt="Confusion matrix; its cells are in the list below",
         )
     chosen: Cell = st.selectbox(
-        "Photos of",
+        "Show photos of",
         cells,
         key="train_cell",
         format_func=lambda cell: f"{describe_cell(cell, names)} ({counts[cell]})",
@@ -66,64 +66,73 @@ def class_names(result: TrainingResult) -> list[str]:
 
 
 def describe_cell(cell: Cell, names: Sequence[str]) -> str:
-    truth, answer = cell
-    return (
-        f"{names[truth]}, recognised"
-        if truth == answer
-        else (f"{names[truth]} taken for {names[answer]}")
-    )
+    truth, predicted = cell
+    if truth == predicted:
+        return f"{names[truth]} predicted correctly"
+    return f"{names[truth]} predicted as {names[predicted]}"
 
 
-def take_cell(key: str, names: Sequence[str], filled: Sequence[Cell]) -> None:
+def select_cell(key: str, names: Sequence[str], filled: Sequence[Cell]) -> None:
+    """Selects the clicked cell of the chart, unless it is empty."""
     st.session_state["train_clicks"] += 1
     for picked in st.session_state[key]["selection"].get("cell") or ():
-        cell = names.index(picked["truth"]), names.index(picked["answer"])
-        if cell in filled:  # there is nothing to see in the others
+        cell = names.index(picked["true_class"]), names.index(picked["predicted_class"])
+        if cell in filled:
             st.session_state["train_cell"] = cell
 
 
 def show_cell(run: TrainingRun, result: TrainingResult, cell: Cell) -> None:
-    truth, answer = cell
-    answers = result.probabilities.argmax(axis=1)
-    rows = np.flatnonzero((result.truth == truth) & (answers == answer))
-    rows = rows[np.argsort(-result.probabilities[rows, answer], kind="stable")]
+    """Shows the photos of a cell, most confident predictions first."""
+    truth, predicted = cell
+    predictions = result.probabilities.argmax(axis=1)
+    rows = np.flatnonzero((result.truth == truth) & (predictions == predicted))
+    rows = rows[np.argsort(-result.probabilities[rows, predicted], kind="stable")]
     described = escape(describe_cell(cell, class_names(result)))
-    st.markdown(f"**{described}**: {len(rows)}, the surest first")
-    captions = [percent(probability) for probability in result.probabilities[rows, answer]]
-    show_photos(run, result, rows[:MAX_CELL].tolist(), captions)
-    if len(rows) > MAX_CELL:
-        st.caption(f"The first {MAX_CELL} of {len(rows)}.")
+    photos = "1 photo" if len(rows) == 1 else f"{len(rows)} photos, most confident first"
+    st.markdown(f"**{described}**: {photos}")
+    captions = [percent(probability) for probability in result.probabilities[rows, predicted]]
+    show_photos(run, result, rows[:MAX_CELL_PHOTOS].tolist(), captions)
+    if len(rows) > MAX_CELL_PHOTOS:
+        st.caption(f"Showing the first {MAX_CELL_PHOTOS} of {len(rows)}.")
 
 
 def show_photos(
     run: TrainingRun, result: TrainingResult, rows: Sequence[int], captions: Sequence[str]
 ) -> None:
+    """Shows held-out photos with captions.
+
+    Args:
+        run: The training run.
+        result: Its result.
+        rows: Rows of `result.indices`.
+        captions: One per row, as Markdown.
+    """
     with st.grid(6, min_column_width=92, gap="xsmall"):
         for row, caption in zip(rows, captions, strict=False):
-            one = run.dataset.photos[result.places[row]]
+            photo = run.dataset.photos[result.indices[row]]
             with st.container(gap="xxsmall"):
-                name = printable(one.photo.source.name)
-                st.image(one.thumbnail, alt=f"{one.photo.label}: {name}", width="stretch")
+                label, name = photo.photo.label, printable(photo.photo.source.name)
+                st.image(photo.thumbnail, alt=f"{label}: {name}", width="stretch")
                 st.caption(caption)
 
 
-def show_top_losses(run: TrainingRun, result: TrainingResult) -> None:
+def show_worst_mistakes(run: TrainingRun, result: TrainingResult) -> None:
     names = class_names(result)
-    answers = result.probabilities.argmax(axis=1)
-    of_truth = result.probabilities[np.arange(len(answers)), result.truth]
-    wrong = np.flatnonzero(answers != result.truth)
-    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:MAX_LOSSES].tolist()
+    predictions = result.probabilities.argmax(axis=1)
+    true_probabilities = result.probabilities[np.arange(len(predictions)), result.truth]
+    wrong = np.flatnonzero(predictions != result.truth)
+    worst = wrong[np.argsort(true_probabilities[wrong], kind="stable")][:MAX_MISTAKES].tolist()
     if not worst:
         return
     st.markdown(
-        "**The worst of all**",
-        help="Photos of which it gave the truth least (“top losses”). Look whether the label is "
-        "right: often it is the photo that is at fault.",
+        "**Worst mistakes**",
+        help="Held-out photos with the lowest probability of the true class (“top losses”). Check "
+        "their labels: often the label is wrong, not the prediction.",
     )
     captions = [
-        f"said **{escape(names[answers[row]])}** "
-        f"{percent(result.probabilities[row, answers[row]])}, "
-        f"is {escape(names[result.truth[row]])} {percent(of_truth[row])}"
+        f"predicted **{escape(names[predictions[row]])}** "
+        f"({percent(result.probabilities[row, predictions[row]])}), "
+        f"true class {escape(names[result.truth[row]])} ({percent(true_probabilities[row])})"
         for row in worst
     ]
     show_photos(run, result, worst, captions)

@@ -1,4 +1,4 @@
-"""A taught model for other programs: made when it is asked for, in a process of its own."""
+"""Export of a trained model to other formats, on request and in a worker process."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from vgg_demo.training.recipe import ExportFormat
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 
-WORDS: dict[ExportFormat, tuple[str, str]] = {
-    "tflite": ("TensorFlow Lite", "For phones, with numbers as they are."),
-    "tflite-int8": ("TensorFlow Lite, 8 bits", "A quarter of the size; some answers differ."),
-    "saved-model": ("SavedModel", "For TensorFlow's own servers."),
+FORMATS: dict[ExportFormat, tuple[str, str]] = {
+    "tflite": ("TensorFlow Lite", "For mobile devices, with float weights."),
+    "tflite-int8": ("TensorFlow Lite, 8-bit", "A quarter of the size; some predictions differ."),
+    "saved-model": ("SavedModel", "For TensorFlow Serving."),
 }
 
 
 def show_exports_menu(run: TrainingRun) -> None:
-    is_going_on = are_made(run)
-    with st.popover("For other programs", icon=":material/output:"):
-        st.fragment(show_exports, run_every=1.0 if is_going_on else None)(run, is_going_on)
+    is_exporting = has_pending_exports(run)
+    with st.popover("Export", icon=":material/output:"):
+        st.fragment(show_exports, run_every=1.0 if is_exporting else None)(run, is_exporting)
 
 
-def are_made(run: TrainingRun) -> bool:
-    """Whether any is in the making."""
-    return any(one.file is None and not one.error for one in run.exports.values())
+def has_pending_exports(run: TrainingRun) -> bool:
+    return any(export.file is None and not export.error for export in run.exports.values())
 
 
-def show_exports(run: TrainingRun, is_going_on: bool) -> None:
-    if are_made(run) != is_going_on:  # to be looked at again and again, or not any more
+def show_exports(run: TrainingRun, is_exporting: bool) -> None:
+    if has_pending_exports(run) != is_exporting:  # starts or stops the periodic updates
         st.rerun(scope="app")
-    for kind, (name, purpose) in WORDS.items():
+    for export_format, (name, purpose) in FORMATS.items():
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"**{name}.** {purpose}")
-            show_export(run, kind, run.exports.get(kind))
+            show_export(run, export_format, run.exports.get(export_format))
 
 
-def show_export(run: TrainingRun, kind: ExportFormat, export: Export | None) -> None:
+def show_export(run: TrainingRun, export_format: ExportFormat, export: Export | None) -> None:
     if export is not None and export.file is not None:
         file, facts = export.file, export.facts
         st.markdown(
-            f"{facts['size_bytes'] / 1e6:.1f} MB. On the {facts['photos']:,} photos kept back it "
-            f"gives the same first answer for {facts['agreement']:.1%}; "
+            f"{facts['size_bytes'] / 1e6:.1f} MB. Same top prediction as the model on "
+            f"{facts['agreement']:.1%} of the {facts['photos']:,} held-out photos; "
             f"{describe_difference(facts['largest_difference'])}."
         )
         st.download_button(
@@ -50,28 +49,32 @@ def show_export(run: TrainingRun, kind: ExportFormat, export: Export | None) -> 
             file_name=file.name,
             icon=":material/download:",
             on_click="ignore",
-            key=f"export-{kind}",
+            key=f"export-{export_format}",
         )
     elif export is not None and not export.error:
-        st.markdown(":material/hourglass_top: It is being made and compared …")
+        st.markdown(":material/hourglass_top: Converting and comparing …")
     elif run.has_photos:
         if export is not None:
             st.error(escape(export.error), icon=":material/error:")
         st.button(
-            "Make it",
-            key=f"make-{kind}",
+            "Convert",
+            key=f"convert-{export_format}",
             on_click=caches.get_training_queue().export,
-            args=(run, kind),
+            args=(run, export_format),
         )
     else:
         st.caption(
-            "It is compared on the photos kept back, which this server has let go of. The command "
-            "line can make it: python -m vgg\\_demo teach export."
+            "An export is compared with the model on the held-out photos, which are no longer on "
+            "this server. Use the command line instead: vgg-demo bundle export."
         )
 
 
 def describe_difference(largest: float) -> str:
-    """Says how far probabilities are apart, in points of a hundred."""
+    """Describes the largest difference of a probability, in percentage points.
+
+    Args:
+        largest: The largest difference, in [0, 1].
+    """
     if largest < 0.0005:
-        return "and its probabilities are the same to a tenth of a point"
-    return f"no probability differs by more than {100 * largest:.1f} points"
+        return "probabilities are equal to a tenth of a percentage point"
+    return f"probabilities differ by at most {100 * largest:.1f} percentage points"

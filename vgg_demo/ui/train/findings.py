@@ -1,4 +1,4 @@
-"""What may be wrong with photos to learn from, in words."""
+"""Possible issues in training photos, as text for the page."""
 
 from __future__ import annotations
 
@@ -6,127 +6,132 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vgg_demo.training.data import InspectedDataset
-from vgg_demo.training.inspection import FEW, IMBALANCE, InspectionReport
+from vgg_demo.training.inspection import IMBALANCE, RECOMMENDED_PHOTOS, InspectionReport
 
-MAX_NAMED = 8  # kinds in a sentence
+MAX_NAMED = 8  # names listed in a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that may be wrong with photos.
+    """A possible issue in the photos.
 
     Attributes:
-        icon: Of it.
-        words: What, in a sentence.
-        advice: What comes of it.
-        places: The photos.
-        can_all_go: Whether nothing is lost without them.
+        icon: A Material icon.
+        summary: What the issue is, without a final period.
+        advice: What it means for training, or what to do about it.
+        indices: Indices of the affected photos; empty if the issue concerns whole classes.
+        can_exclude_all: Whether the page offers to exclude all affected photos at once.
     """
 
     icon: str
-    words: str
+    summary: str
     advice: str
-    places: tuple[int, ...] = ()
-    can_all_go: bool = False
+    indices: tuple[int, ...] = ()
+    can_exclude_all: bool = False
 
 
-def find(inspected: InspectedDataset) -> list[Finding]:
-    """Returns what may be wrong, the worst first."""
+def find_issues(inspected: InspectedDataset) -> list[Finding]:
+    """Returns the possible issues, the most severe first."""
     return [
-        *find_wrong_labels(inspected),
-        *find_twins(inspected.report),
-        *find_scarcity(inspected.report),
-        *find_odd_sizes(inspected.report),
+        *find_label_issues(inspected),
+        *find_duplicates(inspected.report),
+        *find_class_sizes(inspected.report),
+        *find_image_sizes(inspected.report),
     ]
 
 
-def find_wrong_labels(inspected: InspectedDataset) -> list[Finding]:
+def find_label_issues(inspected: InspectedDataset) -> list[Finding]:
     report, photos = inspected.report, inspected.photos
     findings = []
-    if report.contradictions:
-        places = tuple(place for group in report.contradictions for place in group)
-        labels = sorted({photos[place].photo.label for place in places})
+    if report.conflicting_labels:
+        indices = tuple(index for group in report.conflicting_labels for index in group)
+        labels = sorted({photos[index].photo.label for index in indices})
         findings.append(
             Finding(
                 ":material/error:",
-                f"The same photos are called {some(labels, ' and ')}",
-                "It cannot learn both. Leave out the wrong ones, or all.",
-                places,
-                can_all_go=True,
+                f"Duplicate photos with conflicting labels: {shorten(labels)}",
+                "Exclude the mislabeled photos, or all of them.",
+                indices,
+                can_exclude_all=True,
             )
         )
-    if inspected.never_judged:
+    if inspected.unvalidated_classes:
         findings.append(
             Finding(
                 ":material/visibility_off:",
-                f"All photos look alike, or belong together: {some(inspected.never_judged)}",
-                "So none can be kept back, and nobody will know how well it is recognised. Add "
-                "photos that were taken apart from these.",
+                f"No photos can be held out: {shorten(inspected.unvalidated_classes)}",
+                "All photos of the class are near-duplicates or in one group, so its accuracy "
+                "cannot be measured. Add photos from other scenes.",
             )
         )
     findings += [
         Finding(
             ":material/text_fields:",
-            f"{' and '.join(group)} differ in capitals only",
-            "They are learned as different kinds. If they are one, name them alike.",
+            f"{' and '.join(group)} differ only in capitalization",
+            "They are trained as separate classes. If they are the same, give them the same name.",
         )
-        for group in report.alike
+        for group in report.similar_labels
     ]
     return findings
 
 
-def find_twins(report: InspectionReport) -> list[Finding]:
+def find_duplicates(report: InspectionReport) -> list[Finding]:
     findings = []
-    twins = [group for group in report.twins if group not in report.contradictions]
-    if twins:
-        places = tuple(place for group in twins for place in group)
+    duplicates = [group for group in report.duplicates if group not in report.conflicting_labels]
+    if duplicates:
+        indices = tuple(index for group in duplicates for index in group)
         findings.append(
             Finding(
                 ":material/content_copy:",
-                f"{len(places)} photos look like another one",
-                "They stay together, to be learned from or to be judged by: else it would be "
-                "judged by what it knows already.",
-                places,
+                f"{len(indices)} photos are near-duplicates",
+                "Near-duplicates are kept together, either in the training set or in the "
+                "validation set, so they do not inflate the validation accuracy.",
+                indices,
             )
         )
     return findings
 
 
-def find_scarcity(report: InspectionReport) -> list[Finding]:
+def find_class_sizes(report: InspectionReport) -> list[Finding]:
     findings = []
-    if report.few:
-        named = some([f"{label} ({count})" for label, count in report.few.items()])
+    if report.small_classes:
+        named = shorten([f"{label} ({count})" for label, count in report.small_classes.items()])
         findings.append(
             Finding(
                 ":material/add_photo_alternate:",
-                f"Fewer than {FEW} photos: {named}",
-                "Its answers will hardly be good. A hundred of each kind are.",
+                f"Fewer than {RECOMMENDED_PHOTOS} photos: {named}",
+                "The accuracy will probably be low. Aim for about 100 photos per class.",
             )
         )
     if report.imbalance >= IMBALANCE:
         findings.append(
             Finding(
                 ":material/balance:",
-                f"One kind has {report.imbalance:.1f} times the photos of another",
-                "Rare ones count for more, to make up for it.",
+                f"Imbalanced classes: the largest has {report.imbalance:.1f} times as many photos "
+                "as the smallest",
+                "Class weights, on by default, compensate for this.",
             )
         )
     return findings
 
 
-def find_odd_sizes(report: InspectionReport) -> list[Finding]:
+def find_image_sizes(report: InspectionReport) -> list[Finding]:
     findings = []
-    for places, words, advice in (
-        (report.small, "much smaller than what networks look at", "They are scaled up."),
-        (report.long, "very long", "Cutting out the centre leaves little of them."),
+    for indices, issue, advice in (
+        (report.low_resolution, "much smaller than the model input", "Small photos are enlarged."),
+        (
+            report.extreme_aspect_ratio,
+            "very long and narrow",
+            "The center crop keeps little of such photos.",
+        ),
     ):
-        if places:
-            count = "1 photo is" if len(places) == 1 else f"{len(places):,} photos are"
-            findings.append(Finding(":material/aspect_ratio:", f"{count} {words}", advice, places))
+        if indices:
+            count = "1 photo is" if len(indices) == 1 else f"{len(indices):,} photos are"
+            findings.append(Finding(":material/aspect_ratio:", f"{count} {issue}", advice, indices))
     return findings
 
 
-def some(names: Sequence[str], between: str = ", ") -> str:
-    """Writes the first of many names, and how many more there are."""
+def shorten(names: Sequence[str]) -> str:
+    """Joins the first `MAX_NAMED` names and adds how many more there are."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return between.join(names[:MAX_NAMED]) + more
+    return ", ".join(names[:MAX_NAMED]) + more

@@ -1,4 +1,4 @@
-"""Looking at photos before anything is learned from them."""
+"""Inspection of photos before training, across reruns of the page."""
 
 from __future__ import annotations
 
@@ -20,136 +20,147 @@ from vgg_demo.training.dataset import Dataset
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 
 MAX_PHOTOS = 2_000
-MAX_BYTES = 200 * 2**20  # of all files
+MAX_BYTES = 200 * 2**20  # of all files together
 
 
 @dataclass(eq=False)
 class Inspection:
-    """Photos that are being looked at, however often the page is drawn meanwhile.
+    """An inspection of photos that continues when Streamlit reruns the page.
 
     Attributes:
-        title: What the photos are called, for the model's name.
-        dataset: The photos with their labels.
-        photos: What is known of those that could be opened.
-        failures: Why others could not be.
-        is_done: Whether all were looked at.
-        size_bytes: Of the files of those that could be opened.
-        was_cut: Whether there was more than may be taken.
-        left_out: Places of photos that the visitor does not want.
-        concluded: What was found last, by how many photos a kind must have and what is left out.
-        samples: The photos as they were given kind by kind, and can be changed; else empty.
-        fewest: Photos that a kind must have.
-        runs: Ids of what was taught from them.
+        title: A title for the photos, used as the default model name.
+        dataset: The labeled photos.
+        results: The results that are still to come.
+        photos: The photos that could be opened.
+        failures: The photos that could not be opened.
+        is_done: Whether all photos were inspected.
+        size_bytes: Total file size of the photos that could be opened.
+        is_truncated: Whether the inspection ended early because of `MAX_BYTES`.
+        excluded: Indices of `photos` that the visitor excluded.
+        summary: The latest summary, keyed by `min_photos` and `excluded`.
+        samples: The photos as collected class by class, which can be changed; otherwise empty.
+        min_photos: Minimum number of photos per class.
+        run_ids: Ids of the training runs that use these photos.
     """
 
     title: str
     dataset: Dataset
-    rows: Generator[InspectedPhoto | Failure]
+    results: Generator[InspectedPhoto | Failure]
     photos: list[InspectedPhoto] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     is_done: bool = False
     size_bytes: int = 0
-    was_cut: bool = False
-    left_out: frozenset[int] = frozenset()
-    concluded: dict[tuple[int, frozenset[int]], InspectedDataset] = field(default_factory=dict)
+    is_truncated: bool = False
+    excluded: frozenset[int] = frozenset()
+    summary: dict[tuple[int, frozenset[int]], InspectedDataset] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
-    fewest: int = 2
-    runs: list[str] = field(default_factory=list)
-    # When the page is drawn anew, its last drawing may still be at work.
+    min_photos: int = 2
+    run_ids: list[str] = field(default_factory=list)
+    # When the page reruns, the previous run of the script may still be in a step.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def count(self) -> int:
+        """Number of photos inspected so far."""
         return len(self.photos) + len(self.failures)
 
-    def wanted(self) -> list[InspectedPhoto]:
-        """Returns the photos that can be learned from and were not left out."""
-        return [one for place, one in enumerate(self.photos) if place not in self.left_out]
+    def included(self) -> list[InspectedPhoto]:
+        """Returns the photos that could be opened and are not excluded."""
+        return [photo for index, photo in enumerate(self.photos) if index not in self.excluded]
 
-    def place_of(self, photo: InspectedPhoto) -> int:
-        return next(place for place, one in enumerate(self.photos) if one is photo)
+    def index_of(self, photo: InspectedPhoto) -> int:
+        return next(index for index, other in enumerate(self.photos) if other is photo)
 
-    def leave_out(self, places: Iterable[int]) -> None:
-        self.left_out |= set(places)
+    def exclude(self, indices: Iterable[int]) -> None:
+        self.excluded |= set(indices)
 
-    def take_back(self) -> None:
-        self.left_out = frozenset()
+    def restore(self) -> None:
+        """Includes all excluded photos again."""
+        self.excluded = frozenset()
 
-    def work(self) -> Iterator[None]:
-        """Looks at one after the other; may be left and begun again."""
+    def steps(self) -> Iterator[None]:
+        """Inspects one photo per step. May be abandoned and called again later."""
         while self._step():
             yield
 
     def _step(self) -> bool:
         with self._lock:
-            found = None if self.is_done else next(self.rows, None)
-            if found is None:
+            result = None if self.is_done else next(self.results, None)
+            if result is None:
                 self.is_done = True
                 return False
-            if isinstance(found, Failure):
-                self.failures.append(found)
+            if isinstance(result, Failure):
+                self.failures.append(result)
             else:
-                self.photos.append(found)
-                self.size_bytes += found.size_bytes
+                self.photos.append(result)
+                self.size_bytes += result.size_bytes
             if self.size_bytes > MAX_BYTES:
-                self.is_done = self.was_cut = True
-                self.rows.close()
+                self.is_done = self.is_truncated = True
+                self.results.close()
             return True
 
 
 def limited(sources: Iterable[Source]) -> Iterator[Source]:
-    """Passes sources on, as many as may be: of what is in a TAR, all is in memory at once.
+    """Passes sources on, up to the limits of this page.
+
+    The members of a TAR archive are all held in memory, so their size counts here.
 
     Raises:
-        DatasetError: If there are more.
+        DatasetError: If there are more than `MAX_PHOTOS` photos or `MAX_BYTES` bytes in memory.
     """
     held_bytes = 0
     for count, source in enumerate(sources, start=1):
-        held_bytes += source.held_bytes
+        held_bytes += source.buffered_bytes
         if count > MAX_PHOTOS or held_bytes > MAX_BYTES:
             raise DatasetError(
                 f"There are more than {MAX_PHOTOS:,} photos, or more than "
-                f"{MAX_BYTES // 2**20} MB of them: the limit of this page. Take some out, or use "
-                "the command line: vgg-demo train."
+                f"{MAX_BYTES // 2**20} MB of them, which is the limit of this page. Remove some, "
+                "or train on the command line: vgg-demo train."
             )
         yield source
 
 
-def begin(title: str, dataset: Dataset, limits: ImageLimits) -> Inspection:
-    """Begins to look at photos.
+def start_inspection(title: str, dataset: Dataset, limits: ImageLimits) -> Inspection:
+    """Starts to inspect photos.
 
     Raises:
-        DatasetError: If there are none.
+        DatasetError: If no photo has a label.
     """
     if not dataset.photos:
         hint = (
-            "The names in the table do not fit the photos' names."
+            "The file names in the table do not match any photo."
             if dataset.missing
-            else "Put the photos of each kind into a folder named after it, or add a table."
+            else "Put the photos of each class into a folder named after it, or add a label table."
         )
         raise DatasetError(f"No photo has a label. {hint}")
-    rows = inspect_photos(dataset.photos, limits, with_thumbnails=True)
-    return Inspection(title, dataset, rows)
+    results = inspect_photos(dataset.photos, limits, with_thumbnails=True)
+    return Inspection(title, dataset, results)
 
 
-def inspect_button(reason: str, function: Callable[..., None], *arguments: object) -> None:
-    """Offers to look at the photos; says why not where that is not possible."""
+def show_inspect_button(reason: str, function: Callable[..., None], *arguments: object) -> None:
+    """Shows the button that starts the inspection.
+
+    Args:
+        reason: Why the button is disabled, shown as its tooltip; empty if it is enabled.
+        function: Called on a click.
+        arguments: Arguments of the function.
+    """
     if st.button(
-        "Look at the photos",
+        "Inspect photos",
         type="primary",
         icon=":material/search:",
         disabled=bool(reason),
         help=reason or None,
         key="train_inspect",
     ):
-        act(function, *arguments)
+        call_and_rerun(function, *arguments)
 
 
-def act(function: Callable[..., None], *arguments: object) -> NoReturn:
-    """Does what a button says, and draws the page anew; what goes wrong is told at its head.
+def call_and_rerun(function: Callable[..., None], *arguments: object) -> NoReturn:
+    """Calls a function and reruns the page, which shows an error of the function at its top.
 
-    Not a callback: that would get what was set when the page was drawn, and not what was typed
-    since.
+    A callback would receive the arguments of the previous run of the page, without what the
+    visitor has typed since.
     """
     try:
         function(*arguments)
@@ -158,12 +169,12 @@ def act(function: Callable[..., None], *arguments: object) -> NoReturn:
     st.rerun()
 
 
-def leave_photos() -> None:
-    """Ends looking at photos, and lets go of them."""
+def discard_inspection() -> None:
+    """Ends the inspection and releases its photos."""
     inspection: Inspection | None = st.session_state.pop("train_inspection", None)
     if inspection is not None:
-        with suppress(ValueError):  # another drawing of the page is at it, and will find it gone
-            inspection.rows.close()
-        # Streamlit keeps what callbacks were given, but not what these hold no more.
-        inspection.photos, inspection.samples, inspection.concluded = [], (), {}
+        with suppress(ValueError):  # another run of the script is in a step, and ends after it
+            inspection.results.close()
+        # Streamlit keeps the arguments of callbacks alive, so this object must not hold photos.
+        inspection.photos, inspection.samples, inspection.summary = [], (), {}
         inspection.dataset = Dataset(())

@@ -1,4 +1,4 @@
-"""A training while it goes on."""
+"""Progress of a training run, and its training curves."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from vgg_demo.ui.theme import text_color
 
 UPDATE_SECONDS = 0.7
 
-WORDS = {
-    Stage.STARTING: "Getting ready …",
-    Stage.FETCHING: "The network is fetched …",
-    Stage.FEATURES: "The network looks at your photos, once …",
-    Stage.RATE: "How fast to learn is tried …",
-    Stage.LEARNING: "It learns …",
-    Stage.CURVE: "Would more photos help? It learns from fewer, to see …",
-    Stage.TUNING: "Now the end of the network learns, too …",
-    Stage.SAVING: "It is judged and saved …",
+STAGE_DESCRIPTIONS = {
+    Stage.STARTING: "Starting",
+    Stage.DOWNLOADING: "Downloading the backbone",
+    Stage.FEATURES: "Extracting features",
+    Stage.LEARNING_RATE: "Finding the learning rate",
+    Stage.TRAINING: "Training",
+    Stage.LEARNING_CURVE: "Computing the learning curve",
+    Stage.FINE_TUNING: "Fine-tuning the last blocks",
+    Stage.SAVING: "Evaluating and saving",
 }
 
 
 @st.fragment(run_every=UPDATE_SECONDS)
 def watch(run: TrainingRun) -> None:
-    """Shows how a training stands, again and again, until it is over."""
+    """Shows the progress of a run and updates it until the run is over."""
     if run.stage.is_over:
         st.rerun(scope="app")
-    show_stage(run)
+    show_progress(run)
 
 
-def show_stage(run: TrainingRun) -> None:
+def show_progress(run: TrainingRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(*describe_progress(run), width="stretch")
-        label = "Stop, keep the best" if run.epochs else "Cancel"
+        label = "Stop and keep the best" if run.epochs else "Cancel"
         st.button(
             "Stopping …" if run.is_stopping else label,
             icon=":material/stop_circle:",
@@ -44,81 +44,82 @@ def show_stage(run: TrainingRun) -> None:
             disabled=run.is_stopping or run.stage is Stage.SAVING,
             key="train_stop",
         )
-    show_learning(run)
-    st.caption("It goes on when you close this page; in this browser, the page leads back to it.")
+    show_training_curves(run)
+    st.caption(
+        "Training continues if you close this page. To see the result, open the page again in "
+        "this browser."
+    )
 
 
 def describe_progress(run: TrainingRun) -> tuple[float, str]:
-    """Returns how far a stage is, in [0, 1], and what goes on."""
+    """Returns the progress of the current stage, in [0, 1], and its description."""
     if run.stage is Stage.WAITING:
         ahead = caches.get_training_queue().count_ahead(run)
-        others = "Another one is" if ahead == 1 else f"{ahead} others are"
-        waits = f"{others} before yours: one training or export goes on at a time."
-        return 0.0, waits if ahead else "It begins …"
-    words = WORDS.get(run.stage, "")
-    epochs = run.tuning if run.stage is Stage.TUNING else run.epochs
+        jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
+        queued = f"Queued, {jobs} ahead. One training run or export runs at a time."
+        return 0.0, queued if ahead else f"{STAGE_DESCRIPTIONS[Stage.STARTING]} …"
+    text = STAGE_DESCRIPTIONS.get(run.stage, "")
+    epochs = run.fine_tuning if run.stage is Stage.FINE_TUNING else run.epochs
     if run.stage is Stage.SAVING:
-        return 1.0, words
-    if run.stage in (Stage.LEARNING, Stage.TUNING) and epochs and epochs[-1].number:
+        return 1.0, f"{text} …"
+    if run.stage in (Stage.TRAINING, Stage.FINE_TUNING) and epochs and epochs[-1].number:
         last = epochs[-1]
-        left = last.seconds / last.number * (last.epochs - last.number)
+        remaining = last.seconds / last.number * (last.epochs - last.number)
         return last.number / last.epochs, (
-            f"{words} {last.number} of {last.epochs} times through, "
-            f"{last.examples_per_second:,.0f} photos a second, {left:.0f} s left"
+            f"{text}: epoch {last.number} of {last.epochs}, "
+            f"{last.examples_per_second:,.0f} photos/s, {remaining:.0f} s left"
         )
-    done, total, seconds_left = run.done, run.total, run.seconds_left  # they change meanwhile
+    # Read once: the queue's thread changes them at any time.
+    done, total, remaining_seconds = run.done, run.total, run.remaining_seconds
     if total:
-        if run.stage is Stage.CURVE:
-            words += f" {done} of {total}"
-        elif run.stage is Stage.FETCHING:
-            words += f" {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        if run.stage is Stage.LEARNING_CURVE:
+            text += f": {done} of {total}"
+        elif run.stage is Stage.DOWNLOADING:
+            text += f": {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
         else:
-            words += f" {done:,} of {total:,} views"
-        if seconds_left is not None:
-            words += f", {seconds_left:.0f} s left"
-        return min(1.0, done / total), words
-    return 0.0, words
+            text += f": {done:,} of {total:,} views"
+        if remaining_seconds is not None:
+            text += f", {remaining_seconds:.0f} s left"
+        return min(1.0, done / total), text
+    return 0.0, f"{text} …" if text else ""
 
 
-def show_learning(run: TrainingRun) -> None:
-    """Draws what there is of a training, the fine-tuning in the place of the head once it began."""
+def show_training_curves(run: TrainingRun) -> None:
+    """Draws loss and accuracy by epoch: of the fine-tuning if it has started, else of the head."""
     if not run.epochs:
         return
     color = text_color()
-    is_tuned = len(run.tuning) > 0
-    epochs = run.tuning if is_tuned else run.epochs
+    is_fine_tuning = len(run.fine_tuning) > 0
+    epochs = run.fine_tuning if is_fine_tuning else run.epochs
     frame = training_charts.history_frame(epochs)
     count = epochs[-1].epochs
-    if is_tuned:
-        st.markdown("**The end of the network learns**; 0 is how the new last layer left it.")
+    if is_fine_tuning:
+        st.markdown("**Fine-tuning of the last blocks.** Epoch 0 is the model before fine-tuning.")
     loss, accuracy = st.columns(2, gap="medium")
     with loss:
         st.markdown(
             "**Loss**",
-            help="How wrong it is, sureness included: smaller is better. When it rises on the "
-            "photos kept back, it begins to learn by heart. The diamond is the best so far, "
-            "which is kept.",
+            help="Cross-entropy; lower is better. If it rises on the held-out photos, the model "
+            "starts to overfit. The diamond marks the best epoch so far, which is kept.",
         )
         st.altair_chart(
             training_charts.loss_chart(frame, count, color),
-            alt=f"Loss by epoch; the last one on the photos kept back is "
-            f"{epochs[-1].validation_loss:.3f}",
+            alt=f"Loss by epoch. Latest validation loss: {epochs[-1].validation_loss:.3f}",
         )
     with accuracy:
         st.markdown(
-            "**Right**",
-            help="Share of the photos kept back, which it does not learn from, whose first answer "
-            "is right.",
+            "**Accuracy**",
+            help="Share of the held-out photos whose top prediction is correct. The model is not "
+            "trained on these photos.",
         )
         st.altair_chart(
             training_charts.accuracy_chart(frame, count, baseline(run), color),
-            alt=f"Share of right answers by epoch; the last one is "
-            f"{epochs[-1].validation_accuracy:.1%}",
+            alt=f"Validation accuracy by epoch. Latest: {epochs[-1].validation_accuracy:.1%}",
         )
 
 
 def baseline(run: TrainingRun) -> float:
-    """Returns how often always saying the most frequent kind would be right, in [0, 1]."""
+    """Returns the accuracy of always predicting the most frequent class, in [0, 1]."""
     if run.result is not None:
         return run.result.validation_report.baseline.value
     counts = run.dataset.report.counts
@@ -126,49 +127,49 @@ def baseline(run: TrainingRun) -> float:
 
 
 def show_history(run: TrainingRun) -> None:
-    """Shows how a training went, in detail."""
-    details = st.expander("How it learned", icon=":material/show_chart:", on_change="rerun")
-    if not details.open:
+    """Shows the training history: curves, table and learning-rate range test."""
+    history = st.expander("Training history", icon=":material/show_chart:", on_change="rerun")
+    if not history.open:
         return
-    with details:
-        show_learning(run)
-        with st.expander("The same as a table"):
-            show_table(run.epochs, "the new last layer")
-            if run.tuning:
-                show_table(run.tuning, "fine-tuning")
-        if run.range_test is not None and run.job.recipe.rate is None:
+    with history:
+        show_training_curves(run)
+        with st.expander("Show as table"):
+            show_table(run.epochs, "new output layer")
+            if run.fine_tuning:
+                show_table(run.fine_tuning, "fine-tuning")
+        if run.range_test is not None and run.job.recipe.learning_rate is None:
             found = run.range_test
             st.markdown(
-                "**How fast to learn**",
-                help="Before it learned, learning rates were tried from very small to very large "
-                "(Smith 2017). Where the loss is lowest, learning is about to fail; a tenth of "
-                "that is taken. During the training the rate rises to it and falls again "
-                "(“one-cycle”, Smith 2018).",
+                "**Learning-rate range test**",
+                help="Before training, learning rates from very small to very large are tried "
+                "(Smith 2017). Where the loss is lowest, training is about to diverge; a tenth of "
+                "that learning rate is used. During training, the learning rate rises to it and "
+                "falls again (one-cycle schedule, Smith 2018).",
+            )
+            summary = (
+                f"The loss falls fastest at {found.steepest:.1e}. The learning rate used is "
+                f"{found.tenth:.1e}, a tenth of the one with the lowest loss."
             )
             st.altair_chart(
-                training_charts.range_chart(found, text_color()),
-                alt=f"Loss over learning rates. It falls fastest at {found.steepest:.1e}; a tenth "
-                f"of where it is lowest is {found.tenth:.1e}, which was taken",
+                training_charts.range_test_chart(found, text_color()),
+                alt=f"Loss by learning rate. {summary}",
             )
-            st.caption(
-                f"It falls fastest at {found.steepest:.1e}; a tenth of where it is lowest is "
-                f"{found.tenth:.1e}, which was taken."
-            )
+            st.caption(summary)
 
 
-def show_table(epochs: list[Epoch], words: str) -> None:
+def show_table(epochs: list[Epoch], part: str) -> None:
     frame = training_charts.history_frame(epochs)
     st.dataframe(
         pd.DataFrame(
             {
-                "Time through": frame["epoch"],
-                "Loss, learned from": frame[training_charts.LEARNED].round(4),
-                "Loss, kept back": frame[training_charts.KEPT_BACK].round(4),
-                "Right, %": (100 * frame["accuracy"]).round(1),
+                "Epoch": frame["epoch"],
+                "Training loss": frame[training_charts.TRAINING_LOSS].round(4),
+                "Validation loss": frame[training_charts.VALIDATION_LOSS].round(4),
+                "Validation accuracy (%)": (100 * frame["accuracy"]).round(1),
                 "Best so far": frame["is_best"],
             }
         ),
         hide_index=True,
         placeholder="–",
-        alt=f"Each time through the photos, {words}",
+        alt=f"Training history by epoch, {part}",
     )

@@ -1,4 +1,4 @@
-"""What came of a training: how good the model is, where it fails, and what to do with it."""
+"""Results of a training run: accuracy, mistakes, calibration, threshold and learning curve."""
 
 from __future__ import annotations
 
@@ -7,160 +7,173 @@ from collections.abc import Sequence
 import streamlit as st
 
 from vgg_demo.analysis.evaluation import Evaluation
-from vgg_demo.models.bundle import Bundle, with_threshold
+from vgg_demo.models.bundle import Bundle, set_unknown_threshold
 from vgg_demo.models.custom import MIN_PROBABILITY
 from vgg_demo.reports import training_charts
 from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
 from vgg_demo.training.validation import Threshold
-from vgg_demo.ui.components.metrics import show_calibration, show_each_class, show_proportion
+from vgg_demo.ui.components.metrics import show_calibration, show_per_class, show_proportion
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
-from vgg_demo.ui.train.actions import show_uses
+from vgg_demo.ui.train.actions import show_actions
 from vgg_demo.ui.train.confusion_matrix import (
     class_names,
     show_cell,
-    show_confusions,
-    show_top_losses,
+    show_confusion_matrix,
+    show_worst_mistakes,
 )
-from vgg_demo.ui.train.inspection import act
+from vgg_demo.ui.train.inspection import call_and_rerun
 from vgg_demo.ui.train.progress import show_history
 
 
 def show_results(run: TrainingRun, result: TrainingResult) -> None:
-    """Shows a training that is done."""
-    show_figures(run, result)
-    show_uses(run, result)
+    """Shows the results of a training run that produced a model."""
+    evaluation = result.validation_report.evaluation
+    show_metrics(run, result)
+    show_actions(run, result)
     matrix, photos = st.columns([1, 1], gap="medium")
     with matrix:
-        cell = show_confusions(result)
+        cell = show_confusion_matrix(result)
     with photos:
         show_cell(run, result, cell)
-    show_top_losses(run, result)
-    sureness, unknown = st.columns(2, gap="medium")
-    with sureness:
-        show_calibration(result.validation_report.evaluation)
+    show_worst_mistakes(run, result)
+    calibration, threshold = st.columns(2, gap="medium")
+    with calibration:
+        show_calibration(evaluation)
         st.caption(
-            f"Its scores are divided by {result.validation_report.temperature:.2f} (the “temperature”), "
-            "found on the photos kept back, so that this fits."
+            f"Temperature {result.validation_report.temperature:.2f}: the model's logits are "
+            "divided by it. It is fitted on the held-out photos (temperature scaling)."
         )
-    with unknown:
+    with threshold:
         show_threshold(run, result)
     show_learning_curve(run, result)
-    with st.expander(f"Each kind ({len(result.validation_report.evaluation.classes)})"):
-        show_each_class(result.validation_report.evaluation)
+    with st.expander(f"Per class ({len(evaluation.classes)})"):
+        show_per_class(evaluation)
     show_history(run)
     show_record(result.bundle)
 
 
-def show_figures(run: TrainingRun, result: TrainingResult) -> None:
+def show_metrics(run: TrainingRun, result: TrainingResult) -> None:
     validation_report = result.validation_report
     evaluation = validation_report.evaluation
     is_useful = evaluation.top1.interval[0] > validation_report.baseline.value
-    state = "can be used" if is_useful else "cannot tell them apart yet"
+    state = "is ready" if is_useful else "is no better than the baseline yet"
     st.header(f"“{escape(run.name)}” {state}", anchor=False)
-    st.markdown(words(evaluation, validation_report.baseline.value, len(run.dataset.classes)))
-    if unjudged := never_judged(result):
+    st.markdown(summarize(evaluation, validation_report.baseline.value, len(run.dataset.classes)))
+    if unvalidated := unvalidated_classes(result):
         st.warning(
-            f"No photo was kept back of {escape(', '.join(unjudged))}: all look alike, or "
-            "belong together. Nobody knows how well it is recognised.",
+            f"No held-out photos of {escape(', '.join(unvalidated))}: all photos of the class are "
+            "near-duplicates or in one group. Its accuracy is unknown.",
             icon=":material/visibility_off:",
         )
     with st.container(horizontal=True):
-        show_proportion("Right on photos kept back", evaluation.top1, ALSO_CHOSE)
+        show_proportion("Validation accuracy", evaluation.top1, OPTIMISM_NOTE)
         st.metric(
-            "Always the same answer",
+            "Baseline",
             f"{validation_report.baseline.value:.1%}",
             border=True,
             height="stretch",
-            help="How often one is right who always says the most frequent kind: what it must "
-            "beat.",
+            help="Accuracy of always predicting the most frequent class. A useful model must be "
+            "better.",
         )
         st.metric(
-            "Probabilities off by",
+            "Calibration error",
             f"{evaluation.calibration_error:.1%}",
             border=True,
             height="stretch",
-            help="The expected calibration error: how far the probability of its answers is from "
-            "the share of them that are right, on average over 15 bins.",
+            help="Expected calibration error (ECE): the difference between the probability of the "
+            "top predictions and their accuracy, averaged over 15 bins.",
         )
         st.metric(
-            "It took",
+            "Training time",
             f"{run.seconds:.0f} s",
             border=True,
             height="stretch",
-            help=f"To learn from {len(run.dataset.photos) - len(result.places):,} photos, from the "
-            "start of its process to the saved model.",
+            help=f"Time to train on {len(run.dataset.photos) - len(result.indices):,} photos, from "
+            "the start of the worker process to the saved model.",
         )
 
 
-def never_judged(result: TrainingResult) -> list[str]:
-    """Returns the kinds of which no photo was kept back."""
-    judged = set(result.truth.tolist())
-    return [name for place, name in enumerate(class_names(result)) if place not in judged]
+def unvalidated_classes(result: TrainingResult) -> list[str]:
+    """Returns the names of the classes without held-out photos."""
+    validated = set(result.truth.tolist())
+    return [name for index, name in enumerate(class_names(result)) if index not in validated]
 
 
-def words(evaluation: Evaluation, baseline: float, kinds: int) -> str:
-    """Says in plain words how good a model is."""
+def summarize(evaluation: Evaluation, baseline: float, classes: int) -> str:
+    """Summarizes the validation results in one or two sentences.
+
+    Args:
+        evaluation: The evaluation on the held-out photos.
+        baseline: Accuracy of always predicting the most frequent class, in [0, 1].
+        classes: Number of classes.
+    """
     low, _ = evaluation.top1.interval
-    right, count = evaluation.top1.right, evaluation.top1.count
-    told = f"Of {count} photos kept back, which it did not learn from, it got {right} right"
+    correct, count = evaluation.top1.correct, evaluation.top1.count
+    if correct == count and low > baseline:
+        return f"All {count} held-out photos are classified correctly."
+    summary = f"{correct} of {count} held-out photos are classified correctly."
     if low <= baseline:
-        return f"{told}. That is not surely better than always saying the same: give more photos."
-    if right == count:
-        return f"{told}: all of them."
+        return f"{summary} This is not significantly better than the baseline: add more photos."
     worst = evaluation.confusions[0]
-    mostly = (
-        f"; most often it takes {escape(worst.truth.label)} for {escape(worst.answer.label)}"
-        if worst.count > 1 and kinds > 2
-        else ""
-    )
-    return f"{told}{mostly}."
+    if worst.count > 1 and classes > 2:
+        truth, predicted = escape(worst.truth.label), escape(worst.predicted.label)
+        summary += f" Most frequent confusion: {truth} predicted as {predicted}."
+    return summary
 
 
-ALSO_CHOSE = (
-    " These photos also decided when it was best, its temperature and its threshold: on new ones "
-    "expect a little less."
+OPTIMISM_NOTE = (
+    " The held-out photos were also used to choose the best epoch, the temperature and the "
+    "threshold, so expect slightly lower accuracy on new photos."
 )
 
 
 def show_threshold(run: TrainingRun, result: TrainingResult) -> None:
     custom = result.bundle.spec.custom
-    assert custom is not None  # noqa: S101  # what a bundle is
+    assert custom is not None  # noqa: S101  # true for every bundle
     st.markdown(
-        "**When should it say “not sure”?**",
-        help="Below some probability it is better to give no answer. The further to the right, the "
-        "more of the answers are right, and the fewer photos get one. It was set where the wrong "
-        "answers that are not given outnumber the right ones by most.",
+        "**Threshold for “not sure”**",
+        help="If the top probability is below the threshold, the result is “not sure”. A higher "
+        "threshold makes the remaining predictions more accurate, but fewer photos get one. The "
+        "default is the threshold at which the withheld predictions that are wrong outnumber the "
+        "correct ones by most.",
     )
     thresholds = result.validation_report.thresholds
-    least, now = round(100 * MIN_PROBABILITY), 100 * custom.sure_from
-    place = st.container()
-    chosen = st.slider("No answer below, %", least, 99, round(now), key=f"threshold-{run.id}")
-    with place:
+    minimum, current = round(100 * MIN_PROBABILITY), 100 * custom.effective_threshold
+    chart = st.container()
+    chosen = st.slider("Threshold (%)", minimum, 99, round(current), key=f"threshold-{run.id}")
+    description = describe_threshold(thresholds, chosen / 100)
+    with chart:
         st.altair_chart(
             training_charts.threshold_chart(thresholds, chosen / 100, text_color()),
-            alt=describe_threshold(thresholds, chosen / 100),
+            alt=description,
         )
-    st.caption(describe_threshold(thresholds, chosen / 100))
-    if chosen != round(now):
-        if st.button(f"Set it to {chosen}%", key="train_threshold"):
-            act(set_threshold, run, result, chosen / 100)
+    st.caption(description)
+    if chosen != round(current):
+        if st.button(f"Set threshold to {chosen}%", key="train_threshold"):
+            call_and_rerun(set_threshold, run, result, chosen / 100)
     else:
-        st.caption(f":material/check: Below {chosen}% it says that it is not sure.")
+        st.caption(f":material/check: Predictions below {chosen}% are reported as “not sure”.")
 
 
 def describe_threshold(thresholds: Sequence[Threshold], chosen: float) -> str:
-    point = min(thresholds, key=lambda one: abs(one.probability - chosen))
-    if not point.answered:
-        return "No photo gets an answer."
+    """Describes coverage and accuracy at the threshold nearest to the chosen one.
+
+    Args:
+        thresholds: The evaluated thresholds.
+        chosen: A probability, in [0, 1].
+    """
+    nearest = min(thresholds, key=lambda threshold: abs(threshold.probability - chosen))
+    if not nearest.coverage:
+        return "All held-out photos are below the threshold."
     return (
-        f"{point.answered:.0%} of the photos kept back get an answer, and {point.accuracy:.1%} of "
-        "these answers are right."
+        f"{nearest.coverage:.0%} of the held-out photos get a prediction; "
+        f"{nearest.accuracy:.1%} of these predictions are correct."
     )
 
 
-def set_threshold(run: TrainingRun, result: TrainingResult, unknown_below: float) -> None:
-    run.change(with_threshold(result.bundle, unknown_below))
+def set_threshold(run: TrainingRun, result: TrainingResult, unknown_threshold: float) -> None:
+    run.replace_bundle(set_unknown_threshold(result.bundle, unknown_threshold))
 
 
 def show_learning_curve(run: TrainingRun, result: TrainingResult) -> None:
@@ -168,48 +181,48 @@ def show_learning_curve(run: TrainingRun, result: TrainingResult) -> None:
     if not learning_curve:
         return
     st.markdown(
-        "**Will more photos help?**",
-        help="It learned from fewer, too. Where the line still rises at its end, more photos of "
-        "the same kind will help; where it is flat, they will not.",
+        "**Learning curve**",
+        help="Validation accuracy of models trained on fewer photos. If the curve still rises at "
+        "the end, more photos of the same kind will help; if it is flat, they will not.",
     )
     frame = training_charts.learning_curve_frame(learning_curve)
-    drawn, told = st.columns(2, gap="medium")
-    with drawn:
+    chart, table = st.columns(2, gap="medium")
+    with chart:
         st.altair_chart(
             training_charts.learning_curve_chart(frame, text_color()),
-            alt="Share of right answers by photos learned from, as in the table",
+            alt="Validation accuracy by number of training photos, as in the table",
         )
-    with told:
+    with table:
         st.table(
             {
-                "Photos": [f"{one.photos:,}" for one in learning_curve],
-                "Right": [f"{one.accuracy.value:.1%}" for one in learning_curve],
+                "Training photos": [f"{point.photos:,}" for point in learning_curve],
+                "Accuracy": [f"{point.accuracy.value:.1%}" for point in learning_curve],
                 "95% interval": [
-                    f"{one.accuracy.interval[0]:.0%} to {one.accuracy.interval[1]:.0%}"
-                    for one in learning_curve
+                    f"{point.accuracy.interval[0]:.0%} to {point.accuracy.interval[1]:.0%}"
+                    for point in learning_curve
                 ],
             },
-            alt="Share of right answers by photos learned from",
+            alt="Validation accuracy by number of training photos",
         )
-        if run.tuning:
-            st.caption("Of the new last layer alone, before the fine-tuning.")
+        if run.fine_tuning:
+            st.caption("New output layer only, before fine-tuning.")
 
 
 def show_record(bundle: Bundle) -> None:
-    """Shows how the model came about."""
-    with st.expander("How it came about", icon=":material/receipt_long:"):
+    """Shows the training record of the model."""
+    with st.expander("Training record", icon=":material/receipt_long:"):
         record = dict(bundle.record)
         data, weights = record["data"], record["backbone_weights"]
         rows = {
             "Model": bundle.spec.name,
-            "SHA-256 of its network": bundle.spec.weights.hash,
-            "Built on": f"{record['backbone']}, {record['feature_layer']}",
-            "Weights of that": f"{weights['file']}, SHA-256 {weights['sha256']}",
-            "Photos": f"{data['photos']} ({data['training']} learned from)",
+            "SHA-256 of the model file": bundle.spec.weights.hash,
+            "Backbone": f"{record['backbone']}, {record['feature_layer']}",
+            "Backbone weights": f"{weights['file']}, SHA-256 {weights['sha256']}",
+            "Photos": f"{data['photos']} ({data['training']} in the training set)",
             "Fingerprint of the photos": data["fingerprint"],
             "Recipe": ", ".join(f"{name} {value}" for name, value in record["recipe"].items()),
-            "Made": record["date"],
-            "With": ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
+            "Created": record["date"],
+            "Versions": ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
         }
-        text = "\n".join(f"{what}: {value}" for what, value in rows.items())
+        text = "\n".join(f"{name}: {value}" for name, value in rows.items())
         st.code(text, language=None, wrap_lines=True)

@@ -1,4 +1,4 @@
-"""What was found in photos to learn from, shown with the photos."""
+"""Results of the inspection: counts per class and possible issues, with the photos."""
 
 from __future__ import annotations
 
@@ -16,130 +16,128 @@ from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 from vgg_demo.ui.train.contact_sheet import show_photos
-from vgg_demo.ui.train.findings import Finding, find
+from vgg_demo.ui.train.findings import Finding, find_issues
 from vgg_demo.ui.train.inspection import Inspection
 
-INPUT_SIZE = 224  # pixels; of nearly all networks
+INPUT_SIZE = 224  # pixels; input size of nearly all backbones
 MAX_ROWS = 100  # of a table
-MAX_CLASSES_SHOWN = 30
+MAX_CLASSES_IN_CHART = 30
 
 
 def review(inspection: Inspection) -> InspectedDataset | None:
-    """Shows what was found. Returns what can be learned from, if anything can."""
-    wanted = inspection.wanted()
+    """Shows the inspection results. Returns the photos to train on, or None if unusable."""
+    included = inspection.included()
     heading = st.container()
-    counts, found = st.columns([5, 6], gap="medium")
-    with counts:
-        drawn = st.container()
-        photos = Dataset(tuple(one.photo for one in wanted))
-        fewest = choose_fewest(photos, inspection)
-        dropped = drop_rare_labels(photos, fewest).dropped or {}
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
+        chart = st.container()
+        dataset = Dataset(tuple(inspected.photo for inspected in included))
+        min_photos = choose_min_photos(dataset, inspection)
+        dropped = drop_rare_labels(dataset, min_photos).dropped or {}
         if dropped:
             named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
-            st.caption(f"Left out, for having too few photos: {escape(named)}.")
+            st.caption(f"Excluded classes with too few photos: {escape(named)}.")
         show_restore_button(inspection)
-    key = fewest, inspection.left_out
+    key = min_photos, inspection.excluded
     try:
-        if key not in inspection.concluded:  # once, not each time that the page is drawn
-            kept = [one for one in wanted if one.photo.label not in dropped]
-            inspection.concluded = {
-                key: summarize_inspection(kept, inspection.failures, INPUT_SIZE)
-            }
+        if key not in inspection.summary:  # not again in each rerun
+            kept = [one for one in included if one.photo.label not in dropped]
+            inspection.summary = {key: summarize_inspection(kept, inspection.failures, INPUT_SIZE)}
     except VggDemoError as error:
         with heading:
             st.error(escape(error), icon=":material/error:")
-        with found:
-            show_unusable(inspection)
+        with right:
+            show_unusable_files(inspection)
         return None
-    inspected = inspection.concluded[key]
+    summary = inspection.summary[key]
     with heading:
-        count, kinds = len(inspected.photos), len(inspected.classes)
-        st.header(f"{count:,} photos of {kinds} kinds", anchor=False)
-    with drawn:
-        show_counts(inspected)
-    with found:
-        show_findings(inspected, inspection)
-    return inspected
+        st.header(f"{len(summary.photos):,} photos in {len(summary.classes)} classes", anchor=False)
+    with chart:
+        show_counts(summary)
+    with right:
+        show_findings(summary, inspection)
+    return summary
 
 
 def show_restore_button(inspection: Inspection) -> None:
-    """Says how many photos the visitor has left out, and takes them back."""
-    if count := len(inspection.left_out):
+    """Shows how many photos the visitor has excluded, and a button that restores them."""
+    if count := len(inspection.excluded):
         with st.container(horizontal=True, vertical_alignment="center"):
-            words = "1 photo is" if count == 1 else f"{count} photos are"
-            st.caption(f"{words} left out by you.", width="content")
+            photos = "1 photo" if count == 1 else f"{count} photos"
+            st.caption(f"You excluded {photos}.", width="content")
             st.button(
-                "Take back",
+                "Restore",
                 icon=":material/undo:",
                 type="tertiary",
-                on_click=inspection.take_back,
+                on_click=inspection.restore,
                 key="train_restore",
             )
 
 
-def choose_fewest(photos: Dataset, inspection: Inspection) -> int:
-    """Offers to leave rare kinds out; two kinds are left in any case."""
-    counts = sorted(photos.counts.values(), reverse=True)
-    most = max(2, counts[1] if len(counts) > 1 else 2)
-    inspection.fewest = int(
+def choose_min_photos(dataset: Dataset, inspection: Inspection) -> int:
+    """Shows the minimum number of photos per class; at least two classes always remain."""
+    counts = sorted(dataset.counts.values(), reverse=True)
+    largest = max(2, counts[1] if len(counts) > 1 else 2)
+    inspection.min_photos = int(
         st.number_input(
-            "Leave out kinds with fewer photos than",
+            "Minimum photos per class",
             min_value=2,
-            max_value=most,
-            value=min(inspection.fewest, most),
-            key=f"train_fewest-{most}",
+            max_value=largest,
+            value=min(inspection.min_photos, largest),
+            help="Classes with fewer photos are excluded from training.",
+            key=f"train_min_photos-{largest}",
         )
     )
-    return inspection.fewest
+    return inspection.min_photos
 
 
 def show_findings(inspected: InspectedDataset, inspection: Inspection) -> None:
-    st.markdown("**What to look at before it learns**")
-    findings = find(inspected)
+    st.markdown("**Possible issues**")
+    findings = find_issues(inspected)
     for number, finding in enumerate(findings):
         show_finding(finding, inspected.photos, inspection, f"finding-{number}")
-    show_unusable(inspection)
+    show_unusable_files(inspection)
     if not findings and not inspection.failures:
-        st.markdown(":material/check_circle: Nothing is wrong with these photos.")
+        st.markdown(":material/check_circle: No issues found.")
 
 
 def show_finding(
     finding: Finding, photos: Sequence[InspectedPhoto], inspection: Inspection, scope: str
 ) -> None:
     with st.container(border=True, gap="xsmall"):
-        st.markdown(f"{finding.icon} **{escape(finding.words)}.** {finding.advice}")
-        if not finding.places:
+        st.markdown(f"{finding.icon} **{escape(finding.summary)}.** {finding.advice}")
+        if not finding.indices:
             return
-        # Its label stays as it is when one is left out: else it would close.
-        with st.expander("Show them"):
-            found = [photos[place] for place in finding.places]
-            show_photos(found, inspection, scope)
-            if finding.can_all_go:
+        # The label must not contain the count: a new label would close the expander.
+        with st.expander("Show photos"):
+            affected = [photos[index] for index in finding.indices]
+            show_photos(affected, inspection, scope)
+            if finding.can_exclude_all:
                 st.button(
-                    f"Leave out all {len(found)}",
+                    f"Exclude all {len(affected)}",
                     icon=":material/close:",
-                    on_click=inspection.leave_out,
-                    args=([inspection.place_of(one) for one in found],),
+                    on_click=inspection.exclude,
+                    args=([inspection.index_of(one) for one in affected],),
                 )
 
 
-def show_unusable(inspection: Inspection) -> None:
-    """Shows what cannot be learned from at all."""
+def show_unusable_files(inspection: Inspection) -> None:
+    """Shows the files that cannot be used for training, each with the reason."""
     dataset = inspection.dataset
     rows = [(failure.file, failure.message) for failure in inspection.failures]
-    rows += [(name, "Nothing says what is on it.") for name in dataset.unlabeled]
-    rows += [(name, "It is in the table, but there is no such photo.") for name in dataset.missing]
+    rows += [(name, "No label.") for name in dataset.unlabeled]
+    rows += [(name, "In the table, but no photo has this name.") for name in dataset.missing]
     if rows:
-        with st.expander(f"What could not be used ({len(rows):,})", icon=":material/broken_image:"):
+        with st.expander(f"Unusable files ({len(rows):,})", icon=":material/broken_image:"):
             st.table(
                 {
                     "File": [escape(printable(name)) for name, _ in rows[:MAX_ROWS]],
-                    "Why": [escape(why) for _, why in rows[:MAX_ROWS]],
+                    "Reason": [escape(reason) for _, reason in rows[:MAX_ROWS]],
                 },
-                alt="Files that could not be used, and why",
+                alt="Unusable files and reasons",
             )
             if len(rows) > MAX_ROWS:
-                st.caption(f"The first {MAX_ROWS} of {len(rows):,}.")
+                st.caption(f"Showing the first {MAX_ROWS} of {len(rows):,}.")
 
 
 def show_counts(inspected: InspectedDataset) -> None:
@@ -150,15 +148,15 @@ def show_counts(inspected: InspectedDataset) -> None:
             for label, count in sorted(counts.items(), key=lambda item: -item[1])
         ]
     )
-    if len(frame) <= MAX_CLASSES_SHOWN:
+    if len(frame) <= MAX_CLASSES_IN_CHART:
         st.altair_chart(
-            charts.class_chart(frame, text_color(), is_clickable=False),
-            alt="Photos of each kind: "
+            charts.class_counts_chart(frame, text_color(), is_clickable=False),
+            alt="Photos per class: "
             + ", ".join(f"{label} {count}" for label, count in counts.items()),
         )
-    with st.expander("The same as a table"):
+    with st.expander("Show as table"):
         st.dataframe(
-            frame[["label", "count"]].rename(columns={"label": "Kind", "count": "Photos"}),
+            frame[["label", "count"]].rename(columns={"label": "Class", "count": "Photos"}),
             hide_index=True,
-            alt="Photos of each kind",
+            alt="Photos per class",
         )

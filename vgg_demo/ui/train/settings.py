@@ -1,4 +1,4 @@
-"""How a model is taught: its name, on whose shoulders it stands, and the recipe."""
+"""Training settings: model name, backbone, feature layer and recipe."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import choose_feature_extractor
 from vgg_demo.ui.session import available_models, caches
 
-PREFERRED = "mobilenet_v2"
-TUNING_EPOCHS = 6
+DEFAULT_BACKBONE = "mobilenet_v2"
+FINE_TUNING_EPOCHS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be taught.
+    """What to train, and how.
 
     Attributes:
-        name: Of the model to be.
-        backbone: On whose shoulders it stands.
-        feature_layer: How much of that.
-        recipe: How.
+        name: Name of the new model.
+        backbone: The pretrained model that the new one is based on.
+        feature_layer: The layer of the backbone whose output the new classifier is trained on.
+        recipe: Hyperparameters of the training.
     """
 
     name: str
@@ -43,81 +43,83 @@ class Plan:
 
 
 def choose_plan(title: str) -> Plan:
-    """Offers how to teach. All has a value that works."""
+    """Shows the training settings. Each has a default that works."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
-            "Name of your model", value=title or "my model", max_chars=40, key="train_name"
+            "Model name", value=title or "my model", max_chars=40, key="train_name"
         )
         backbone = choose_backbone()
-    feature_layer = choose_part(backbone)
-    tuned = st.toggle(
-        "Let the end of the network learn, too",
+    feature_layer = choose_feature_layer(backbone)
+    fine_tune = st.toggle(
+        "Fine-tune the last blocks",
         key="train_fine_tune",
         persist_state="page",
-        help="First only a new last layer learns, which takes seconds. Then the last blocks of the "
-        "network may learn as well, slowly (“fine-tuning”): some minutes, for one or two points "
-        "more where there are some hundred photos.",
+        help="By default, only a new output layer is trained, which takes seconds. Fine-tuning "
+        "then also trains the last blocks of the backbone at a low learning rate. It takes some "
+        "minutes and adds one or two percentage points if there are some hundred photos.",
     )
-    return Plan(name, backbone, feature_layer, choose_recipe(tuned))
+    return Plan(name, backbone, feature_layer, choose_recipe(fine_tune))
 
 
-def choose_part(backbone: ModelSpec) -> FeatureLayer:
+def choose_feature_layer(backbone: ModelSpec) -> FeatureLayer:
     if backbone.module not in DENSE_FAMILIES or not is_backbone_available(
         backbone, FeatureLayer.PENULTIMATE
     ):
         return FeatureLayer.GLOBAL_POOLING
-    words = {
-        FeatureLayer.GLOBAL_POOLING: "What comes before its dense layers",
-        FeatureLayer.PENULTIMATE: "All but its last layer",
+    labels = {
+        FeatureLayer.GLOBAL_POOLING: "Global pooling",
+        FeatureLayer.PENULTIMATE: "Penultimate layer",
     }
     chosen = st.segmented_control(
-        f"How much of {backbone.keras_name}",
-        list(words),
+        f"Feature layer of {backbone.keras_name}",
+        list(labels),
         default=FeatureLayer.GLOBAL_POOLING,
         required=True,
-        format_func=lambda feature_layer: words[feature_layer],
+        format_func=lambda feature_layer: labels[feature_layer],
         key="train_feature_layer",
         persist_state="page",
-        help="To replace the last layer only is how VGG16 was first adapted to other things; its "
+        help="Global pooling comes before the dense layers. The penultimate layer includes them, "
+        "so that only the last layer is replaced, as VGG16 was first adapted to other tasks; its "
         "dense layers take 480 MB.",
     )
     return chosen or FeatureLayer.GLOBAL_POOLING
 
 
 def show_command(plan: Plan) -> None:
-    """Offers the same for the command line."""
-    with st.popover("From code", icon=":material/code:"):
-        st.markdown("The same on the command line, where VGG Demo is installed:")
+    """Shows the command that trains the same model."""
+    with st.popover("Code", icon=":material/code:"):
+        st.markdown("Train the same model on the command line:")
         st.code(as_command(plan), language="bash", wrap_lines=True)
-        st.caption("`photos/` holds a folder for each kind; `--csv` takes a table instead.")
+        st.caption("`photos/` contains one folder per class. To use a label table, add `--csv`.")
 
 
 def as_command(plan: Plan) -> str:
-    """Returns a line for a shell, with what differs from the defaults."""
+    """Returns a shell command with all options that differ from the defaults."""
     recipe, default = plan.recipe, Recipe()
     options = {
         "--feature-layer": (plan.feature_layer.value, FeatureLayer.GLOBAL_POOLING.value),
         "--views": (recipe.views, default.views),
         "--epochs": (recipe.epochs, default.epochs),
-        "--rate": (recipe.rate, default.rate),
+        "--learning-rate": (recipe.learning_rate, default.learning_rate),
         "--dropout": (recipe.dropout, default.dropout),
         "--label-smoothing": (recipe.label_smoothing, default.label_smoothing),
         "--mixup": (recipe.mixup, default.mixup),
-        "--validation": (recipe.validation_share, default.validation_share),
-        "--fine-tune": (recipe.tuning_epochs, default.tuning_epochs),
+        "--validation-fraction": (recipe.validation_fraction, default.validation_fraction),
+        "--fine-tune": (recipe.fine_tuning_epochs, default.fine_tuning_epochs),
         "--seed": (recipe.seed, default.seed),
     }
     words = ["vgg-demo", "train", "photos/"]
     words += ["--backbone", plan.backbone.name, "--out", f"{plan.name}.bundle"]
-    for option, (value, usual) in options.items():
-        if value != usual:
+    for option, (value, default_value) in options.items():
+        if value != default_value:
             words += [option, str(value)]
-    if recipe.balance != default.balance:
-        words.append("--no-balance")
+    if recipe.class_weights != default.class_weights:
+        words.append("--no-class-weights")
     return shlex.join(words)
 
 
 def choose_backbone() -> ModelSpec:
+    """Shows the models that can be a backbone, installed ones first."""
     offline = caches.get_settings().offline
     names = [
         name
@@ -134,29 +136,28 @@ def choose_backbone() -> ModelSpec:
     def describe(name: str) -> str:
         spec = MODELS[name]
         if spec.is_embedded:
-            return (
-                f"{spec.keras_name} – built in, sees {spec.input_size} × {spec.input_size} pixels"
-            )
+            size = spec.input_size
+            return f"{spec.keras_name} · included, {size} × {size} pixel input"
         if is_backbone_available(spec, FeatureLayer.GLOBAL_POOLING):
-            return f"{spec.keras_name} – here"
+            return f"{spec.keras_name} · installed"
         size_bytes = backbone_spec(spec).weights.size_bytes
-        return f"{spec.keras_name} – {size_bytes / 1e6:,.0f} MB to download"
+        return f"{spec.keras_name} · {size_bytes / 1e6:,.0f} MB download"
 
     name = st.selectbox(
-        "Network to build on",
+        "Backbone",
         names,
-        index=names.index(PREFERRED) if PREFERRED in names else 0,
+        index=names.index(DEFAULT_BACKBONE) if DEFAULT_BACKBONE in names else 0,
         format_func=describe,
         key="train_backbone",
         persist_state="page",
-        help="It has learned to see from a million photos; what it says of yours is what the new "
-        "model learns from.",
+        help="A pretrained model. The new classifier is trained on the features that it extracts "
+        "from your photos.",
     )
     return MODELS[name]
 
 
 def is_backbone_available(spec: ModelSpec, feature_layer: FeatureLayer) -> bool:
-    """Whether what looks at photos is on this machine."""
+    """Whether the weights of the feature extractor are available locally."""
     try:
         return available_models.is_available(
             choose_feature_extractor(spec, feature_layer, caches.get_settings())
@@ -165,143 +166,149 @@ def is_backbone_available(spec: ModelSpec, feature_layer: FeatureLayer) -> bool:
         return False
 
 
-KEEP: Any = {"persist_state": "page"}
-"""Settings last while the visitor looks at what came of them, to be changed for the next try."""
+PERSIST: Any = {"persist_state": "page"}
+"""Keeps a setting while the visitor views results, so that the next run can start from it."""
 
 
-def choose_recipe(tuned: bool) -> Recipe:
-    """Offers all that has a default."""
+def choose_recipe(fine_tune: bool) -> Recipe:
+    """Shows the hyperparameters."""
     with st.expander("More settings", icon=":material/tune:"):
-        passes, doubts, others = st.columns(3, gap="medium")
-        with passes:
-            recipe = choose_passes(Recipe())
-        with doubts:
-            recipe = choose_doubts(recipe)
-        with others:
-            recipe = choose_tuning(recipe, tuned)
-            return choose_chance(choose_rate(recipe))
+        data, regularization, optimization = st.columns(3, gap="medium")
+        with data:
+            recipe = choose_epochs_and_data(Recipe())
+        with regularization:
+            recipe = choose_regularization(recipe)
+        with optimization:
+            recipe = choose_fine_tuning(recipe, fine_tune)
+            return choose_seed(choose_learning_rate(recipe))
 
 
-def choose_passes(recipe: Recipe) -> Recipe:
-    """Offers how often photos are gone through, in how many views, and how many are kept back."""
+def choose_epochs_and_data(recipe: Recipe) -> Recipe:
     epochs = st.number_input(
-        "Times through all photos",
+        "Epochs",
         1,
         100,
         recipe.epochs,
-        help="At most (“epochs”).",
+        help="Maximum number of passes through the training photos. Training ends early if the "
+        "validation loss stops improving.",
         key="train_epochs",
-        **KEEP,
+        **PERSIST,
     )
     views = st.slider(
-        "Views of each photo",
+        "Augmented views per photo",
         1,
         8,
         recipe.views,
-        help="As it is, mirrored, and others; see “What it is shown of them” above.",
+        help="The original, its mirror image, and random crops. To see them, open “Photos by "
+        "class” and select “Augmented views”.",
         key="train_views",
-        **KEEP,
+        **PERSIST,
     )
     validation = st.slider(
-        "Kept back to judge by, %",
+        "Held-out photos (%)",
         10,
         50,
-        round(100 * recipe.validation_share),
+        round(100 * recipe.validation_fraction),
         5,
+        help="Share of the photos in the validation set.",
         key="train_validation",
-        **KEEP,
+        **PERSIST,
     )
-    return replace(recipe, epochs=epochs, views=views, validation_share=validation / 100)
+    return replace(recipe, epochs=epochs, views=views, validation_fraction=validation / 100)
 
 
-def choose_doubts(recipe: Recipe) -> Recipe:
-    """Offers what keeps it from learning by heart."""
+def choose_regularization(recipe: Recipe) -> Recipe:
     smoothing = st.slider(
         "Label smoothing",
         0.0,
         0.3,
         recipe.label_smoothing,
         0.05,
-        help="Part of each truth that is spread over all kinds, so that it gets less "
-        "sure of itself.",
+        help="Share of each target that is spread over all classes. Makes the model less "
+        "overconfident.",
         key="train_label_smoothing",
-        **KEEP,
+        **PERSIST,
     )
     mixup = st.slider(
-        "Mixing photos",
+        "Mixup",
         0.0,
         1.0,
         recipe.mixup,
         0.1,
-        help="Pairs of photos are laid over each other (“mixup”): against learning by heart.",
+        help="Trains on blends of two photos and their labels; 0 turns it off. Reduces "
+        "overfitting.",
         key="train_mixup",
-        **KEEP,
+        **PERSIST,
     )
     dropout = st.slider(
-        "Left out at random",
+        "Dropout",
         0.0,
         0.8,
         recipe.dropout,
         0.1,
-        help="Part of what the network says of a photo that is left out at random each "
-        "time (“dropout”): likewise.",
+        help="Share of the features that is set to zero at random in each training step. Reduces "
+        "overfitting.",
         key="train_dropout",
-        **KEEP,
+        **PERSIST,
     )
     return replace(recipe, label_smoothing=smoothing, mixup=mixup, dropout=dropout)
 
 
-def choose_tuning(recipe: Recipe, tuned: bool) -> Recipe:
-    """Offers how long the end of the network learns, and how rare kinds count."""
-    tuning_epochs = st.number_input(
-        "Times through, fine-tuning",
+def choose_fine_tuning(recipe: Recipe, fine_tune: bool) -> Recipe:
+    """Shows the number of fine-tuning epochs and the class weights."""
+    fine_tuning_epochs = st.number_input(
+        "Fine-tuning epochs",
         1,
         20,
-        TUNING_EPOCHS,
-        disabled=not tuned,
+        FINE_TUNING_EPOCHS,
+        disabled=not fine_tune,
         key="train_fine_tuning_epochs",
-        **KEEP,
+        **PERSIST,
     )
-    balance = st.toggle(
-        "Rare kinds count as much",
-        recipe.balance,
-        help="As frequent ones do.",
+    class_weights = st.toggle(
+        "Class weights",
+        recipe.class_weights,
+        help="Weights the loss so that rare classes count as much as frequent ones.",
         key="train_class_weights",
-        **KEEP,
+        **PERSIST,
     )
-    return replace(recipe, tuning_epochs=tuning_epochs if tuned else 0, balance=balance)
+    return replace(
+        recipe,
+        fine_tuning_epochs=fine_tuning_epochs if fine_tune else 0,
+        class_weights=class_weights,
+    )
 
 
-def choose_rate(recipe: Recipe) -> Recipe:
-    by_hand = st.toggle(
-        "Learning rate by hand",
-        help="How far each step goes. If it is not set, it is found (“learning-rate "
-        "finder”) and shown.",
+def choose_learning_rate(recipe: Recipe) -> Recipe:
+    is_manual = st.toggle(
+        "Set the learning rate",
+        help="If this is off, a learning-rate range test finds it.",
         key="train_manual_rate",
-        **KEEP,
+        **PERSIST,
     )
-    rate = st.number_input(
+    learning_rate = st.number_input(
         "Learning rate",
         1e-6,
         1.0,
         1e-3,
         format="%.6f",
-        disabled=not by_hand,
+        help="The highest learning rate of the one-cycle schedule.",
+        disabled=not is_manual,
         key="train_rate",
-        **KEEP,
+        **PERSIST,
     )
-    return replace(recipe, rate=rate if by_hand else None)
+    return replace(recipe, learning_rate=learning_rate if is_manual else None)
 
 
-def choose_chance(recipe: Recipe) -> Recipe:
+def choose_seed(recipe: Recipe) -> Recipe:
     seed = st.number_input(
         "Seed",
         0,
         2**31,
         recipe.seed,
-        help="The same seed gives the same model on the same machine; another one another "
-        "split and other beginnings.",
+        help="The same seed gives the same model on the same machine. Another seed changes the "
+        "validation split and the random initialization.",
         key="train_seed",
-        **KEEP,
+        **PERSIST,
     )
     return replace(recipe, seed=seed)

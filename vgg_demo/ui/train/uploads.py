@@ -1,4 +1,4 @@
-"""Photos to learn from: where they come from."""
+"""Sources of training photos on the Train page: uploads, folders and the example."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ from vgg_demo.training.inspection import square_thumbnail
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.visitor import release_uploads
-from vgg_demo.ui.train.class_folders import offer_class_folders
-from vgg_demo.ui.train.inspection import MAX_BYTES, MAX_PHOTOS, act, begin, inspect_button, limited
+from vgg_demo.ui.train.class_folders import show_class_folders
+from vgg_demo.ui.train.inspection import (
+    MAX_BYTES,
+    MAX_PHOTOS,
+    call_and_rerun,
+    limited,
+    show_inspect_button,
+    start_inspection,
+)
 
 LIMITS = ArchiveLimits(members=10_000, size_bytes=1_000_000_000)
 MAX_TABLE_BYTES = 5_000_000
 
-UPLOAD, FOLDER, KINDS = "Archive or photos", "A folder", "Kind by kind"
+FILES, FOLDER, CLASS_BY_CLASS = "Photos or archives", "Folder", "Class by class"
 
-EXAMPLE_FILE = "lesson.zip"
+EXAMPLE_FILE = "clothing_example.zip"
 EXAMPLE_TILES = (
     "Dress/01", "Dress/04", "Pants/01", "Pants/04", "Shoes/02", "Shoes/05", "T-Shirt/02",
     "T-Shirt/05",
@@ -40,28 +47,28 @@ EXAMPLE_TILES = (
 
 
 def show_photo_sources() -> None:
-    """Shows where photos may come from; what is given is put into the session and looked at."""
-    own, others = st.columns([5, 6], gap="medium")
-    with own:
-        way = st.segmented_control(
+    """Shows the photo sources. A click on a button starts the inspection of the photos."""
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
+        source = st.segmented_control(
             "Your photos",
-            [UPLOAD, FOLDER, KINDS],
-            default=KINDS if "train_classes" in st.session_state else UPLOAD,
+            [FILES, FOLDER, CLASS_BY_CLASS],
+            default=CLASS_BY_CLASS if "train_classes" in st.session_state else FILES,
             required=True,
             key="train_source",
         )
-        if way != KINDS:
-            show_uploader(is_folder=way == FOLDER)
-    if way == KINDS:
-        offer_class_folders()
+        if source != CLASS_BY_CLASS:
+            show_uploader(is_folder=source == FOLDER)
+    if source == CLASS_BY_CLASS:
+        show_class_folders()
     else:
-        with others:
+        with right:
             show_example()
     st.caption(
-        f":material/lock: Up to {MAX_PHOTOS:,} photos and {MAX_BYTES // 2**20} MB. They stay in "
-        "this server's memory while this tab is open, and with what was taught from them for at "
-        "most a day. They are never written to disk; numbers that a network computes of them are, "
-        "without names."
+        f":material/lock: Up to {MAX_PHOTOS:,} photos and {MAX_BYTES // 2**20} MB. Your photos "
+        "stay in this server's memory while this tab is open, and for at most a day with the "
+        "models trained on them. They are never written to disk; only features computed from "
+        "them are, without file names."
     )
 
 
@@ -74,20 +81,21 @@ def show_uploader(*, is_folder: bool) -> None:
         key=f"train-{is_folder}-{generation}",
         label_visibility="collapsed",
     )
-    samples = list(uploads or ())
-    tables = [file for file in samples if file.name.casefold().endswith(".csv")]
-    photos = [file for file in samples if file not in tables]
+    selected = list(uploads or ())
+    tables = [file for file in selected if file.name.casefold().endswith(".csv")]
+    photos = [file for file in selected if file not in tables]
     st.markdown(
-        "In folders named after what is on the photos; or with a table (CSV) that says it.",
-        help="A ZIP or TAR of folders: `cat/1.jpg`, `dog/2.jpg`. A table has a column of the "
-        "photos' names and one of what is on them, and is uploaded together with the photos.",
+        "Use one folder per class, or add a label table (CSV).",
+        help="A ZIP or TAR archive of folders named after the classes: `cat/1.jpg`, `dog/2.jpg`. "
+        "Or photos together with a CSV table that has a column of file names and a column of "
+        "labels.",
     )
     columns = choose_columns(tables[0]) if tables else None
-    show_inspect_button(photos, tables, columns)
+    show_upload_button(photos, tables, columns)
 
 
 def choose_columns(table: UploadedFile) -> Columns | None:
-    """Offers the columns of a table."""
+    """Shows the columns of a table. Returns the selected ones, or None if it is unusable."""
     try:
         header = next(csv.reader(io.StringIO(read_table(table))), [])
     except (VggDemoError, csv.Error) as error:
@@ -95,26 +103,34 @@ def choose_columns(table: UploadedFile) -> Columns | None:
         return None
     header = list(dict.fromkeys(name for name in header if name))
     if len(header) < 2:
-        st.error("The table needs two columns or more.", icon=":material/error:")
+        st.error(
+            f"The table needs at least two named columns; it has {len(header)}.",
+            icon=":material/error:",
+        )
         return None
     with st.container(horizontal=True):
-        image = st.selectbox("Photos' names", header, index=place_of("image", header, 0))
-        label = st.selectbox("What is on them", header, index=place_of("label", header, 1))
+        image = st.selectbox("File names", header, index=index_of("image", header, 0))
+        label = st.selectbox("Labels", header, index=index_of("label", header, 1))
         group = st.selectbox(
-            "What belongs together",
+            "Groups",
             ["", *header],
-            format_func=lambda name: name or "(nothing)",
-            help="Photos of one group, such as the frames of a film, come to one side: learned "
-            "from, or judged by.",
+            format_func=lambda name: name or "(none)",
+            help="Photos of one group, such as the frames of a video, are kept together, either "
+            "in the training set or in the validation set.",
         )
     return Columns(image, label, group)
 
 
-def place_of(name: str, header: Sequence[str], otherwise: int) -> int:
-    return header.index(name) if name in header else otherwise
+def index_of(name: str, header: Sequence[str], default: int) -> int:
+    return header.index(name) if name in header else default
 
 
 def read_table(table: UploadedFile) -> str:
+    """Returns the text of a CSV file.
+
+    Raises:
+        DatasetError: If it is larger than `MAX_TABLE_BYTES` or not UTF-8.
+    """
     data = table.getvalue()
     if len(data) > MAX_TABLE_BYTES:
         raise DatasetError(
@@ -123,47 +139,48 @@ def read_table(table: UploadedFile) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise DatasetError("The table is no UTF-8 text. Save it as CSV UTF-8.") from None
+        raise DatasetError("The table is not UTF-8 text. Save it as “CSV UTF-8”.") from None
 
 
-def show_inspect_button(
+def show_upload_button(
     photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
 ) -> None:
     size_bytes = sum(file.size for file in photos)
     reason = ""
     if not photos:
-        reason = "Give some photos first."
+        reason = "Add photos first."
     elif len(tables) > 1:
-        reason = "Give one table."
+        reason = f"Use one table only; there are {len(tables)}."
     elif tables and columns is None:
-        reason = "The table cannot be used."
+        reason = "The table is not usable. Fix or remove it."
     elif size_bytes > MAX_BYTES:
         reason = (
             f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
-            f"{MAX_BYTES // 2**20} MB. Take some out, or use the command line: "
+            f"{MAX_BYTES // 2**20} MB. Remove some, or train on the command line: "
             "vgg-demo train."
         )
         st.error(reason, icon=":material/error:")
-    inspect_button(reason, take_uploads, photos, tables, columns)
+    show_inspect_button(reason, inspect_uploads, photos, tables, columns)
 
 
-def take_uploads(
+def inspect_uploads(
     photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
 ) -> None:
     named = [(file.name, file) for file in photos]
     table = read_table(tables[0]) if tables else None
     title = PurePosixPath(photos[0].name).parts[0].partition(".")[0]
-    take(title, named, table, columns)
-    release_uploads([*photos, *tables])  # the photos that are looked at hold them
+    inspect_files(title, named, table, columns)
+    release_uploads([*photos, *tables])  # the inspection holds the photos now
     st.session_state["train_uploads"] += 1
 
 
-def take(
+def inspect_files(
     title: str,
     named: Sequence[tuple[str, BinaryIO]],
     table: str | None = None,
     columns: Columns | None = None,
 ) -> None:
+    """Starts the inspection of files, labeled by a table or else by their folders."""
     limits = caches.get_settings().limits
 
     def sources() -> Iterator[Source]:
@@ -174,20 +191,20 @@ def take(
         dataset = label_by_folders(limited(sources()))
     else:
         dataset = label_by_table(limited(sources()), table, columns)
-    st.session_state["train_inspection"] = begin(clean_label(title), dataset, limits)
+    st.session_state["train_inspection"] = start_inspection(clean_label(title), dataset, limits)
 
 
 def show_example() -> None:
     st.markdown(
-        "Or try it with these: 160 photos of dresses, pants, shoes and T-shirts",
-        help="From the “Clothing dataset” of Alexey Grigorev and its contributors, in the public "
+        "Or try an example: 160 photos of dresses, pants, shoes and T-shirts",
+        help="From the “Clothing dataset” by Alexey Grigorev and its contributors, in the public "
         "domain (CC0).",
     )
     with st.grid(len(EXAMPLE_TILES), wrap=False, min_column_width=34, gap="xsmall"):
-        for name, picture in example_tiles().items():
-            st.image(picture, width="stretch", alt=f"One of the {name} photos")
-    if st.button("Use these", icon=":material/school:"):
-        act(take_example)
+        for name, tile in example_tiles().items():
+            st.image(tile, width="stretch", alt=f"Example photo {name}")
+    if st.button("Use the example", icon=":material/school:"):
+        call_and_rerun(inspect_example)
 
 
 def example_data() -> bytes:
@@ -196,7 +213,7 @@ def example_data() -> bytes:
 
 @st.cache_data(show_spinner=False)
 def example_tiles() -> dict[str, bytes]:
-    """Returns some of the example's photos, by their names in it."""
+    """Returns thumbnails of some example photos, by their class and number."""
     with zipfile.ZipFile(io.BytesIO(example_data())) as archive:
         return {
             name: square_thumbnail(decode(archive.read(f"clothing/{name}.jpg")))
@@ -204,6 +221,5 @@ def example_tiles() -> dict[str, bytes]:
         }
 
 
-def take_example() -> None:
-    data = example_data()
-    take("clothing", [(EXAMPLE_FILE, io.BytesIO(data))])
+def inspect_example() -> None:
+    inspect_files("clothing", [(EXAMPLE_FILE, io.BytesIO(example_data()))])

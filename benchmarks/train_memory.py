@@ -1,10 +1,10 @@
-"""How much memory a training's process takes, besides what it shares with the server.
+"""Memory of a training worker, besides what it shares with the server.
 
-    python -m benchmarks.teach_memory DATA [TABLE]
+    python -m benchmarks.train_memory DATA [TABLE]
 
-As `benchmarks.teach`. What counts is the unique set of the process (of TensorFlow's 600 MB in
-memory, more than half are the library's own pages, which are there once), read every 50 ms.
-Prints the table of ``benchmarks/README.md``.
+For the arguments, see `benchmarks.train`. Reads the unique set size of the worker every 50 ms:
+more than half of TensorFlow's 600 MB are pages of the library, which all processes share. Prints
+the table of ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.teach import BACKBONE, Job, read_dataset, settings
+from benchmarks.train import BACKBONE, Job, read_dataset, settings
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.training.data import summarize_inspection
@@ -32,13 +32,13 @@ POLL_SECONDS = 0.05
 
 
 def unique_bytes() -> int:
-    """Returns what the worker alone holds; 0 while there is none."""
+    """Returns the unique set size of the worker; 0 if none is running."""
     total = 0
     for child in psutil.Process().children():
         try:
             if "vgg_demo.training.jobs.worker" in child.cmdline():
                 total += child.memory_full_info().uss
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the process has just ended
             continue
     return total
 
@@ -58,22 +58,24 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as name:
         job = Job(data, table, Path(name))
-        # Not the user's own cache: what is computed already takes no memory.
-        chosen = replace(settings(), cache_dir=Path(name) / "models")
-        room = TrainingQueue(chosen, ModelStore(chosen))
+        # Not the user's cache, so that features are computed and not read.
+        own_settings = replace(settings(), cache_dir=Path(name) / "models")
+        queue = TrainingQueue(own_settings, ModelStore(own_settings))
         photos = read_dataset(job).photos
         inspected = summarize_inspection(
-            [x for x in inspect_photos(photos) if isinstance(x, InspectedPhoto)], (), 224
+            [photo for photo in inspect_photos(photos) if isinstance(photo, InspectedPhoto)],
+            (),
+            224,
         )
-        run = room.start(
-            "x", BACKBONE, FeatureLayer.GLOBAL_POOLING, Recipe(tuning_epochs=1), inspected
+        run = queue.start(
+            "x", BACKBONE, FeatureLayer.GLOBAL_POOLING, Recipe(fine_tuning_epochs=1), inspected
         )
         peaks = watch(run)
         print(f"| {BACKBONE}, {len(inspected.photos):,} photos | MB |\n|---|---|")
         for stage, peak in peaks.items():
             print(f"| {stage} | {peak / 1e6:,.0f} |")
-        print(f"| set aside for it | {needed_bytes(run, run.job) / 1e6:,.0f} |")
-        room.close()
+        print(f"| reserved for the worker | {needed_bytes(run, run.job) / 1e6:,.0f} |")
+        queue.close()
 
 
 if __name__ == "__main__":

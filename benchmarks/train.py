@@ -1,10 +1,10 @@
-"""What it costs to teach a network, and to restore it, beside stock Keras.
+"""Time to train a custom model and to load it, compared with stock Keras.
 
-    python -m benchmarks.teach DATA [TABLE]
+    python -m benchmarks.train DATA [TABLE]
 
-DATA holds photos to learn from, in folders named after what is on them or with a table of
-``image,label``. MobileNetV2's weights must be on this machine. Every figure is taken in a process
-of its own, the median of three. Prints the table of ``benchmarks/README.md``.
+DATA contains training photos, in class folders or with a table with the columns ``image,label``.
+The weights of MobileNetV2 must be installed. Each figure is the median of three, each in a
+separate process. Prints the table of ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from statistics import mean, median
 
 import numpy as np
 
+from vgg_demo import memory
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle
@@ -36,20 +37,21 @@ from vgg_demo.training.trainer import Trainer
 from vgg_demo.weights.local import find_weights
 
 BACKBONE = "mobilenet_v2"
+BUNDLE = "custom.bundle"
 ROUNDS = 3
 SEEDS = 5
 EPOCHS = 3
-"""Of which the first, in which functions are traced, does not count."""
+"""The first epoch does not count, because functions are traced in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is measured on.
+    """The data of the benchmarks.
 
     Attributes:
         data: Folder of photos.
-        table: Of their labels; None if their folders say them.
-        folder: For what is made on the way.
+        table: Table of labels; None if the photos are in class folders.
+        folder: Folder for temporary files.
     """
 
     data: str
@@ -71,43 +73,45 @@ def read_dataset(job: Job) -> Dataset:
 def prepare(
     job: Job, recipe: Recipe, cache: str = "features.sqlite"
 ) -> tuple[Trainer, TrainingData]:
-    chosen = settings()
-    store = ModelStore(chosen)
-    trainer = Trainer(get_spec(BACKBONE), recipe, chosen, store, FeatureCache(job.folder / cache))
-    inspected = run_to_end(trainer.check(read_dataset(job)))
+    store = ModelStore(settings())
+    feature_cache = FeatureCache(job.folder / cache)
+    trainer = Trainer(get_spec(BACKBONE), recipe, settings(), store, feature_cache)
+    inspected = run_to_end(trainer.inspect(read_dataset(job)))
     return trainer, run_to_end(trainer.prepare(inspected))
 
 
 def features(job: Job) -> float:
-    """Seconds for a view of each photo, on an empty cache."""
-    started = time.perf_counter()
+    """Returns the seconds to compute the features of one view of each photo, without a cache."""
+    memory.prepare_process()  # as every program does
+    started_at = time.perf_counter()
     prepare(job, Recipe(views=1), f"{os.getpid()}.sqlite")
-    return time.perf_counter() - started
+    return time.perf_counter() - started_at
 
 
 def head_epoch(job: Job) -> float:
-    """Seconds for an epoch of the head, on features."""
-    trainer, training_data = prepare(job, Recipe(epochs=EPOCHS + 1, rate=1e-3))
+    """Returns the seconds for an epoch of the head on features."""
+    memory.prepare_process()
+    trainer, training_data = prepare(job, Recipe(epochs=EPOCHS + 1, learning_rate=1e-3))
     seconds = [0.0]
     run_to_end(trainer.train(training_data), lambda epoch: seconds.append(epoch.seconds))
     return median(np.diff(seconds)[1:])
 
 
-def whole_epoch(job: Job) -> float:
-    """Seconds for an epoch of stock Keras through the frozen body; the photos are in memory."""
+def keras_epoch(job: Job) -> float:
+    """Returns the seconds for an epoch of stock Keras: frozen backbone, photos in memory."""
     import keras
 
     from vgg_demo.images.photo import open_photo
     from vgg_demo.models.preprocess import Resize
-    from vgg_demo.training.augmentation import see
+    from vgg_demo.training.augmentation import prepare_view
 
     trainer, training_data = prepare(job, Recipe())
     spec = trainer.feature_extractor
     pixels = []
-    for place in training_data.split.training:
-        inspected_photos = training_data.dataset.photos[place]
-        image = open_photo(inspected_photos.photo.source.read()).image
-        pixels.append(see(image, spec, Resize.CROP, 0, inspected_photos.sha256))
+    for index in training_data.split.training:
+        inspected = training_data.dataset.photos[index]
+        image = open_photo(inspected.photo.source.read()).image
+        pixels.append(prepare_view(image, spec, Resize.CROP, 0, inspected.sha256))
     feature_extractor = keras.applications.MobileNetV2(
         include_top=False, pooling="avg", input_shape=(224, 224, 3),
         weights=str(find_weights(spec, settings())),
@@ -129,13 +133,13 @@ def whole_epoch(job: Job) -> float:
     return median(np.diff(times))
 
 
-def stock_build(_: Job) -> float:
-    """Seconds until stock Keras's first answer, from the backbone's HDF5."""
+def keras_first_prediction(_: Job) -> float:
+    """Returns the seconds until the first prediction of stock Keras, from the backbone's HDF5."""
     import keras
 
     spec = backbone_spec(get_spec(BACKBONE))
     batch = np.zeros((1, 224, 224, 3), dtype=np.float32)
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     feature_extractor = keras.applications.MobileNetV2(
         include_top=False, pooling="avg", input_shape=(224, 224, 3),
         weights=str(find_weights(spec, settings())),
@@ -143,49 +147,51 @@ def stock_build(_: Job) -> float:
     keras.Model(feature_extractor.input, keras.layers.Dense(10)(feature_extractor.output)).predict(
         batch, verbose=0
     )
-    return time.perf_counter() - started
+    return time.perf_counter() - started_at
 
 
-def restore(job: Job) -> float:
-    """Seconds until our first answer, from the bundle."""
-    import vgg_demo.inference.engine  # noqa: F401  # imported before, as Keras is above
+def vgg_demo_first_prediction(job: Job) -> float:
+    """Returns the seconds until the first prediction of VGG Demo, from the bundle."""
+    memory.prepare_process()
 
-    store, spec = ModelStore(settings()), open_bundle(job.folder / "taught.bundle").spec
+    import vgg_demo.inference.engine  # noqa: F401  # not measured, as Keras above
+
+    store, spec = ModelStore(settings()), open_bundle(job.folder / BUNDLE).spec
     batch = np.zeros((1, 224, 224, 3), dtype=np.float32)
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     with store.use(spec) as model:
         model.engine.logits(batch)
-    return time.perf_counter() - started
+    return time.perf_counter() - started_at
 
 
 def accuracies(job: Job) -> list[float]:
-    """Validation accuracy with the default recipe, for some splits; the first is saved."""
-    found = []
+    """Returns the validation accuracy for several splits, and saves the first model."""
+    memory.prepare_process()
+    values = []
     for seed in range(SEEDS):
         recipe = replace(Recipe(), seed=seed)
         trainer, training_data = prepare(job, recipe)
         head = run_to_end(trainer.train(training_data))
         network = trainer.with_head(training_data, head)
-        out = job.folder / ("taught.bundle" if seed == 0 else f"{seed}.bundle")
-        found.append(
-            trainer.finish(training_data, network, out).validation_report.evaluation.top1.value
-        )
-    return found
+        out = job.folder / (BUNDLE if seed == 0 else f"{seed}.bundle")
+        report = trainer.finish(training_data, network, out).validation_report
+        values.append(report.evaluation.top1.value)
+    return values
 
 
-MEASURED: dict[str, Callable[[Job], float]] = {
+BENCHMARKS: dict[str, Callable[[Job], float]] = {
     "features of all photos, one view, once": features,
-    "an epoch of the head on features": head_epoch,
-    "an epoch of stock Keras through the frozen body, photos in memory": whole_epoch,
-    "until the first answer, stock Keras from the backbone's HDF5": stock_build,
-    "until the first answer, VGG Demo from the bundle": restore,
+    "epoch of the head on features": head_epoch,
+    "epoch of stock Keras with frozen backbone, photos in memory": keras_epoch,
+    "first prediction, stock Keras from the backbone's HDF5": keras_first_prediction,
+    "first prediction, VGG Demo from the bundle": vgg_demo_first_prediction,
 }
 
 
-def alone(work: Callable[[Job], object], job: Job) -> object:
-    """Runs something in a process of its own."""
+def run_in_process(benchmark: Callable[[Job], object], job: Job) -> object:
+    """Runs a benchmark in a separate process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, job).result()
+        return pool.submit(benchmark, job).result()
 
 
 def main() -> None:
@@ -193,16 +199,17 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as name:
         job = Job(data, table, Path(name))
-        shares = alone(accuracies, job)
-        assert isinstance(shares, list)
+        values = run_in_process(accuracies, job)
+        assert isinstance(values, list)
         print(f"| {BACKBONE} | seconds |\n|---|---|")
-        for words, work in MEASURED.items():
-            seconds = median(alone(work, job) for _ in range(ROUNDS))  # type: ignore[type-var]
-            print(f"| {words} | {seconds:.3f} |", flush=True)
-    listed = ", ".join(f"{share:.1%}" for share in shares)
-    print(
-        f"\nRight on validation photos, seeds 0 to {SEEDS - 1}: {listed}; mean {mean(shares):.1%}"
-    )
+        for title, benchmark in BENCHMARKS.items():
+            seconds = median(
+                run_in_process(benchmark, job)  # type: ignore[type-var]
+                for _ in range(ROUNDS)
+            )
+            print(f"| {title} | {seconds:.3f} |", flush=True)
+    listed = ", ".join(f"{value:.1%}" for value in values)
+    print(f"\nValidation accuracy, seeds 0 to {SEEDS - 1}: {listed}; mean {mean(values):.1%}")
 
 
 if __name__ == "__main__":
