@@ -180,7 +180,7 @@ def confusion_frame(
         predicted: int (N,), index of the top-1 class of each photo.
 
     Returns:
-        Columns ``truth`` and ``answer`` (names of true and predicted class), ``count``, and
+        Columns ``true_class`` and ``predicted_class``, ``count``, and
         ``fraction`` (of the photos of the true class, in [0, 1]).
     """
     size = len(names)
@@ -201,7 +201,7 @@ def confusion_frame(
 def confusion_chart(
     frame: pd.DataFrame, names: Sequence[str], chosen: tuple[str, str], text_color: str
 ) -> alt.LayerChart:
-    """Returns a confusion matrix; a click on a cell selects its ``truth`` and ``answer``.
+    """Returns a confusion matrix; a click on a cell selects its classes.
 
     Args:
         frame: From `confusion_frame`.
