@@ -8,7 +8,7 @@ COPY requirements-ray.txt requirements-dev.txt pyproject.toml README.md LICENSE 
 COPY vgg_demo vgg_demo
 RUN pip install --no-cache-dir --no-deps .
 
-# Weights are downloaded into /weights; a volume there keeps them.
+# Weights are downloaded to /weights. Mount a volume there to keep them.
 RUN useradd --create-home app && mkdir -p /weights/models && chown -R app /weights
 ENV KERAS_HOME=/weights PYTHONUNBUFFERED=1
 VOLUME /weights

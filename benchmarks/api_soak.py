@@ -61,7 +61,7 @@ class Soak:
                 return response.json()["results"][0]
             with self.measurements.lock:
                 self.measurements.rejected += 1
-            time.sleep(float(response.headers["Retry-After"]))  # as a well-behaved client does
+            time.sleep(float(response.headers["Retry-After"]))  # like a well-behaved client
 
     def run_client(self, number: int, expected: Mapping[str, str]) -> None:
         """Sends the requests of one client and records the results."""
@@ -71,8 +71,8 @@ class Soak:
             started_at = time.perf_counter()
             result = self.classify(name, session)
             seconds = time.perf_counter() - started_at
-            found = (result["file"], result["predictions"][0]["wnid"])
-            self.record(seconds, is_correct=found == (f"{name}.jpg", expected[name]))
+            actual = (result["file"], result["predictions"][0]["wnid"])
+            self.record(seconds, is_correct=actual == (f"{name}.jpg", expected[name]))
 
     def record(self, seconds: float, *, is_correct: bool) -> None:
         measurements = self.measurements
@@ -100,7 +100,7 @@ def start_server() -> tuple[subprocess.Popen[bytes], str]:
                 return process, url
         except requests.ConnectionError:
             pass
-        time.sleep(0.25)  # the server cannot notify us
+        time.sleep(0.25)  # the server cannot notify its parent process
     raise RuntimeError("the server did not start")
 
 
@@ -132,11 +132,11 @@ def print_table(soak: Soak, seconds: float, single_seconds: float) -> None:
     memory = ", ".join(f"{size:.0f} after {done}" for done, size in measurements.megabytes)
     print(f"| {soak.count} requests to {soak.model} from {CLIENTS} clients | |")
     print("|---|---|")
-    print(f"| completed, of them wrong | {len(measurements.seconds)}, {measurements.wrong} |")
+    print(f"| completed / wrong | {len(measurements.seconds)} / {measurements.wrong} |")
     print(f"| rejected as too busy (429) | {measurements.rejected} |")
     print(f"| requests per second | {len(measurements.seconds) / seconds:.1f} |")
     print(f"| requests per second, one client | {1 / single_seconds:.1f} |")
-    print(f"| latency (ms), median / 95 % / 99 % | {' / '.join(f'{x:.0f}' for x in latencies)} |")
+    print(f"| latency (ms), median / 95% / 99% | {' / '.join(f'{x:.0f}' for x in latencies)} |")
     print(f"| server memory (MB) | {memory} |")
 
 

@@ -24,7 +24,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.weight_files import provide
+from benchmarks.weight_files import provide_weights
 from vgg_demo import memory
 from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
@@ -50,7 +50,7 @@ def milliseconds(work: Callable[[], object]) -> float:
     return median(rounds[1:])
 
 
-def keras(spec: ModelSpec, folder: Path, batch_size: int, *, is_compiled: bool) -> float:
+def stock_keras(spec: ModelSpec, folder: Path, batch_size: int, *, is_compiled: bool) -> float:
     """Predicts as in the documentation of Keras; `is_compiled` uses a `tf.function` instead."""
     os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "0"  # the default, whatever the user has set
     import keras
@@ -83,7 +83,7 @@ def vgg_demo_single(spec: ModelSpec, folder: Path) -> float:
 
     from vgg_demo.images.decode import read_file
     from vgg_demo.inference.classify import classify
-    from vgg_demo.inference.store import ModelStore
+    from vgg_demo.inference.model_store import ModelStore
 
     store = ModelStore(Settings(weights_dir=folder, offline=True))
 
@@ -99,7 +99,7 @@ def vgg_demo_batched(spec: ModelSpec, folder: Path) -> float:
 
     from vgg_demo.batch.pipeline import classify_photos, flatten
     from vgg_demo.files.sources import find_photos
-    from vgg_demo.inference.store import ModelStore
+    from vgg_demo.inference.model_store import ModelStore
 
     store = ModelStore(Settings(weights_dir=folder, offline=True))
 
@@ -111,7 +111,7 @@ def vgg_demo_batched(spec: ModelSpec, folder: Path) -> float:
 
 
 def vgg_demo_preprocessing(spec: ModelSpec, _: Path) -> float:
-    """Only decodes and preprocesses, in as many threads as there are cores."""
+    """Decodes and preprocesses only, in as many threads as there are cores."""
     memory.prepare_process()
 
     from vgg_demo.images.decode import read_file
@@ -130,10 +130,10 @@ def vgg_demo_preprocessing(spec: ModelSpec, _: Path) -> float:
 
 
 BENCHMARKS: dict[str, Callable[[ModelSpec, Path], float]] = {
-    "stock Keras, `predict`, one at a time": partial(keras, batch_size=1, is_compiled=False),
-    "stock Keras, compiled, one at a time": partial(keras, batch_size=1, is_compiled=True),
+    "stock Keras, `predict`, one at a time": partial(stock_keras, batch_size=1, is_compiled=False),
+    "stock Keras, compiled, one at a time": partial(stock_keras, batch_size=1, is_compiled=True),
     f"stock Keras, compiled, batches of {KERAS_BATCH}": partial(
-        keras, batch_size=KERAS_BATCH, is_compiled=True
+        stock_keras, batch_size=KERAS_BATCH, is_compiled=True
     ),
     "VGG Demo, one at a time": vgg_demo_single,
     "VGG Demo, batched": vgg_demo_batched,
@@ -149,7 +149,7 @@ def main(names: Sequence[str]) -> None:
     specs = [get_spec(name) for name in names or ("vgg16", "mobilenet_v2")]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        random = provide(specs, folder, Settings.from_environment(os.environ))
+        random_models = provide_weights(specs, folder, Settings.from_environment(os.environ))
         print("| milliseconds per photo |", " | ".join(spec.keras_name for spec in specs), "|")
         print("|---|" + "---|" * len(specs))
         for name in BENCHMARKS:
@@ -158,7 +158,7 @@ def main(names: Sequence[str]) -> None:
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
                     cells.append(f"{executor.submit(measure, name, spec, folder).result():.1f}")
             print(f"| {name} |", " | ".join(cells), "|", flush=True)
-        print(f"\nModels with random weights: {', '.join(random) or 'none'}.")
+        print(f"\nModels with random weights: {', '.join(random_models) or 'none'}.")
 
 
 if __name__ == "__main__":

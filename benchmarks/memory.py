@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.weight_files import provide
+from benchmarks.weight_files import provide_weights
 from vgg_demo import memory
 from vgg_demo.models.registry import MODEL_SETS, get_spec
 from vgg_demo.settings import MEMORY_FRACTION, Settings
@@ -76,7 +76,7 @@ def vgg_demo_in_sequence(folder: Path, names: tuple[str, ...], host_bytes: int) 
 
     from vgg_demo.images.examples import load_examples
     from vgg_demo.inference.classify import classify
-    from vgg_demo.inference.store import ModelStore
+    from vgg_demo.inference.model_store import ModelStore
 
     budget = int(MEMORY_FRACTION * host_bytes)
     store = ModelStore(Settings(weights_dir=folder, offline=True, memory_bytes=budget))
@@ -99,14 +99,14 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        random = provide([get_spec(model) for model in CLASSICS], folder, Settings())
+        random_models = provide_weights([get_spec(model) for model in CLASSICS], folder, Settings())
         print("| | peak (MB) |\n|---|---|")
         for title, benchmark in BENCHMARKS:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
                 print(
                     f"| {title} | {executor.submit(benchmark, folder).result():,.0f} |", flush=True
                 )
-        print(f"\nModels with random weights: {', '.join(random) or 'none'}.")
+        print(f"\nModels with random weights: {', '.join(random_models) or 'none'}.")
 
 
 if __name__ == "__main__":

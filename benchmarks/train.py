@@ -24,15 +24,15 @@ import numpy as np
 
 from vgg_demo import memory
 from vgg_demo.files.sources import find_photos
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.registry import backbone_spec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import TrainingData
 from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import TrainingData
 from vgg_demo.training.trainer import Trainer
 from vgg_demo.weights.local import find_weights
 
@@ -41,7 +41,7 @@ BUNDLE = "custom.bundle"
 ROUNDS = 3
 SEEDS = 5
 EPOCHS = 3
-"""The first epoch does not count, because functions are traced in it."""
+"""The first epoch is not measured, because TensorFlow traces its functions in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def vgg_demo_first_prediction(job: Job) -> float:
     """Returns the seconds until the first prediction of VGG Demo, from the bundle."""
     memory.prepare_process()
 
-    import vgg_demo.inference.engine  # noqa: F401  # not measured, as Keras above
+    import vgg_demo.inference.engine  # noqa: F401  # not measured, like the import of Keras above
 
     store, spec = ModelStore(settings()), open_bundle(job.folder / BUNDLE).spec
     batch = np.zeros((1, 224, 224, 3), dtype=np.float32)

@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 
 from benchmarks.train import BACKBONE, Job, read_dataset, settings
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.custom import FeatureLayer
-from vgg_demo.training.data import summarize_inspection
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 from vgg_demo.training.jobs.queue import TrainingQueue, needed_bytes
-from vgg_demo.training.jobs.run import TrainingRun
+from vgg_demo.training.jobs.training_run import TrainingRun
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import summarize_inspection
 
 POLL_SECONDS = 0.05
 
@@ -58,7 +58,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as name:
         job = Job(data, table, Path(name))
-        # Not the user's cache, so that features are computed and not read.
+        # A temporary cache instead of the user's, so that the features are computed.
         own_settings = replace(settings(), cache_dir=Path(name) / "models")
         queue = TrainingQueue(own_settings, ModelStore(own_settings))
         photos = read_dataset(job).photos

@@ -3,9 +3,9 @@
     python -m benchmarks.train_unknown DATA [TABLE]
 
 DATA contains photos, in class folders or with a table with the columns ``image,label``. The
-weights of MobileNetV2 must be installed. Leaves out two random classes, trains a model of the
-others with default settings, and repeats this six times. Prints the proportion of "not sure"
-among the photos of the left-out classes, and among the held-out photos of the trained classes.
+weights of MobileNetV2 must be installed. Leaves out two random classes, trains a model on the
+remaining classes with default settings, and repeats this six times. Prints the proportion of "not
+sure" among the photos of the left-out classes and among the held-out photos of the trained classes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from vgg_demo.analysis.verdict import interpret
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import Dataset, label_by_folders, label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import Trainer
 
@@ -45,9 +45,9 @@ def main() -> None:
     else:
         dataset = label_by_folders(sources)
     repetitions = [measure(dataset, settings, seed) for seed in range(REPETITIONS)]
-    for kind, parts in zip(("left-out", "trained"), zip(*repetitions, strict=True), strict=True):
+    for group, parts in zip(("left-out", "trained"), zip(*repetitions, strict=True), strict=True):
         total = Proportion(sum(part.correct for part in parts), sum(part.count for part in parts))
-        print(f"not sure, photos of {kind} classes: {total.value:.1%} of {total.count}")
+        print(f"not sure, photos of {group} classes: {total.value:.1%} of {total.count}")
 
 
 def measure(dataset: Dataset, settings: Settings, seed: int) -> tuple[Proportion, Proportion]:
@@ -68,10 +68,13 @@ def measure(dataset: Dataset, settings: Settings, seed: int) -> tuple[Proportion
     with tempfile.TemporaryDirectory() as folder:
         network = trainer.with_head(training_data, head)
         spec = trainer.finish(training_data, network, Path(folder) / "x.bundle").bundle.spec
-        found = count_not_sure(unknown, spec, store), count_not_sure(held_out, spec, store)
+        proportions = (
+            count_not_sure(unknown, spec, store),
+            count_not_sure(held_out, spec, store),
+        )
     names = " and ".join(sorted(left_out))
-    print(f"without {names}: {found[0].value:.1%} and {found[1].value:.1%}")
-    return found
+    print(f"without {names}: {proportions[0].value:.1%} and {proportions[1].value:.1%}")
+    return proportions
 
 
 def count_not_sure(sources: list[Source], spec: ModelSpec, store: ModelStore) -> Proportion:

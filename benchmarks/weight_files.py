@@ -1,4 +1,4 @@
-"""Weight files for benchmarks, also if the official ones cannot be downloaded."""
+"""Weight files for benchmarks, even if the official ones cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vgg_demo.settings import Settings
 from vgg_demo.weights.local import find_weights
 
 
-def provide(specs: list[ModelSpec], folder: Path, settings: Settings) -> list[str]:
+def provide_weights(specs: list[ModelSpec], folder: Path, settings: Settings) -> list[str]:
     """Puts a weight file of every model into a folder.
 
     Installed files are linked. For the other models, Keras writes a file with its initial random
-    weights in the legacy layout, which takes as much time and memory to load.
+    weights in the legacy layout; such a file takes as much time and memory to load.
 
     Returns:
         The names of the models with random weights.
     """
-    random = []
+    random_models = []
     for spec in specs:
         target = folder / spec.weights.name
-        found = find_weights(spec, settings)
-        if found is not None:
-            target.symlink_to(found.resolve())
+        installed = find_weights(spec, settings)
+        if installed is not None:
+            target.symlink_to(installed.resolve())
         else:
-            random.append(spec.name)
-            # In a separate process: memory left over from building would be measured too.
+            random_models.append(spec.name)
+            # In a separate process, because memory left over from building would be measured too.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
                 executor.submit(_write_random, spec, target).result()
-    return random
+    return random_models
 
 
 def _write_random(spec: ModelSpec, path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from vgg_demo import memory
 from vgg_demo.images.decode import decode
 from vgg_demo.images.examples import load_examples
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 
@@ -50,7 +50,7 @@ def photos() -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder ``../shared`` with weights and photos, which only developers have."""
+    """The folder ``../shared`` with weights and photos, available only to developers."""
     path = ROOT.parent / "shared"
     if not (path / "weights").is_dir():
         pytest.skip("needs the folder ../shared, which only developers have")

@@ -98,16 +98,41 @@ def listening_addresses(port: int | None) -> set[str]:
     }
 
 
-def test_serve_is_fast_on_kept_alive_connections(
+LOG_WHILE_SERVING = """
+import logging
+
+import uvicorn
+
+from vgg_demo.cli import main
+
+uvicorn.run = lambda *_, **__: logging.getLogger("vgg_demo.x").warning("Something happened")
+main(["serve"])
+"""
+
+
+def test_serve_prints_log_messages() -> None:
+    """Other commands silence them."""
+    process = subprocess.run(
+        [sys.executable, "-c", LOG_WHILE_SERVING],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "Something happened" in process.stderr
+
+
+def test_serve_is_fast_on_keep_alive_connections(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """The sockets of `streamlit run` delay small responses by about 40 ms, those of uvicorn not."""
+    """The sockets of `streamlit run` delay small responses by about 40 ms; uvicorn's do not."""
     with (
         running_app(tmp_path_factory) as streamlit_url,
         running_app(tmp_path_factory, start=SERVE) as serve_url,
     ):
         for url in (streamlit_url, serve_url):
-            classify_cat(url)  # waits until the model is loaded, which slows other requests
+            classify_cat(url)  # loading the model slows other requests, so wait for it
         assert median_seconds(serve_url) < median_seconds(streamlit_url) / 3
 
 

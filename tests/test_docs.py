@@ -1,4 +1,4 @@
-"""The documentation matches the code, and its links lead to files."""
+"""The documentation matches the code, and its links lead to existing files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLE = re.compile(r"VGG_DEMO_[A-Z]+(?:_[A-Z]+)*")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_relative_links_lead_to_files(document: Path) -> None:
+def test_relative_links_lead_to_existing_files(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     missing = [
@@ -48,7 +48,7 @@ def test_every_environment_variable_is_documented() -> None:
 
 
 def test_python_example_runs() -> None:
-    """Runs the code block of `docs/python.md` in the project's folder, as the page says."""
+    """Runs the code block of `docs/python.md` in the project's folder, as on the page."""
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     process = subprocess.run(
@@ -57,7 +57,7 @@ def test_python_example_runs() -> None:
     assert process.stdout.splitlines()[-1].startswith("A cat, ")
 
 
-def test_documents_name_existing_commands() -> None:
+def test_documents_mention_only_existing_commands() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     named = set(re.findall(r"\bvgg-demo ([a-z][a-z-]+)", text))
     assert "serve" in named

@@ -42,7 +42,7 @@ print(sorted(changed), sorted(heavy))
 """
 
 
-def test_importing_the_package_changes_no_environment_variable_and_imports_nothing_heavy() -> None:
+def test_importing_the_package_sets_no_environment_variables_and_loads_no_heavy_libraries() -> None:
     process = subprocess.run(
         [sys.executable, "-c", IMPORT_PACKAGE],
         cwd=ROOT,

@@ -19,7 +19,7 @@ def divide_by_temperature(model: keras.Model, images: np.ndarray, labels: np.nda
 
 
 def measure(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict:
-    """Returns the metrics of the model card, measured on test images."""
+    """Returns the metrics for the model card, measured on test images."""
     logits = model.predict(to_input(images), verbose=0)
     predicted = logits.argmax(axis=1)
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)

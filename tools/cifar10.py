@@ -1,4 +1,4 @@
-"""CIFAR-10 and its augmentation for the training of Mini-VGG."""
+"""CIFAR-10 and its augmentation for training Mini-VGG."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _affine(image: Image.Image, *matrix: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=(128, 128, 128))
 
 
-def _enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
-    return lambda image, amount: kind(image).enhance(1 + 0.99 * amount)
+def _enhance(enhancer: type) -> Callable[[Image.Image, float], Image.Image]:
+    return lambda image, amount: enhancer(image).enhance(1 + 0.99 * amount)
 
 
 # Amounts are in [-1, 1]. Ranges follow table 1 ("wide") of the paper, except that shifts are at

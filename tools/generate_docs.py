@@ -30,14 +30,14 @@ CLI_INTRODUCTION = f"""\
 
 {GENERATED}
 
-Installing the package adds the command `vgg-demo`; `python -m vgg_demo` is the same. `--help` after
-any command prints its reference.
+Installing the package adds the command `vgg-demo`; `python -m vgg_demo` is equivalent. `--help`
+after any command prints its reference.
 
 - Results go to stdout, messages and progress to stderr.
-- The exit status is 0 if everything succeeded, 1 if something failed, 2 for wrong usage, and 130
-  after Ctrl-C during `batch`.
-- A model is named as in `vgg-demo models` (`vgg16`, `mobilenet_v2`) or by its Keras name (`VGG16`).
-  A custom model is named by the path of its bundle or, if it is published, by its name.
+- The exit status is 0 if everything succeeded, 1 if something failed, 2 if the usage is invalid,
+  and 130 after Ctrl-C during `batch`.
+- Name a model as in `vgg-demo models` (`vgg16`, `mobilenet_v2`) or by its Keras name (`VGG16`).
+  Name a custom model by the path of its bundle or, if it is published, by its name.
 - Missing weights are downloaded unless `VGG_DEMO_OFFLINE` is set
   ([configuration](configuration.md)). `mini_vgg` needs no download.
 """
@@ -62,10 +62,10 @@ precedence over `VGG_DEMO_WEIGHTS_DIR`.
 STREAMLIT = """\
 ## Streamlit
 
-The theme, the upload limit and the toolbar of the page are settings of Streamlit. They are in
-`.streamlit/config.toml`, and in a copy in the package (`vgg_demo/data/streamlit.toml`) for servers
-that are started in another folder. `vgg-demo serve` also reads the `.streamlit/config.toml` of the
-folder it is started in and of your home folder. `streamlit run` accepts Streamlit's options and
+The theme, the upload limit and the toolbar of the page are Streamlit settings. They are in
+`.streamlit/config.toml`, with a copy in the package (`vgg_demo/data/streamlit.toml`) for servers
+that are started in another folder. `vgg-demo serve` also reads `.streamlit/config.toml` in the
+folder where it is started and in your home folder. `streamlit run` accepts Streamlit's options and
 environment variables too, such as `STREAMLIT_SERVER_MAX_UPLOAD_SIZE`.
 
 On Streamlit Community Cloud, set environment variables as secrets ("Advanced settings", then
@@ -104,10 +104,10 @@ def command_sections(name: str, command: click.Command, level: int) -> Iterator[
     yield "\n\n".join(parts) + "\n"
     if isinstance(command, click.Group):
         below = level if command is vgg_demo else level + 1
-        for subcommand in command.list_commands(context):
-            found = command.get_command(context, subcommand)
-            if found is not None and not found.hidden:
-                yield from command_sections(f"{name} {subcommand}", found, below)
+        for subcommand_name in command.list_commands(context):
+            subcommand = command.get_command(context, subcommand_name)
+            if subcommand is not None and not subcommand.hidden:
+                yield from command_sections(f"{name} {subcommand_name}", subcommand, below)
 
 
 def paragraphs(text: str | None) -> list[str]:
@@ -118,7 +118,7 @@ def paragraphs(text: str | None) -> list[str]:
 
 def escape(text: str) -> str:
     """Escapes the characters of a help text that Markdown would interpret."""
-    return "".join(f"\\{sign}" if sign in "\\*<[]`|" else sign for sign in text)
+    return "".join(f"\\{char}" if char in "\\*<[]`|" else char for char in text)
 
 
 def fence(language: str, text: str) -> str:
@@ -142,7 +142,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def stale_pages() -> list[str]:
-    """Returns the names of the pages in `docs/` that differ from what the code says."""
+    """Returns the names of the pages in `docs/` that differ from the generated ones."""
     return [name for name, page in PAGES.items() if read(DOCS / name) != page()]
 
 

@@ -31,7 +31,7 @@ from vgg_demo.models.mini_vgg import build_mini_vgg
 HELD_OUT = 1_000  # training images held out to fit the temperature
 PEAK_LEARNING_RATE = 0.3
 AVERAGING_LEARNING_RATE = 0.06  # a fifth of the peak, as for VGG-16 in the SWA paper
-WARMUP_EPOCHS = 2  # up to the averaging rate; their weights are not averaged
+WARMUP_EPOCHS = 2  # of linear warm-up to the averaging rate; their weights are not averaged
 STATISTICS_BATCHES = 60
 DISTILLATION_WEIGHT = 0.7  # of the teacher's probabilities in the labels
 
@@ -89,7 +89,7 @@ class FusedBatchNormalization(keras.layers.Layer):
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Averages the weights at the end of each epoch and sets the average after training.
+    """Averages the weights at the end of each epoch and assigns the average after training.
 
     Stochastic weight averaging (SWA; Izmailov et al. 2018, arXiv 1803.05407): at a constant
     learning rate, the weights move around a wide minimum, and their average is closer to it.
@@ -141,7 +141,7 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> 
 
     1. Linear warm-up and cosine decay.
     2. A constant learning rate; the weights are averaged (SWA).
-    3. As stage 2, with labels distilled from the averaged model of stage 2, whose prediction is
+    3. Like stage 2, with labels distilled from the averaged model of stage 2, whose prediction is
        the average over an image and its mirror image.
 
     Args:
@@ -171,7 +171,7 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> 
 
 
 def fit_with_averaging(model: keras.Model, batches: AugmentedBatches, epochs: int) -> None:
-    """Trains at a constant learning rate and sets the average of the weights (SWA)."""
+    """Trains at a constant learning rate and assigns the average of the weights (SWA)."""
     rate = keras.optimizers.schedules.PolynomialDecay(  # a linear warm-up, then constant
         0.0, decay_steps=WARMUP_EPOCHS * len(batches), end_learning_rate=AVERAGING_LEARNING_RATE
     )
@@ -198,8 +198,8 @@ def fit(
 
 def fold_batch_norm(trained: keras.Model) -> keras.Model:
     """Folds batch normalization into the convolutions: kernel w/σ, bias β − μ/σ."""
-    plain = build_mini_vgg()
-    for layer in plain.layers:
+    folded = build_mini_vgg()
+    for layer in folded.layers:
         if isinstance(layer, keras.layers.Conv2D):
             (kernel,) = trained.get_layer(layer.name).get_weights()
             bn = trained.get_layer(f"{layer.name}_bn")
@@ -208,7 +208,7 @@ def fold_batch_norm(trained: keras.Model) -> keras.Model:
             layer.set_weights([kernel * scale, beta - mean * scale])
         elif layer.weights:
             layer.set_weights(trained.get_layer(layer.name).get_weights())
-    return plain
+    return folded
 
 
 def save_float16(model: keras.Model, path: Path) -> None:

@@ -44,7 +44,7 @@ shifted and flipped, half of them are changed by TrivialAugment, and a square is
 1. {decay} epochs with linear warm-up and cosine decay of the learning rate.
 2. {averaging} epochs at a constant learning rate, with stochastic weight averaging.
 3. {distillation} epochs with stochastic weight averaging and knowledge distillation: the averaged
-   model of stage 2 is the teacher, and its probabilities make up 70 % of each label.
+   model of stage 2 is the teacher, and its probabilities make up 70% of each label.
 
 Batch normalization is used for training and then folded into the convolutions. The remaining
 1,000 training images are used to fit one temperature ({temperature}), which is folded into the last
@@ -52,7 +52,7 @@ layer.
 
 The published weights were trained in several sessions, each of which resumed from the saved result
 of the previous one. The test images were not used for training, but the accuracy on them was
-measured after each stage (91.92 % after the second), and training ended once it reached 92 %.
+measured after each stage (91.92% after the second), and training ended once it reached 92%.
 Expect a slightly lower accuracy on new images. The seed determines all random choices, but not the
 order of floating-point additions, so another run produces similar but not identical weights.
 
@@ -62,9 +62,9 @@ for testing. Results on the original, lossless images will differ.
 ## Limitations
 
 - The model has ten classes. It predicts one of them for any photo, often with high confidence.
-- Its input has 32×32 pixels, so it misses small objects and objects far from the center.
-- Cats and dogs are the classes that it confuses most often, as their recall shows.
-- The photos of CIFAR-10 are cropped to single objects; other photos are harder.
+- Its input is 32×32 pixels, so it misses small objects and objects far from the center.
+- Its recall is lowest for cats and dogs, which it often confuses.
+- The images of CIFAR-10 are cropped to single objects; other photos are harder.
 
 Data: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. The weights are
 available under the MIT license of the project.
@@ -72,7 +72,7 @@ available under the MIT license of the project.
 
 
 def percent(fraction: float, digits: int = 1) -> str:
-    return f"{100 * fraction:.{digits}f} %"
+    return f"{100 * fraction:.{digits}f}%"
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from vgg_demo.errors import VggDemoError
 from vgg_demo.images.decode import decode
 from vgg_demo.images.photo import Photo, open_photo
 from vgg_demo.inference.classify import classify, classify_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification, Prediction
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.limits import ImageLimits
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec

@@ -24,10 +24,11 @@ PAGE = Path(__file__).parent / "ui" / "pages" / "navigation.py"
 def app_options() -> dict[str, Any]:
     """Prepares the process and returns the arguments of `st.App`.
 
-    `streamlit run` requires that its script itself calls `st.App`; so this function returns the
-    arguments, not the application.
+    `streamlit run` requires that the script itself calls `st.App`, so this function returns the
+    arguments rather than the application.
 
-    Invalid settings end the process with an error message.
+    Raises:
+        SystemExit: If a setting is invalid; the message names it.
     """
     memory.prepare_process()
     st.secrets.load_if_toml_exists()  # copies secrets to environment variables

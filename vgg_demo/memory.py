@@ -102,7 +102,8 @@ def configure_allocator() -> None:
 def separate_allocations() -> Iterator[None]:
     """Maps each large block separately (mmap) inside the ``with`` block.
 
-    Used for weights, which are allocated and freed together: the heap does not fragment.
+    Used for weights: a model's weights are allocated and freed together, so they do not fragment
+    the heap.
     """
     _set_option(M_MMAP_MAX, DEFAULT_MMAP_MAX)
     try:

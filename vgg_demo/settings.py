@@ -67,7 +67,7 @@ class Settings:
     ``help`` (one sentence) and ``default`` (the default as text).
 
     Attributes:
-        weights_dir: Folder that is searched first for weight files; None for no such folder.
+        weights_dir: Folder that is searched first for weight files; None to search only the cache.
         cache_dir: Folder for weight files that is shared with Keras: searched second, and the
             destination of downloads.
         offline: Whether downloads are disabled.
@@ -84,7 +84,7 @@ class Settings:
         default=None,
         metadata={
             "variable": "VGG_DEMO_WEIGHTS_DIR",
-            "help": "Folder that is searched first for weight files.",
+            "help": "Folder of weight files that is searched first.",
             "default": "not set",
         },
     )
@@ -92,7 +92,7 @@ class Settings:
         default_factory=lambda: keras_home() / "models",
         metadata={
             "variable": "KERAS_HOME",
-            "help": "Folder of Keras; weight files are downloaded to its subfolder models.",
+            "help": "Keras folder; weight files are downloaded to its subfolder `models`.",
             "default": "~/.keras",
         },
     )
@@ -100,7 +100,7 @@ class Settings:
         default=False,
         metadata={
             "variable": "VGG_DEMO_OFFLINE",
-            "help": "Disables downloads; any value except 0 counts.",
+            "help": "Disables downloads if set to any value except 0.",
             "default": "0",
         },
     )
@@ -120,7 +120,7 @@ class Settings:
         metadata={
             "variable": "VGG_DEMO_BUNDLES_DIR",
             "help": "Folder of the custom models that are published to all visitors.",
-            "default": "vgg_demo/bundles in KERAS_HOME",
+            "default": "`vgg_demo/bundles` in `KERAS_HOME`",
         },
     )
     training_access: TrainingAccess = field(

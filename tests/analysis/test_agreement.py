@@ -31,7 +31,7 @@ scores = hnp.arrays(np.float64, 10, elements=st.floats(-800, 800))
 
 
 def classification(model: str, index: int, probability: float = 0.95) -> Classification:
-    """Returns a classification that gives one class a high probability."""
+    """Returns a classification in which one class has a high probability."""
     classes = len(load_labels(get_spec(model).labels))
     probabilities = np.full(classes, (1 - probability) / (classes - 1))
     probabilities[index] = probability
@@ -103,7 +103,7 @@ def test_models_with_different_classes_agree_through_wordnet() -> None:
     assert consensus.label == "craft"
 
 
-def test_distances_between_models_with_different_classes() -> None:
+def test_models_with_different_classes_are_compared_over_the_fewer_classes() -> None:
     airplane, ship = 0, 8
     results = [
         classification("vgg16", AIRLINER, 1.0),
@@ -143,8 +143,8 @@ def test_average_of_fewer_than_two_models_is_none(models: list[str]) -> None:
 
 
 @given(scores, scores)
-def test_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarray) -> None:
-    p, q = softmax(one), softmax(other)
+def test_distance_is_symmetric_and_bounded(first: np.ndarray, second: np.ndarray) -> None:
+    p, q = softmax(first), softmax(second)
     distance = jensen_shannon_distance(p, q)
     assert 0 <= distance <= 1
     assert distance == jensen_shannon_distance(q, p)
@@ -153,9 +153,9 @@ def test_distance_is_symmetric_and_bounded(one: np.ndarray, other: np.ndarray) -
 
 @given(scores, scores, scores)
 def test_distance_obeys_the_triangle_inequality(
-    one: np.ndarray, other: np.ndarray, third: np.ndarray
+    first: np.ndarray, second: np.ndarray, third: np.ndarray
 ) -> None:
-    p, q, r = softmax(one), softmax(other), softmax(third)
+    p, q, r = softmax(first), softmax(second), softmax(third)
     detour = jensen_shannon_distance(p, r) + jensen_shannon_distance(r, q)
     assert jensen_shannon_distance(p, q) <= detour + 1e-6
 

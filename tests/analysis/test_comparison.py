@@ -10,7 +10,7 @@ import pytest
 
 from vgg_demo.analysis.comparison import Comparison, ModelFailure, ModelResult, compare, measure
 from vgg_demo.images.photo import Photo, open_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 

@@ -52,7 +52,7 @@ def evaluation() -> Evaluation:
     return evaluator.evaluate()
 
 
-def test_accuracy_and_class_scores(evaluation: Evaluation) -> None:
+def test_accuracy_and_class_scores_equal_values_computed_by_hand(evaluation: Evaluation) -> None:
     assert (evaluation.top1, evaluation.top5) == (Proportion(2, 5), Proportion(4, 5))
     cat, dog, frog = evaluation.classes
     assert [score.label.label for score in evaluation.classes] == ["cat", "dog", "frog"]
@@ -102,10 +102,10 @@ def test_to_dict_limits_confusions_and_mistakes(evaluation: Evaluation) -> None:
     }  # fmt: skip
     assert [len(document[key]) for key in ("classes", "confusions", "mistakes")] == [3, 1, 1]
     assert document["classes"][2]["precision"] is None
-    assert sum(one["count"] for one in document["reliability"]) == 5
+    assert sum(bin_["count"] for bin_ in document["reliability"]) == 5
 
 
-def test_evaluation_without_photos() -> None:
+def test_evaluation_without_photos_is_empty() -> None:
     empty = Evaluator(get_spec("mini_vgg")).evaluate()
     assert (empty.top1, empty.classes, empty.mistakes) == (Proportion(0, 0), (), ())
     assert (empty.calibration_error, empty.temperature) == (0.0, 1.0)
@@ -132,10 +132,10 @@ def test_wilson_interval_contains_the_proportion(counts: tuple[int, int]) -> Non
     assert (1 - other_high, 1 - other_low) == pytest.approx((low, high))
 
 
-def test_reliability_bins_and_calibration_error() -> None:
+def test_reliability_bins_and_calibration_error_equal_values_computed_by_hand() -> None:
     probability = np.array([0.05, 0.31, 0.35, 0.999, 1.0])
     bins = reliability(probability, np.array([False, True, False, True, True]), bins=10)
-    assert [one.count for one in bins] == [1, 0, 0, 2, 0, 0, 0, 0, 0, 2]
+    assert [bin_.count for bin_ in bins] == [1, 0, 0, 2, 0, 0, 0, 0, 0, 2]
     assert (bins[3].low, bins[3].high, bins[3].accuracy) == (0.3, 0.4, 0.5)
     assert bins[3].probability == pytest.approx(0.33)
     expected = (1 * 0.05 + 2 * 0.17 + 2 * 0.0005) / 5

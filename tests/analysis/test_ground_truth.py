@@ -36,7 +36,7 @@ from vgg_demo.models.labels import load_labels
         ("1.jpg", None),
     ],
 )
-def test_ground_truth_from_path(name: str, wnid: str | None) -> None:
+def test_ground_truth_is_read_from_the_path(name: str, wnid: str | None) -> None:
     assert ground_truth_from_name(name) == wnid
 
 
@@ -85,7 +85,7 @@ def test_the_longest_match_in_a_label_table_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"the columns \(none\); it needs image and label"),
+        ("", r"the columns \(none\); it needs the columns image and label"),
         ("file,label\n1.jpg,cat\n", "the columns file, label; it needs"),
         ("image,label\n", "No label in the table is a class"),
         ("image,label\n1.jpg,tabby\n1.jpg,tench\n", "different labels for '1.jpg'"),

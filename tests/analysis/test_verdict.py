@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from vgg_demo.analysis.verdict import (
     GROUP_THRESHOLD,
     MAX_GROUP_SHARE,
-    describe_scope,
+    describe_classes,
     headline,
     interpret_probabilities,
     measure_certainty,
@@ -100,7 +100,7 @@ def test_a_group_always_reaches_the_threshold(scores: np.ndarray) -> None:
     ],
     ids=["class", "group", "not sure which", "not sure"],
 )
-def test_wording_of_verdicts(given: dict[str, float], words: str) -> None:
+def test_verdict_is_worded_by_group_and_certainty(given: dict[str, float], words: str) -> None:
     verdict = interpret_probabilities(probabilities_with(**given), IMAGENET)
     assert one_line(verdict) == words
     first, second = headline(verdict)
@@ -108,9 +108,11 @@ def test_wording_of_verdicts(given: dict[str, float], words: str) -> None:
     assert words.endswith(second)
 
 
-def test_scope_is_described_only_for_a_model_with_few_classes() -> None:
-    assert "has only 10 classes: airplane, automobile, bird" in describe_scope(get_spec("mini_vgg"))
-    assert describe_scope(get_spec("vgg16")) == ""
+def test_classes_are_listed_only_for_a_model_with_few_classes() -> None:
+    assert "has only 10 classes: airplane, automobile, bird" in describe_classes(
+        get_spec("mini_vgg")
+    )
+    assert describe_classes(get_spec("vgg16")) == ""
 
 
 @given(logits)
@@ -148,7 +150,9 @@ def test_softmax_sums_to_one(scores: np.ndarray) -> None:
         ([0.3] + [0.7 / 100] * 100, False),
     ],
 )
-def test_certainty_rule(probabilities: list[float], sure: bool) -> None:
+def test_prediction_is_sure_if_the_margin_is_large_and_the_perplexity_small(
+    probabilities: list[float], sure: bool
+) -> None:
     assert measure_certainty(np.array(probabilities)).is_sure is sure
 
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.inference.background import BackgroundDownloads
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.settings import Settings
 
 OpenApi = Callable[..., TestClient]

@@ -12,12 +12,12 @@ from starlette.testclient import TestClient
 from vgg_demo.api import ApiSettings, Service, create_api
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.background import BackgroundDownloads
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import Trainer
 
@@ -25,14 +25,17 @@ from vgg_demo.training.trainer import Trainer
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Settings:
     bundles = tmp_path_factory.mktemp("bundles")
-    found = Settings(cache_dir=Path("does-not-exist"), offline=True, chosen_bundles_dir=bundles)
+    server_settings = Settings(
+        cache_dir=Path("does-not-exist"), offline=True, chosen_bundles_dir=bundles
+    )
     recipe = Recipe(epochs=3, views=1, learning_rate=1e-3)
-    trainer = Trainer(get_spec("mini_vgg"), recipe, found, ModelStore(found), FeatureCache(None))
+    store = ModelStore(server_settings)
+    trainer = Trainer(get_spec("mini_vgg"), recipe, server_settings, store, FeatureCache(None))
     inspected = run_to_end(trainer.inspect(label_by_folders(find_photos([str(crops)]))))
     training_data = run_to_end(trainer.prepare(inspected))
     head = run_to_end(trainer.train(training_data))
     trainer.finish(training_data, trainer.with_head(training_data, head), bundles / "pets.bundle")
-    return found
+    return server_settings
 
 
 @pytest.fixture
@@ -48,10 +51,10 @@ def test_custom_model_is_used_by_name(api: TestClient, photos: dict[str, bytes])
     result = api.post("/v1/classify?model=pets", files=files).json()["results"][0]
     assert result["predictions"][0]["label"] == "parrot"
     assert result["model"].startswith("pets@")
-    again = api.post(f"/v1/classify?model={result['model']}", files=files).json()["results"][0]
-    assert again["predictions"] == result["predictions"]
+    by_full_name = api.post(f"/v1/classify?model={result['model']}", files=files).json()
+    assert by_full_name["results"][0]["predictions"] == result["predictions"]
     results = api.post("/v1/compare?models=pets,mini_vgg", files=files).json()["results"]
-    assert [one["predictions"][0]["label"] for one in results] == ["parrot", "bird"]
+    assert [result["predictions"][0]["label"] for result in results] == ["parrot", "bird"]
 
 
 def test_metrics_do_not_contain_names_of_custom_models(
@@ -66,7 +69,8 @@ def test_metrics_do_not_contain_names_of_custom_models(
 
 
 def test_custom_model_is_listed(api: TestClient) -> None:
-    (model,) = (one for one in api.get("/v1/models").json()["models"] if one["custom"])
+    models = api.get("/v1/models").json()["models"]
+    (model,) = (model for model in models if model["custom"])
     assert model["name"].startswith("pets@")
     assert model["custom"] == {"backbone": "mini_vgg", "classes": ["cat", "parrot", "rocket"]}
 

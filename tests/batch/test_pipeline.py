@@ -15,7 +15,7 @@ from vgg_demo.batch.pipeline import BatchRow, classify_photos, columns, flatten
 from vgg_demo.errors import FileUnreadableError, WeightsMissingError
 from vgg_demo.files.sources import Source
 from vgg_demo.inference.classify import classify
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import get_spec
 
 MINI_VGG = get_spec("mini_vgg")
@@ -28,7 +28,7 @@ def source(name: str, data: bytes) -> Source:
 
 @pytest.fixture
 def sources(photos: dict[str, bytes]) -> list[Source]:
-    """Photos in several formats, with two invalid files: one first, one in between."""
+    """Example photos and two invalid files: one at the start, one in between."""
     names = [*photos] * 3
     valid = [source(f"{index}-{name}", photos[name]) for index, name in enumerate(names)]
     bad = [source(f"bad-{number}", b"not an image") for number in range(2)]
@@ -53,7 +53,7 @@ def test_rows_come_in_input_order(sources: list[Source], store: ModelStore) -> N
 def test_probabilities_do_not_depend_on_the_other_photos_in_the_batch(
     name: str, photos: dict[str, bytes], shared_store: ModelStore
 ) -> None:
-    """Not even in the last digit, for batches of different sizes."""
+    """The probabilities are equal bit for bit in batches of different sizes."""
     spec = get_spec(name)
     sources = [source(photo, data) for photo, data in photos.items()] * 3
 
@@ -88,7 +88,7 @@ def test_unreadable_photo_becomes_a_failure_row(store: ModelStore) -> None:
     def fail() -> bytes:
         raise FileUnreadableError("Cannot read it.")
 
-    (row,) = classify_photos([Source("gone.jpg", fail)], [MINI_VGG], store)
+    (row,) = classify_photos([Source("unreadable.jpg", fail)], [MINI_VGG], store)
     assert (row.failure.error, row.failure.message) == ("FileUnreadableError", "Cannot read it.")
 
 
@@ -105,7 +105,7 @@ def test_missing_weights_raise_an_error(photos: dict[str, bytes], store: ModelSt
 
 def test_photos_are_read_only_as_needed(photos: dict[str, bytes], store: ModelStore) -> None:
     """Ten million photos would not fit into memory, and closing the iterator stops reading."""
-    read: list[int] = []
+    numbers_read: list[int] = []
 
     def endless() -> Iterator[Source]:
         number = 0
@@ -114,7 +114,7 @@ def test_photos_are_read_only_as_needed(photos: dict[str, bytes], store: ModelSt
             number += 1
 
     def read_photo(number: int) -> bytes:
-        read.append(number)
+        numbers_read.append(number)
         return photos["cat"]
 
     rows = classify_photos(endless(), [MINI_VGG], store)
@@ -124,13 +124,13 @@ def test_photos_are_read_only_as_needed(photos: dict[str, bytes], store: ModelSt
     for thread in threading.enumerate():
         if thread.name.startswith("decode"):
             thread.join(60)
-    assert max(read) < 20 + 3 * vgg_demo.batch.pipeline.CHUNK_SIZE
+    assert max(numbers_read) < 20 + 3 * vgg_demo.batch.pipeline.CHUNK_SIZE
 
 
 def test_few_photos_of_a_sequential_archive_are_buffered(
     photos: dict[str, bytes], store: ModelStore
 ) -> None:
-    """Photos of such an archive are in memory; at 10 MB each, at most ten are read ahead."""
+    """Such photos are in memory; at 10 MB each, fewer than ten are read ahead."""
     yielded: list[int] = []
 
     def large_photos() -> Iterator[Source]:

@@ -1,4 +1,4 @@
-"""Batch classification on a Ray cluster gives the same rows as on one machine."""
+"""Batch classification on a Ray cluster returns the same rows as on one machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vgg_demo.cli import main
 from vgg_demo.errors import ClusterError
 from vgg_demo.files.result_tables import read_rows
 from vgg_demo.files.sources import find_photos
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
@@ -112,8 +112,8 @@ def test_existing_output_is_not_overwritten(tmp_path: Path) -> None:
     out.mkdir()
     result = batch(EXAMPLES, "--model", "mini_vgg", "--out", out)
     assert "already exists" in result.stderr
-    without = CliRunner().invoke(main, ["batch", str(EXAMPLES), "--concurrency", "2"])
-    assert "require --engine ray" in without.stderr
+    without_engine = CliRunner().invoke(main, ["batch", str(EXAMPLES), "--concurrency", "2"])
+    assert "require --engine ray" in without_engine.stderr
 
 
 @pytest.fixture
@@ -135,14 +135,14 @@ def test_lost_machine_neither_loses_nor_duplicates_rows(
     machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
     folder, out = shared / "data" / "imagenet-sample", tmp_path / "out.parquet"
     settings = Settings(weights_dir=shared / "weights", offline=True)
-    killed: list[int] = []
+    files_when_killed: list[int] = []
 
     def kill() -> None:
         for _ in range(4000):
             if any(out.glob("*.parquet")):
                 break
             threading.Event().wait(0.05)
-        killed.append(sum(1 for _ in out.glob("*.parquet")))
+        files_when_killed.append(sum(1 for _ in out.glob("*.parquet")))
         cluster.remove_node(machines[0], allow_graceful=False)
 
     killer = threading.Thread(target=kill)
@@ -152,7 +152,8 @@ def test_lost_machine_neither_loses_nor_duplicates_rows(
         [str(folder)], str(out), job, address=cluster.address, concurrency=2
     )
     killer.join(60)
-    assert killed[0] < sum(1 for _ in out.glob("*.parquet"))  # it was killed during the job
+    files = sum(1 for _ in out.glob("*.parquet"))
+    assert files_when_killed[0] < files  # the node was killed during the job
     assert (summary.rows, summary.failed) == (500, 0)
     rows = ray_rows(out)
     assert len({row["file"] for row in rows}) == 500

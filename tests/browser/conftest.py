@@ -17,9 +17,9 @@ from tests.support.app_server import running_app
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
     (
-        found
+        path
         for name in ("chromium", "chromium-browser", "google-chrome")
-        if (found := shutil.which(name))
+        if (path := shutil.which(name))
     ),
     None,
 )
@@ -59,7 +59,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a server that is offline and has only Mini-VGG installed."""
+    """URL of an offline server on which only Mini-VGG is installed."""
     with running_app(tmp_path_factory) as url:
         yield url
 
@@ -83,7 +83,7 @@ def console() -> list[str]:
 def page(
     browser: Browser, server: str, console: list[str], request: pytest.FixtureRequest
 ) -> Iterator[Page]:
-    """The page Classify in a new browser context."""
+    """The Classify page in a new browser context."""
     context = browser.new_context(
         viewport=request.param, permissions=["camera"], color_scheme="light"
     )
@@ -91,9 +91,9 @@ def page(
     page.set_default_timeout(TIMEOUT)
 
     def collect(message: ConsoleMessage) -> None:
-        # Two harmless errors of Streamlit: a page below the root first requests its health check
-        # below that page, and an interrupted run deletes its images before the next run adds
-        # them again.
+        # Streamlit causes two harmless errors: a page below the root first requests the health
+        # check below that page, and an interrupted run deletes its images before the next run
+        # adds them again.
         is_harmless = re.search(
             r"/(compare|batch|train)/_stcore/(health|host-config)|/media/\w+\.(jpg|png)",
             f"{message.location} {message.text}",
@@ -112,5 +112,5 @@ def page(
 
 
 def wait_until_drawn(page: Page) -> None:
-    """Waits for the end of the script run. Before, a click may hit an element that still moves."""
+    """Waits for the end of the script run; before it, elements may still move under a click."""
     page.locator("[data-test-script-state=notRunning]").wait_for()

@@ -1,4 +1,4 @@
-"""Batch page in a real browser."""
+"""The Batch page in a real browser."""
 
 from __future__ import annotations
 

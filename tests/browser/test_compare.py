@@ -1,4 +1,4 @@
-"""Compare page in a real browser."""
+"""The Compare page in a real browser."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_cancel_ends_a_comparison_that_waits_for_a_download(
     choose_set(page, "Five classics", "Xception")
     start_comparison(page)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Press Compare to start")).to_be_visible()
+    expect(page.get_by_text("Click Compare to start")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(page.get_by_role("button", name="Compare 5 models")).to_be_enabled()
 

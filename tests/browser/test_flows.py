@@ -1,4 +1,4 @@
-"""User flows on the pages Classify and About, in a real browser."""
+"""User flows on the Classify and About pages, in a real browser."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_click_on_example_shows_prediction(page: Page) -> None:
 
 
 def test_click_on_thumbnail_chooses_the_example(page: Page) -> None:
-    # Once its style is loaded, the button covers the whole tile.
+    # The button covers the whole tile once its style is loaded.
     page.wait_for_function(
         """() => {
             const tile = document.querySelector(".st-key-tile-parrot").getBoundingClientRect()
@@ -166,7 +166,7 @@ def test_annotated_photo_and_receipt_can_be_downloaded(page: Page, tmp_path: Pat
         assert path.read_bytes().startswith(start)
 
 
-def test_about_shows_figure_and_layers(page: Page) -> None:
+def test_about_page_shows_figure_and_layers(page: Page) -> None:
     page.get_by_role("link", name="About").click()
     expect(page.get_by_role("heading", name="What VGG16 is")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
@@ -174,7 +174,7 @@ def test_about_shows_figure_and_layers(page: Page) -> None:
     expect(page.get_by_text("138,357,544 parameters in total")).to_be_visible()
 
 
-def test_photo_is_kept_while_visiting_about(page: Page, server: str) -> None:
+def test_photo_is_kept_while_visiting_the_about_page(page: Page, server: str) -> None:
     page.goto(f"{server}/?model=mini_vgg&top=3")
     page.get_by_role("button", name="Cat", exact=True).click()
     expect(verdict(page)).to_contain_text("A cat")

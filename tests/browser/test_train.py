@@ -1,4 +1,4 @@
-"""Browser tests for the Train page: from photos to predictions of the trained model."""
+"""The Train page in a real browser: from photos to predictions of the trained model."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_camera_takes_bursts_and_single_photos(page: Page) -> None:
     page.get_by_role("button", name="Remove the last photo").click()
     expect(page.get_by_text("20 photos", exact=True)).to_be_visible()
 
-    page.get_by_text("Use the camera").last.click()  # turns the other one off
+    page.get_by_text("Use the camera").last.click()  # turns the other camera off
     expect(page.get_by_role("button", name="Take 20")).to_have_count(1)
     expect(page.get_by_text("1 photo taken")).to_have_count(0)
     page.get_by_role("button", name="Take 20").click()

@@ -96,7 +96,7 @@ def test_resume_with_another_model_fails(folder: Path, tmp_path: Path) -> None:
     assert "was made with --model mini_vgg, not vgg16" in result.stderr
 
 
-def test_resume_tells_photos_with_the_same_name_apart(tmp_path: Path) -> None:
+def test_resume_distinguishes_photos_with_the_same_name(tmp_path: Path) -> None:
     archive, out = tmp_path / "photos.tar", tmp_path / "results.jsonl"
     with tarfile.open(archive, "w") as tar:
         for example in ("cat", "dog"):
@@ -114,8 +114,8 @@ def test_resume_sorts_photos_that_could_not_be_sorted_before(folder: Path, tmp_p
     result = run("batch", folder, "--out", out, "--move-to", file / "sorted", *MINI_VGG)
     assert "2 not saved or sorted" in result.stderr
     run("batch", folder, "--resume", out, "--move-to", tmp_path / "sorted", *MINI_VGG)
-    found = sorted(path.name for path in (tmp_path / "sorted").rglob("*.jpg"))
-    assert found == ["cat.jpg", "dog.jpg"]
+    names = sorted(path.name for path in (tmp_path / "sorted").rglob("*.jpg"))
+    assert names == ["cat.jpg", "dog.jpg"]
 
 
 def test_circular_links_are_errors_of_single_photos(folder: Path, tmp_path: Path) -> None:
@@ -136,15 +136,15 @@ def test_pipe_named_like_an_archive_is_rejected(tmp_path: Path) -> None:
 def test_photos_can_be_sorted_within_their_own_folder(folder: Path) -> None:
     result = run("batch", folder, "--move-to", folder, "--move", *MINI_VGG)
     assert "3 photos in " in result.stderr
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
-    assert found == ["bad.jpg", "cat/cat.jpg", "dog/dog.jpg"]
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+    assert names == ["bad.jpg", "cat/cat.jpg", "dog/dog.jpg"]
 
 
 def test_photos_are_copied_or_moved_into_class_folders(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "sorted"
     run("batch", folder, "--move-to", out, *MINI_VGG)
-    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))
-    assert found == ["cat/cat.jpg", "dog/dog.jpg"]
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))
+    assert names == ["cat/cat.jpg", "dog/dog.jpg"]
     assert (folder / "cat.jpg").exists()
     run("batch", folder, "--move-to", out, "--move", *MINI_VGG)
     assert sorted(path.name for path in folder.rglob("*.jpg")) == ["bad.jpg"]
@@ -152,7 +152,7 @@ def test_photos_are_copied_or_moved_into_class_folders(folder: Path, tmp_path: P
 
 
 def test_photo_that_cannot_be_sorted_does_not_stop_the_run(folder: Path, tmp_path: Path) -> None:
-    """The same photo is given twice; when its second turn comes, it has been moved."""
+    """The same path is passed twice; the first move makes the second one impossible."""
     table, out = tmp_path / "results.csv", tmp_path / "sorted"
     paths = (folder / "cat.jpg", folder / "cat.jpg", folder / "subfolder")
     result = run("batch", *paths, "--out", table, "--move-to", out, "--move", *MINI_VGG)
@@ -188,7 +188,7 @@ def test_batch_does_not_classify_its_own_output(folder: Path) -> None:
     ("arguments", "message", "status"),
     [
         ((), "Missing argument 'PATHS...'", 2),
-        (("a", "--out", "a.csv", "--resume", "b.csv"), "one of --out and --resume", 2),
+        (("a", "--out", "a.csv", "--resume", "b.csv"), "either --out or --resume", 2),
         (("a", "--move"), "--move requires --move-to", 2),
         (
             ("a", "--move", "--move-to", "b", "--out", "a.parquet"),
@@ -202,7 +202,7 @@ def test_batch_does_not_classify_its_own_output(folder: Path) -> None:
         ),
         (("a", "--model", "vgg61"), "Did you mean vgg19 or vgg16", 2),
         ((".", "--out", "a.xlsx", *MINI_VGG), "Use one of .csv, .jsonl, .parquet", 1),
-        ((".", "--resume", "missing.csv", *MINI_VGG), "is not a table to resume", 1),
+        ((".", "--resume", "missing.csv", *MINI_VGG), "There is no table", 1),
         ((".", "--out", "a.csv"), "VGG_DEMO_OFFLINE", 1),
     ],
 )
@@ -259,8 +259,8 @@ def test_terminal_shows_a_progress_bar(folder: Path) -> None:
     os.close(follower)
     output = b""
     try:
-        while piece := os.read(leader, 65_536):
-            output += piece
+        while chunk := os.read(leader, 65_536):
+            output += chunk
     except OSError:  # the process has closed the terminal
         pass
     process.wait(60)

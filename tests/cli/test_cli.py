@@ -16,7 +16,7 @@ from vgg_demo.cli import main
 from vgg_demo.errors import FileUnreadableError, WeightsDownloadError
 from vgg_demo.images.decode import read_file
 from vgg_demo.inference.classify import classify
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import MODELS, get_spec
 from vgg_demo.reports.receipt import make_receipt
 
@@ -46,10 +46,10 @@ def test_classes_of_mini_vgg_are_listed_once() -> None:
     assert message not in run("classify", CAT).stderr
 
 
-def test_uncertain_predictions_say_so(shared: Path) -> None:
+def test_uncertain_predictions_are_marked(shared: Path) -> None:
     arguments = ["--model", "mobilenet_v2", "--weights-dir", str(shared / "weights")]
     rocket = run("classify", str(EXAMPLES / "rocket.jpg"), *arguments)
-    assert "A man-made thing, " in rocket.stdout
+    assert "A man-made object, " in rocket.stdout
     assert "; not sure which one, perhaps a missile, " in rocket.stdout
     moose = run("classify", str(EXAMPLES / "moose.jpg"), *arguments)
     assert "  Not sure – perhaps an ibex, " in moose.stdout
@@ -196,7 +196,7 @@ def test_failing_download_server_is_tried_once(monkeypatch: pytest.MonkeyPatch) 
 
     def fail(*_: object) -> None:
         attempts.append(1)
-        raise WeightsDownloadError("The server is gone.")
+        raise WeightsDownloadError("The server does not respond.")
 
     monkeypatch.setattr("vgg_demo.cli.classify.prepare_model", fail)
     result = run("classify", CAT, "none.jpg", DOG, "--json")
@@ -217,7 +217,7 @@ def test_models_lists_all_models() -> None:
     assert max(map(len, lines)) < 80
 
 
-def test_models_as_json(vgg16_dir: Path) -> None:
+def test_models_prints_json(vgg16_dir: Path) -> None:
     result = run("models", "--json", "--verify", "--weights-dir", str(vgg16_dir))
     models = {model["name"]: model for model in json.loads(result.stdout)["models"]}
     assert list(models) == list(MODELS)
@@ -244,7 +244,7 @@ def test_models_shows_which_are_installed(vgg16_dir: Path) -> None:
     assert [line.split()[0] for line in lines if line.split()[5] == "yes"] == ["mini_vgg", "vgg16"]
 
 
-def test_weights_list_and_verify(vgg16_dir: Path) -> None:
+def test_weights_list_and_verify_cover_all_installed_files(vgg16_dir: Path) -> None:
     listed = run("weights", "list", "--weights-dir", str(vgg16_dir))
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["mini_vgg", "vgg16"]
     verified = run("weights", "verify", "--weights-dir", str(vgg16_dir))
@@ -294,7 +294,7 @@ def test_compare_prints_a_table_and_the_agreement(shared: Path) -> None:
     assert "unverified" not in rows[0]
     assert all_models == "all 3 predict: a cat"
     assert majority == "2 of 3 predict: an Egyptian cat"
-    assert average.startswith("average of 2: A domestic cat, ")
+    assert average.startswith("average of 2 models: A domestic cat, ")
 
 
 def test_compare_continues_after_a_model_failure() -> None:
@@ -319,8 +319,8 @@ def test_compare_prints_csv() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "mini_vgg", "--json", "--csv"], "one of --json and --csv"),
-        (["--models", " , "], "names no model"),
+        (["--models", "mini_vgg", "--json", "--csv"], "either --json or --csv"),
+        (["--models", " , "], "--models is empty"),
         (["--models", "mini_vgg,vgg61"], "Did you mean vgg19 or vgg16"),
         (["--repeat", "0"], "0 is not in the range"),
     ],

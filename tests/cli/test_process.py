@@ -44,7 +44,7 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes
     )
 
 
-def test_stderr_has_only_our_own_messages() -> None:
+def test_stderr_contains_no_messages_of_libraries() -> None:
     process = python(*VGG_DEMO, *MINI_VGG, CAT, "--json")
     assert process.returncode == 0
     assert process.stderr == SCOPE
@@ -157,7 +157,7 @@ def test_control_characters_in_file_names_are_escaped(
 
 
 @posix
-def test_json_contains_file_names_unescaped(tmp_path: Path) -> None:
+def test_json_preserves_file_names(tmp_path: Path) -> None:
     shutil.copy(CAT, tmp_path / HOSTILE)
     photos = [str(tmp_path / HOSTILE), f"missing {HOSTILE}"]
     annotated = tmp_path / "\x1b[2J"

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from vgg_demo.cli import main
 from vgg_demo.inference.classify import classify
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.reports.receipt import make_receipt
 from vgg_demo.settings import Settings
@@ -97,11 +97,11 @@ def test_labels_come_from_a_table(crops: Path, tmp_path: Path) -> None:
     labels = {"cat": "other", "parrot": "bird", "rocket": "other"}
     photos = [path.relative_to(crops).with_suffix("") for path in sorted(crops.rglob("*.jpg"))]
     lines = [f"{photo.as_posix()},{labels[photo.parent.name]},{photo.name}" for photo in photos]
-    table.write_text("\n".join(["file,kind,set", *lines, "gone,bird,1"]))
-    columns = ("--image-column", "file", "--label-column", "kind", "--group-column", "set")
+    table.write_text("\n".join(["file,class,set", *lines, "missing,bird,1"]))
+    columns = ("--image-column", "file", "--label-column", "class", "--group-column", "set")
     result = run("train", crops, "--csv", table, *columns, "--epochs", 3, "--seed", 5,
                  "--out", tmp_path / "b", "--json", *MINI_VGG)  # fmt: skip
-    assert "Skipped 1 row of the label table without a photo: gone" in result.stderr
+    assert "Skipped 1 row of the label table without a photo: missing" in result.stderr
     document = json.loads(result.stdout)
     assert document["labels"] == ["bird", "other"]
     assert document["recipe"]["seed"] == 5
@@ -109,7 +109,7 @@ def test_labels_come_from_a_table(crops: Path, tmp_path: Path) -> None:
     assert document["evaluation"]["top1"]["count"] == document["data"]["validation"]
 
 
-def test_problems_of_the_photos_are_logged(crops: Path, tmp_path: Path) -> None:
+def test_issues_in_the_photos_are_logged(crops: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(crops, folder)
     (folder / "cat" / "bad.jpg").write_bytes(b"no photo")
@@ -118,8 +118,8 @@ def test_problems_of_the_photos_are_logged(crops: Path, tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "moose.jpg", folder / "rare")
     result = run("find-lr", folder, "--min-photos", 3, *MINI_VGG)
     assert "bad.jpg: This is not an image" in result.stderr
-    assert "Duplicate photos with conflicting labels (cat and rocket): " in result.stderr
-    assert "Dropped classes with too few photos: rare (1)" in result.stderr
+    assert "Near-duplicates with conflicting labels (cat and rocket): " in result.stderr
+    assert "Excluded classes with too few photos: rare (1)" in result.stderr
     assert "Classes with fewer than 20 photos: cat (16), parrot (16), rocket (17)" in result.stderr
     assert "steepest descent" in result.stdout
 

@@ -56,19 +56,19 @@ def files(photos: dict[str, bytes]) -> Files:
 
 @pytest.mark.parametrize("suffix", MAKERS)
 def test_photos_are_read_in_the_order_of_the_archive(suffix: str, files: Files) -> None:
-    others = {"notes.txt": b"x", "__MACOSX/b/._2.jpg": b"x", "b/.hidden.jpg": b"x"}
+    other_files = {"notes.txt": b"x", "__MACOSX/b/._2.jpg": b"x", "b/.hidden.jpg": b"x"}
     name = f"photos.{suffix}"
     assert is_archive(name)
-    found = read_photos(MAKERS[suffix](others | files), name)
-    assert found == files
-    assert list(found) == list(files)
+    photos = read_photos(MAKERS[suffix](other_files | files), name)
+    assert photos == files
+    assert list(photos) == list(files)
 
 
 @pytest.mark.parametrize("suffix", MAKERS)
 def test_member_is_read_only_up_to_the_photo_limit(suffix: str) -> None:
     data = MAKERS[suffix]({"1.jpg": bytes(5000), "2.jpg": b"next"})
-    found = read_photos(data, f"a.{suffix}", image_limits=ImageLimits(size_bytes=1000))
-    assert found == {"1.jpg": bytes(1001), "2.jpg": b"next"}
+    photos = read_photos(data, f"a.{suffix}", image_limits=ImageLimits(size_bytes=1000))
+    assert photos == {"1.jpg": bytes(1001), "2.jpg": b"next"}
 
 
 @pytest.mark.parametrize("suffix", MAKERS)
@@ -114,9 +114,9 @@ def test_zip_with_a_huge_directory_is_rejected() -> None:
     end = data.rindex(b"PK\x05\x06")
     huge = 60_000_000
     size_and_offset = struct.pack("<II", huge, 0)
-    whole = bytes(huge) + data[end : end + 12] + size_and_offset + data[end + 20 :]
+    archive = bytes(huge) + data[end : end + 12] + size_and_offset + data[end + 20 :]
     with pytest.raises(ArchiveError):
-        read_photos(whole, "a.zip")
+        read_photos(archive, "a.zip")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -144,7 +144,7 @@ def test_encrypted_member_is_rejected() -> None:
     ],
 )
 def test_sparse_files_are_rejected(pax: dict[str, str]) -> None:
-    """A few kilobytes can declare 20 MB with 4,000 holes."""
+    """A few kilobytes can declare a file of 20 MB that consists of thousands of holes."""
     member = tarfile.TarInfo("1.jpg")
     member.pax_headers = pax
     data = member.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
@@ -196,7 +196,7 @@ def test_links_and_folders_in_a_zip_are_skipped() -> None:
     assert read_photos(buffer.getvalue(), "a.zip") == {"a.jpg": b"abc"}
 
 
-def test_declared_sizes_of_members_count() -> None:
+def test_declared_sizes_count_toward_the_limit() -> None:
     member = tarfile.TarInfo("1.jpg")
     member.size = 2_000_000
     with pytest.raises(ArchiveTooLargeError):
@@ -249,7 +249,8 @@ def test_names_are_not_used_as_paths(
     assert list(tmp_path.iterdir()) == []
 
 
-def damaged(data: bytes) -> Iterable[bytes]:
+def damaged_variants(data: bytes) -> Iterable[bytes]:
+    """Yields four damaged variants of an archive."""
     yield b""
     yield b"not an archive"
     yield data[: len(data) // 2]
@@ -259,9 +260,9 @@ def damaged(data: bytes) -> Iterable[bytes]:
 
 @pytest.mark.parametrize("suffix", MAKERS)
 def test_damaged_archives_raise_an_archive_error(suffix: str, files: Files) -> None:
-    """Damage raises `ArchiveError` or changes a photo, and never raises another exception."""
+    """Damage raises `ArchiveError` or changes a photo, but never raises another exception."""
     detected = 0
-    for data in damaged(MAKERS[suffix](files)):
+    for data in damaged_variants(MAKERS[suffix](files)):
         try:
             detected += read_photos(data, f"a.{suffix}") != files
         except ArchiveError:

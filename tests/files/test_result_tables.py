@@ -30,11 +30,11 @@ def row(number: int) -> Row:
     }
 
 
-def as_read(found: Row, table_format: str) -> Row:
-    """Returns a row as read back: CSV returns strings."""
+def as_read(written: Row, table_format: str) -> Row:
+    """Returns a row as it is read back: all values of a CSV file are strings."""
     if table_format != "csv":
-        return found
-    return {key: "" if value is None else str(value) for key, value in found.items()}
+        return written
+    return {key: "" if value is None else str(value) for key, value in written.items()}
 
 
 @pytest.fixture(params=TABLE_FORMATS)
@@ -214,7 +214,7 @@ def test_missing_folder_raises_an_error(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
 def test_full_disk_raises_an_error(path: Path) -> None:
-    """The file size is limited to 20 kB; the error says which rows are saved."""
+    """Limits the file size to 20 kB; the message states whether the written rows are saved."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -235,5 +235,5 @@ def test_full_disk_raises_an_error(path: Path) -> None:
 def test_only_files_are_resumed(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     for name in ("missing.csv", "folder.csv"):
-        with pytest.raises(TableError, match="not a table to resume"):
+        with pytest.raises(TableError, match="There is no table"):
             list(read_rows_to_resume(tmp_path / name, COLUMNS))

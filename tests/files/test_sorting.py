@@ -1,4 +1,4 @@
-"""Sorting of photos into class folders."""
+"""Sorting photos into class folders."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_photo_is_copied_or_moved(photo: Source, tmp_path: Path) -> None:
 
 def test_photos_with_the_same_name_are_numbered(photo: Source, tmp_path: Path) -> None:
     sort_unchanged(photo, tmp_path / "out")
-    others = [on_disk(tmp_path / place / "a.jpg", place.encode()) for place in ("x", "y")]
+    photos = [on_disk(tmp_path / folder / "a.jpg", folder.encode()) for folder in ("x", "y")]
     for _ in range(2):  # repeating changes nothing
-        paths = [sort_unchanged(other, tmp_path / "out") for other in others]
+        paths = [sort_unchanged(other, tmp_path / "out") for other in photos]
         assert [path.name for path in paths] == ["a-2.jpg", "a-3.jpg"]
     assert len(list((tmp_path / "out" / "tabby").iterdir())) == 3
 
@@ -86,7 +86,7 @@ def test_photo_already_in_its_folder_is_kept(tmp_path: Path) -> None:
 
 
 def test_changed_photo_is_not_moved(photo: Source, tmp_path: Path) -> None:
-    """The file may still be incomplete: only its beginning was classified."""
+    """The file may have been incomplete when it was classified."""
     sha256 = hashlib.sha256(photo.read()).hexdigest()
     photo.path.write_bytes(b"a photo and more")
     with pytest.raises(FileUnreadableError, match="has changed"):

@@ -48,18 +48,18 @@ def test_photos_are_found_in_the_order_of_the_paths() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_folders_are_searched_recursively() -> None:
-    found = list(find_photos(["."]))
-    assert [source.name for source in found] == [
+    sources = list(find_photos(["."]))
+    assert [source.name for source in sources] == [
         f".{os.sep}" + name.replace("/", os.sep)
         for name in ("a.PNG", "b.jpg", "sub/d.jpeg", "sub/deep/c.webp")
     ]
-    assert [source.read() for source in found] == [
+    assert [source.read() for source in sources] == [
         b"a.PNG",
         b"b.jpg",
         b"sub/d.jpeg",
         b"sub/deep/c.webp",
     ]
-    assert found[0].path == Path("a.PNG")
+    assert sources[0].path == Path("a.PNG")
 
 
 @pytest.mark.usefixtures("folder")
@@ -84,12 +84,12 @@ def test_existing_file_with_a_pattern_as_its_name_is_found(folder: Path) -> None
 @pytest.mark.usefixtures("folder")
 def test_path_that_cannot_be_listed_becomes_a_source_with_an_error() -> None:
     Path("bad.zip").write_bytes(b"not an archive")
-    empty, unmatched, bad, missing, photo = find_photos(
+    empty, unmatched, damaged, missing, photo = find_photos(
         ["empty", "*.gif", "bad.zip", "missing.zip", "b.jpg"]
     )
     check_error(empty, NoPhotosError, "no photos in 'empty'")
     check_error(unmatched, NoPhotosError, r"no photos in '\*.gif'")
-    check_error(bad, ArchiveCorruptError, "'bad.zip' is damaged")
+    check_error(damaged, ArchiveCorruptError, "'bad.zip' is damaged")
     check_error(missing, FileUnreadableError, "Cannot read 'missing.zip'")
     assert photo.read() == b"b.jpg"
 
@@ -128,5 +128,5 @@ def test_photos_in_uploads_are_found() -> None:
     (photo,) = find_in_upload("a.jpg", io.BytesIO(b"x"), DEFAULT_LIMITS, limits)
     assert (photo.name, photo.read(), photo.read(), photo.path) == ("a.jpg", b"x", b"x", None)
     archive = io.BytesIO(make_zip({"1.jpg": b"1", "2.jpg": b"2"}))
-    found = find_in_upload("a.zip", archive, DEFAULT_LIMITS, limits)
-    assert [source.name for source in found] == ["a.zip/1.jpg", "a.zip/2.jpg"]
+    sources = find_in_upload("a.zip", archive, DEFAULT_LIMITS, limits)
+    assert [source.name for source in sources] == ["a.zip/1.jpg", "a.zip/2.jpg"]

@@ -27,9 +27,10 @@ ORIENTATION = 0x0112
 IMAGE = Image.linear_gradient("L").convert("RGB").resize((96, 64))
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
+def chunk(chunk_type: bytes, body: bytes) -> bytes:
     """Returns a PNG chunk."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    checksum = zlib.crc32(chunk_type + body)
+    return struct.pack(">I", len(body)) + chunk_type + body + struct.pack(">I", checksum)
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -55,11 +56,11 @@ GRAY_TIFF = {
     278: (4, 1, 64),
     279: (4, 1, 4096),
 }
-SHARED = {40_000 + i: (1, 2**20 - 1, 1) for i in range(3000)}  # 3 GB of tags in a file of 1 MB
+SHARED_TAGS = {40_000 + i: (1, 2**20 - 1, 1) for i in range(3000)}  # 3 GB in a file of 1 MB
 
 
 def exif_with_shared_values() -> bytes:
-    return tiff(SHARED, bytes(2**20))
+    return tiff(SHARED_TAGS, bytes(2**20))
 
 
 def bmp(width: int, height: int, body: bytes) -> bytes:
@@ -126,7 +127,7 @@ def malicious(encode: Encode) -> dict[str, bytes]:
         "EXIF of a WebP": encode(IMAGE, "WEBP", exif=exif),
         "comments of a GIF": gif[:colors] + comments + gif[colors:],
         "comment of a GIF": gif[:colors] + long_comment + gif[colors:],
-        "tags of a TIFF": tiff(GRAY_TIFF | SHARED, bytes(2**20)),
+        "tags of a TIFF": tiff(GRAY_TIFF | SHARED_TAGS, bytes(2**20)),
         "EXIF of a TIFF": tiff(
             GRAY_TIFF | {0x8769: (4, 1, 4104)},
             bytes(4096) + struct.pack("<HHHIII", 1, 0x829A, 5, 10**6, 8, 0) + bytes(8 * 10**6),
@@ -158,7 +159,7 @@ def test_tiff_metadata_is_stripped(malicious: dict[str, bytes], name: str) -> No
     assert decode(malicious[name]).size == (64, 64)
 
 
-def test_avif_descriptions_are_hidden(encode: Encode) -> None:
+def test_exif_of_an_avif_is_hidden_from_pillow(encode: Encode) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description"
     data = encode(IMAGE, "AVIF", exif=exif.tobytes())
@@ -169,10 +170,10 @@ def test_avif_descriptions_are_hidden(encode: Encode) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
-def test_malicious_metadata_needs_little_memory(
+def test_malicious_metadata_requires_little_memory(
     malicious: dict[str, bytes], encode: Encode, tmp_path: Path
 ) -> None:
-    """Runs in a process with 1 GB of address space, a third of which Python and NumPy use."""
+    """Decodes in a process with 1 GB of address space, of which Python and NumPy use a third."""
     for number, data in enumerate(malicious.values()):
         (tmp_path / f"{number}").write_bytes(data)
     program = """
@@ -261,13 +262,13 @@ def test_too_many_blocks_are_rejected(encode: Encode, image_format: str) -> None
     data = encode(IMAGE, image_format)
     start = {"PNG": 33, "GIF": 13 + (6 << (data[10] & 7)), "WEBP": 12}[image_format]
     block = {"PNG": chunk(b"teXt", b""), "GIF": b"!\xfe\0", "WEBP": b"free" + bytes(4)}
-    with pytest.raises(ImageTooLargeError, match="more than 100,000 blocks, the limit"):
+    with pytest.raises(ImageTooLargeError, match="more than 100,000 blocks, which is the limit"):
         decode(data[:start] + block[image_format] * 100_001 + data[start:])
 
 
 def test_jpeg_with_too_many_segments_is_rejected(encode: Encode) -> None:
     data = insert_after_start(encode(IMAGE, "JPEG"), segment(0xE5, b"") * MAX_SEGMENTS)
-    with pytest.raises(ImageTooLargeError, match="10,000 segments, the limit"):
+    with pytest.raises(ImageTooLargeError, match="10,000 segments, which is the limit"):
         decode(data)
 
 
@@ -295,12 +296,12 @@ def test_heif_grid_with_tiles_mostly_outside_it_is_rejected(encode: Encode) -> N
         decode(data)
 
 
-def extend_box(data: bytes, kind: bytes, insertion: bytes, *parents: bytes) -> bytes:
+def extend_box(data: bytes, box_type: bytes, insertion: bytes, *parents: bytes) -> bytes:
     """Appends bytes to a box and updates its size and the sizes of its parents."""
-    box = data.index(kind) - 4
+    box = data.index(box_type) - 4
     end = box + struct.unpack_from(">I", data, box)[0]
     data = data[:end] + insertion + data[end:]
-    for name in (kind, *parents):
+    for name in (box_type, *parents):
         start = data.index(name) - 4
         size = struct.unpack_from(">I", data, start)[0] + len(insertion)
         data = data[:start] + struct.pack(">I", size) + data[start + 4 :]
@@ -348,8 +349,8 @@ def test_profiles_thumbnails_and_frames_do_not_change_the_result(encode: Encode)
     data = insert_after_start(data, segment(0xED, photoshop) * 20)
     assert np.array_equal(decode(data), decode(encode(IMAGE, "JPEG", progressive=True)))
     for image_format in ("MPO", "GIF", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"):
-        first, *others = (IMAGE.rotate(angle) for angle in range(40))
-        data = encode(first, image_format, save_all=True, append_images=others)
+        first, *other_frames = (IMAGE.rotate(angle) for angle in range(40))
+        data = encode(first, image_format, save_all=True, append_images=other_frames)
         difference = np.asarray(decode(data), int) - np.asarray(IMAGE, int)
         assert np.abs(difference).mean() < 6
 

@@ -1,4 +1,4 @@
-"""Decoding: every format and orientation is supported, malicious files are rejected."""
+"""Decoding: every format and orientation is supported, and malicious files are rejected."""
 
 from __future__ import annotations
 
@@ -216,17 +216,18 @@ def test_truncated_files_are_rejected(
 
 
 def test_one_pixel_is_too_small(encode: Encode) -> None:
-    with pytest.raises(ImageTooSmallError, match=r"1 × 1 pixels; at least 16 × 16"):
+    with pytest.raises(
+        ImageTooSmallError, match=r"1 × 1 pixels; classification requires at least 16 × 16"
+    ):
         decode(encode(Image.new("RGB", (1, 1)), "PNG"))
 
 
 def png_header(width: int, height: int) -> bytes:
     """Returns a PNG that declares a size and contains hardly any data."""
 
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
+    def chunk(chunk_type: bytes, body: bytes) -> bytes:
+        checksum = zlib.crc32(chunk_type + body)
+        return struct.pack(">I", len(body)) + chunk_type + body + struct.pack(">I", checksum)
 
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -259,7 +260,7 @@ def test_limits_are_configurable(photos: dict[str, bytes]) -> None:
 
 
 def test_png_is_inflated_only_to_its_declared_size(encode: Encode) -> None:
-    """200 MB of zeros in a small file: only the size declared in the header is inflated."""
+    """Decodes a small file that would inflate to 200 MB of zeros."""
     bomb = png_header(64, 64)
     start = bomb.index(b"IDAT") - 4
     body = zlib.compress(b"\x00" * 200_000_000, 9)
@@ -293,7 +294,7 @@ def test_reading_stops_after_the_limit(tmp_path) -> None:
     assert len(read_file(str(path), ImageLimits(size_bytes=1000))) == 1001
 
 
-def test_decoded_photos_equal_those_of_pillow(photos: dict[str, bytes]) -> None:
+def test_decoded_photos_equal_those_decoded_by_pillow(photos: dict[str, bytes]) -> None:
     for data in photos.values():
         expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         assert np.array_equal(decode(data), expected)

@@ -13,7 +13,7 @@ import pytest
 import vgg_demo.inference.engine
 from tests.support.weights_server import Server, serving
 from vgg_demo.inference.background import BackgroundDownloads, Download, Status
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import ModelSpec, get_spec
 from vgg_demo.settings import Settings
 
@@ -90,7 +90,7 @@ def test_download_of_a_damaged_file_fails(server: Server, downloads: BackgroundD
     assert "damaged" in str(downloads.get(spec).error)
 
 
-def test_failed_download_gives_the_reason_and_can_be_repeated(
+def test_failed_download_has_a_reason_and_can_be_repeated(
     server: Server, downloads: BackgroundDownloads
 ) -> None:
     downloads.start(spec_for(server, "missing"))

@@ -1,4 +1,4 @@
-"""Micro-batching of simultaneous photos, and quotas."""
+"""Micro-batching of photos that arrive at the same time, and the weighted semaphore."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from vgg_demo.errors import BusyError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
-from vgg_demo.images.quota import Quota
+from vgg_demo.images.semaphore import WeightedSemaphore
 from vgg_demo.inference.batching import MicroBatcher
 from vgg_demo.inference.classify import PreparedPhoto, prepare_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import get_spec
 
@@ -86,7 +86,7 @@ def test_full_queue_rejects_photos(
     first = batcher.submit(prepared["cat"], MINI_VGG)
     assert slow.started.acquire(timeout=60)
     others = [batcher.submit(prepared["dog"], MINI_VGG) for _ in range(2)]
-    with pytest.raises(BusyError, match="2 photos are waiting already") as caught:
+    with pytest.raises(BusyError, match="2 photos are already waiting") as caught:
         batcher.submit(prepared["dog"], MINI_VGG)
     assert caught.value.retry_seconds > 0
     slow.resume.release(2)
@@ -150,12 +150,12 @@ def test_many_threads_get_their_own_results(
         assert all(clients.map(submit, range(400)))
 
 
-def test_quota_is_never_exceeded() -> None:
-    quota, held, peak = Quota(10), [0], [0]
+def test_semaphore_is_never_exceeded() -> None:
+    semaphore, held, peak = WeightedSemaphore(10), [0], [0]
     lock = threading.Lock()
 
     def hold(amount: int) -> None:
-        with quota.acquire(amount):
+        with semaphore.acquire(amount):
             with lock:
                 held[0] += min(amount, 10)
                 peak[0] = max(peak[0], held[0])
@@ -169,31 +169,31 @@ def test_quota_is_never_exceeded() -> None:
 
 
 def test_large_request_is_not_overtaken_by_a_small_one() -> None:
-    quota, order = Quota(2), []
+    semaphore, order = WeightedSemaphore(2), []
     requested = threading.Event()
 
     def large() -> None:
         requested.set()
-        with quota.acquire(2):
+        with semaphore.acquire(2):
             order.append("large")
 
     def small() -> None:
-        with quota.acquire(1):
+        with semaphore.acquire(1):
             order.append("small")
 
     with ThreadPoolExecutor(2) as threads:
-        with quota.acquire(1):
+        with semaphore.acquire(1):
             threads.submit(large)
             assert requested.wait(60)
-            while not quota._turn.locked():
+            while not semaphore._turn.locked():
                 pass
             threads.submit(small)
         threads.shutdown(wait=True)
     assert order == ["large", "small"]
 
 
-def test_error_releases_the_quota() -> None:
-    quota = Quota(1)
+def test_error_releases_the_semaphore() -> None:
+    semaphore = WeightedSemaphore(1)
     for _ in range(3):
-        with pytest.raises(KeyError), quota.acquire(1):
+        with pytest.raises(KeyError), semaphore.acquire(1):
             raise KeyError

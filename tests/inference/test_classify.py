@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import vgg_demo.inference.store
+import vgg_demo.inference.model_store
 from vgg_demo.analysis.verdict import interpret
 from vgg_demo.errors import NotAnImageError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.images.decode import decode
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify, classify_prepared, prepare_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import get_spec
 from vgg_demo.reports.annotate import MAX_SIDE, annotate, to_png
@@ -108,7 +108,7 @@ def test_loaded_model_is_available_while_another_one_downloads(
     photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     downloading, resume = threading.Event(), threading.Event()
-    ensure_weights = vgg_demo.inference.store.ensure_weights
+    ensure_weights = vgg_demo.inference.model_store.ensure_weights
 
     def ensure_weights_slowly(spec, *rest):
         if spec.name == "vgg16":
@@ -119,7 +119,7 @@ def test_loaded_model_is_available_while_another_one_downloads(
     store = ModelStore(Settings(cache_dir=Path("nowhere"), offline=True))
     with store.use(MINI_VGG):
         pass
-    monkeypatch.setattr(vgg_demo.inference.store, "ensure_weights", ensure_weights_slowly)
+    monkeypatch.setattr(vgg_demo.inference.model_store, "ensure_weights", ensure_weights_slowly)
 
     def use_vgg16() -> None:
         with pytest.raises(WeightsMissingError), store.use(get_spec("vgg16")):

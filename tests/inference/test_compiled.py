@@ -34,7 +34,10 @@ RANGES = {
     "mean": (-0.2, 0.2),
     "bias": (-0.2, 0.2),
 }
-"""Ranges of random values for variables that Keras initializes with 0 or 1, which hide errors."""
+"""Ranges of random values for variables that Keras initializes with 0 or 1.
+
+Values of 0 and 1 would hide errors.
+"""
 
 
 def randomize(network: keras.Model) -> None:

@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import pytest
 
-from vgg_demo.analysis.verdict import describe_scope, interpret, one_line
+from vgg_demo.analysis.verdict import describe_classes, interpret, one_line
 from vgg_demo.errors import BundleError, FileUnwritableError, UnknownModelError, WeightsCorruptError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify, softmax
 from vgg_demo.inference.engine import build_custom_model, load_engine
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import (
     BUNDLE_FILES,
     LABELS_FILE,
@@ -31,16 +31,16 @@ from vgg_demo.models.bundle import (
     open_bundle,
 )
 from vgg_demo.models.bundle_archive import pack, unpack
-from vgg_demo.models.catalog import find_spec
 from vgg_demo.models.custom import CustomModel, FeatureLayer, custom_classes
+from vgg_demo.models.lookup import find_spec
 from vgg_demo.models.preprocess import prepare
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import TrainedModel
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import TrainedModel
 from vgg_demo.training.trainer import Trainer
 
 Json = dict[str, Any]
@@ -96,13 +96,13 @@ def test_custom_model_classifies_like_any_model(
     assert result.predictions(1)[0].label == "parrot"
     assert result.predictions(1)[0].wnid == "custom:parrot"
     assert one_line(interpret(result)).startswith("Parrot, ")
-    assert describe_scope(spec).startswith("mine has only 3 classes: cat, parrot, rocket.")
+    assert describe_classes(spec).startswith("mine has only 3 classes: cat, parrot, rocket.")
     assert result.weights.verified
     assert result.weights.sha256 == trained.bundle.record["model_sha256"]
 
 
 def test_loaded_model_equals_the_trained_one(trained: TrainedModel, store: ModelStore) -> None:
-    """Not bit for bit: as part of the whole network, the head multiplies in another order."""
+    """Not bit for bit: in the whole network, the head adds products in another order."""
     custom, indices = trained.bundle.spec.custom, trained.training_data.split.validation
     for index, logits in zip(indices, trained.logits, strict=True):
         source = trained.training_data.dataset.photos[index].photo.source
@@ -168,7 +168,7 @@ def test_models_are_found_by_name_and_by_path(bundle: Path) -> None:
     ],
 )  # fmt: skip
 def test_saved_model_of_each_family_is_loaded_unchanged(name: str, tmp_path: Path) -> None:
-    """With the initial random weights of Keras."""
+    """Uses Keras's initial random weights."""
     custom = CustomModel(
         tmp_path, name, FeatureLayer.GLOBAL_POOLING, custom_classes(("a", "b", "c")), 1.0, 0.0
     )
@@ -182,7 +182,7 @@ def test_saved_model_of_each_family_is_loaded_unchanged(name: str, tmp_path: Pat
     assert load_engine(spec, path).logits(batch) == pytest.approx(expected, abs=1e-4)
 
 
-def test_archive_with_an_exchanged_model_file_is_rejected(bundle: Path, tmp_path: Path) -> None:
+def test_archive_with_a_modified_model_file_is_rejected(bundle: Path, tmp_path: Path) -> None:
     with (bundle / MODEL_FILE).open("ab") as file:
         file.write(b"more")
     pack(bundle, tmp_path / "a.zip")
@@ -204,11 +204,11 @@ def test_bundles_with_the_same_folder_name_get_different_model_names(
 ) -> None:
     other = tmp_path / "other" / "mine.bundle"
     shutil.copytree(bundle, other)
-    change(temperature=3.0)(other)
+    set_record(temperature=3.0)(other)
     assert open_bundle(other).spec.name != open_bundle(bundle).spec.name
 
 
-def change(**values: object) -> Callable[[Path], None]:
+def set_record(**values: object) -> Callable[[Path], None]:
     def write(bundle: Path) -> None:
         record = json.loads((bundle / SPEC_FILE).read_text()) | values
         (bundle / SPEC_FILE).write_text(json.dumps(record))
@@ -216,50 +216,50 @@ def change(**values: object) -> Callable[[Path], None]:
     return write
 
 
-def labels(*names: object) -> Callable[[Path], None]:
+def set_labels(*names: object) -> Callable[[Path], None]:
     def write(bundle: Path) -> None:
         (bundle / LABELS_FILE).write_text(json.dumps([{"label": name} for name in names]))
 
     return write
 
 
-def text(name: str, content: str) -> Callable[[Path], None]:
+def write_text(name: str, content: str) -> Callable[[Path], None]:
     return lambda bundle: (bundle / name).write_text(content) and None
 
 
 @pytest.mark.parametrize(
     ("corrupt", "message"),
     [
-        (change(schema=2), "its schema is 2, not 1"),
-        (change(backbone="no_such_net"), "Unknown model"),
-        (change(backbone=["mini_vgg"]), "is not a string"),
-        (change(feature_layer="output"), "has no feature layer"),
-        (change(feature_layer="../.."), "is not a valid FeatureLayer"),
-        (change(resize="stretch"), "is not a valid Resize"),
-        (change(temperature=0), "is not a number from 0.01"),
-        (change(temperature="1"), "is not a number"),
-        (change(temperature=float("nan")), "is not a number"),
-        (change(unknown_threshold=True), "is not a number"),
-        (change(unknown_threshold=10**400), "too large"),
-        (change(model_sha256="x" * 64), "is not a SHA-256"),
-        (change(metrics=[]), "indices must be"),
-        (labels("cat"), "it has 1 labels, 1 of them different"),
-        (labels("cat", "cat", "dog"), "it has 3 labels, 2 of them different"),
-        (labels("cat", "dog", "a\nb"), "is not a valid label"),
-        (labels("cat", "dog", " "), "is not a valid label"),
-        (labels("cat", "dog", "b" * 81), "is not a valid label"),
-        (labels("cat", "dog", 3), "is not a string"),
-        (labels(*map(str, range(500))), "it has 500 labels"),
-        (text(LABELS_FILE, "{}"), "labels.json is not a list"),
-        (text(LABELS_FILE, "[1, 2]"), "not subscriptable"),
-        (text(SPEC_FILE, "[]"), "spec.json is not a dict"),
-        (text(SPEC_FILE, "{"), "spec.json: Expecting"),
-        (text(SPEC_FILE, "[" * 100_000), "spec.json: "),
-        (text(SPEC_FILE, "{}"), "spec.json or labels.json has no 'schema'"),
-        (text(SPEC_FILE, " " * 1_000_001), "larger than 1,000,000 bytes"),
+        (set_record(schema=1), "its schema is 1, not 2"),
+        (set_record(backbone="no_such_net"), "Unknown model"),
+        (set_record(backbone=["mini_vgg"]), "is not a string"),
+        (set_record(feature_layer="output"), "has no feature layer"),
+        (set_record(feature_layer="../.."), "is not a valid FeatureLayer"),
+        (set_record(resize="stretch"), "is not a valid Resize"),
+        (set_record(temperature=0), "is not a number from 0.01"),
+        (set_record(temperature="1"), "is not a number"),
+        (set_record(temperature=float("nan")), "is not a number"),
+        (set_record(unknown_threshold=True), "is not a number"),
+        (set_record(unknown_threshold=10**400), "too large"),
+        (set_record(model_sha256="x" * 64), "is not a SHA-256"),
+        (set_record(metrics=[]), "indices must be"),
+        (set_labels("cat"), "it has 1 labels, 1 of them different"),
+        (set_labels("cat", "cat", "dog"), "it has 3 labels, 2 of them different"),
+        (set_labels("cat", "dog", "a\nb"), "is not a valid label"),
+        (set_labels("cat", "dog", " "), "is not a valid label"),
+        (set_labels("cat", "dog", "b" * 81), "is not a valid label"),
+        (set_labels("cat", "dog", 3), "is not a string"),
+        (set_labels(*map(str, range(500))), "it has 500 labels"),
+        (write_text(LABELS_FILE, "{}"), "labels.json is not a list"),
+        (write_text(LABELS_FILE, "[1, 2]"), "not subscriptable"),
+        (write_text(SPEC_FILE, "[]"), "spec.json is not a dict"),
+        (write_text(SPEC_FILE, "{"), "spec.json: Expecting"),
+        (write_text(SPEC_FILE, "[" * 100_000), "spec.json: "),
+        (write_text(SPEC_FILE, "{}"), "spec.json or labels.json has no 'schema'"),
+        (write_text(SPEC_FILE, " " * 1_000_001), "larger than 1,000,000 bytes"),
         (lambda bundle: (bundle / LABELS_FILE).unlink(), "labels.json: No such file"),
         (lambda bundle: (bundle / MODEL_FILE).unlink(), "No such file"),
-        (text(MODEL_FILE, "x" * 30_000_000), "larger than its architecture allows"),
+        (write_text(MODEL_FILE, "x" * 30_000_000), "larger than its architecture allows"),
     ],
 )  # fmt: skip
 def test_invalid_bundle_is_rejected(
@@ -337,7 +337,7 @@ def test_invalid_weights_are_rejected(
 
 
 def test_model_file_with_another_number_of_classes_is_rejected(bundle: Path) -> None:
-    labels("cat", "parrot", "rocket", "more")(bundle)
+    set_labels("cat", "parrot", "rocket", "more")(bundle)
     assert "has the shape (256, 3), not (256, 4)" in load_error(bundle)
 
 
@@ -350,7 +350,7 @@ def test_model_file_that_is_not_an_archive_is_rejected(data: bytes, bundle: Path
 def test_architecture_in_the_model_file_is_ignored(
     bundle: Path, store: ModelStore, photos: dict[str, bytes]
 ) -> None:
-    """In an untrusted file, it may name any class, and layers that run code."""
+    """In an untrusted file, the architecture can name any class, and layers that run code."""
     expected = classify(photos["cat"], open_bundle(bundle).spec, store).probabilities
     with zipfile.ZipFile(bundle / MODEL_FILE) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -425,7 +425,7 @@ def test_archive_with_a_huge_directory_is_rejected(bundle: Path, tmp_path: Path)
 
 
 def test_error_names_the_archive(bundle: Path, tmp_path: Path) -> None:
-    """Not the temporary folder."""
+    """The message does not name the temporary folder."""
     with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
         for name in BUNDLE_FILES:
             archive.writestr(name, b"{}" if name == SPEC_FILE else (bundle / name).read_bytes())

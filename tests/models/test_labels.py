@@ -44,7 +44,7 @@ def test_classes_with_the_same_keras_label_get_different_labels() -> None:
     assert labels[517].label == "crane (lifting device)"
 
 
-def test_ancestors_lemma_definition_and_depth_of_a_class() -> None:
+def test_class_has_ancestors_lemma_definition_and_depth() -> None:
     labels = load_labels("imagenet")
     tabby = labels[281].wnid
     assert {CAT, ANIMAL, tabby} <= ancestors(tabby)

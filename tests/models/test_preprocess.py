@@ -34,9 +34,9 @@ def test_crop_equals_the_published_evaluation(dog: Image.Image) -> None:
     """ImageNet evaluations scale the short side to 256 and crop the central 224 × 224 pixels."""
     scaled = dog.resize((320, 256), Image.Resampling.BICUBIC)
     reference = scaled.crop((48, 16, 272, 240))
-    gap = np.abs(np.asarray(resize_image(dog, VGG16), float) - np.asarray(reference, float))
-    assert gap.mean() < 0.5
-    assert gap.max() <= 3
+    difference = np.abs(np.asarray(resize_image(dog, VGG16), float) - np.asarray(reference, float))
+    assert difference.mean() < 0.5
+    assert difference.max() <= 3
 
 
 def test_squash_equals_pillows_bilinear_resize(dog: Image.Image) -> None:
@@ -57,7 +57,7 @@ def test_extreme_aspect_ratios_require_little_memory(size: tuple[int, int], resi
     assert prepare(Image.new("RGB", size, "navy"), VGG16, resize).shape == (1, 224, 224, 3)
 
 
-def test_the_image_is_not_modified(dog: Image.Image) -> None:
+def test_image_is_not_modified(dog: Image.Image) -> None:
     before = dog.tobytes()
     for resize in Resize:
         prepare(dog, VGG16, resize)

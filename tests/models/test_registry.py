@@ -26,7 +26,7 @@ def test_every_spec_is_complete(spec) -> None:
     assert 0 < spec.crop_fraction <= 1
     assert spec.parameters > 1_000_000
     assert spec.cam_layer
-    # Keras publishes no hash of these two.
+    # Keras publishes no hashes for these two.
     unhashed = spec.name in ("mobilenet", "mobilenet_v2")
     assert len(spec.weights.hash) in ((0,) if unhashed else (32, 64))
     assert spec.weights.size_bytes > 1_000_000

@@ -11,7 +11,7 @@ from vgg_demo.analysis.agreement import find_consensus, pairwise_distances
 from vgg_demo.analysis.verdict import interpret
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.labels import ancestors
 from vgg_demo.models.registry import get_spec
 
@@ -19,7 +19,7 @@ NAMES = ("mobilenet_v2", "mobilenet_v3_small")
 
 
 @pytest.mark.slow
-def test_agreement_of_two_models_on_500_photos(shared: Path, shared_store: ModelStore) -> None:
+def test_two_models_agree_on_most_of_500_photos(shared: Path, shared_store: ModelStore) -> None:
     """Reviewed one by one on 2026-11-21: 386 same top predictions, most others in one group."""
     distances: dict[bool, list[float]] = {True: [], False: []}
     shared_groups = 0

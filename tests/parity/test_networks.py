@@ -22,9 +22,9 @@ KERAS_MODELS = [spec for spec in MODELS.values() if not spec.is_embedded]
 
 @pytest.mark.parametrize("spec", KERAS_MODELS, ids=lambda spec: spec.name)
 def test_architecture_equals_keras(spec: ModelSpec) -> None:
-    """Layer by layer, except for the softmax, which we compute."""
+    """Compares layer by layer, except for the softmax, which the package computes itself."""
     ours = build_uninitialized(spec)
-    # Without weights, the input size of MobileNetV3 is variable unless it is given.
+    # Without weights, the input size of MobileNetV3 is variable unless it is specified.
     size = {"input_shape": (224, 224, 3)} if spec.module == "mobilenet_v3" else {}
     with keras.StatelessScope(initialize_variables=False):
         theirs = getattr(keras.applications, spec.keras_name)(weights=None, **size)
@@ -43,12 +43,12 @@ def describe_layer(layer: keras.Layer) -> tuple[object, ...]:
     return type(layer).__name__, str(layer.output.shape), shapes, settings
 
 
-def test_cam_layer_of_the_embedded_model() -> None:
+def test_cam_layer_of_the_embedded_model_is_its_last_spatial_operation() -> None:
     check_cam_layer(build_uninitialized(MODELS["mini_vgg"]), MODELS["mini_vgg"])
 
 
 def check_cam_layer(model: keras.Model, spec: ModelSpec) -> None:
-    """Checks that it is the last spatial operation, and that the logits depend on nothing else."""
+    """Checks that the CAM layer is the last spatial operation and determines the logits."""
     operations = {operation.name: operation for operation in model.operations}
     output = operations[spec.cam_layer].output
     assert len(output.shape) == 4
@@ -66,13 +66,13 @@ def check_cam_layer(model: keras.Model, spec: ModelSpec) -> None:
 def test_same_weights_give_the_same_logits_as_keras(
     spec: ModelSpec, photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the initial weights of Keras, from a file that Keras wrote."""
+    """Uses Keras's initial weights, from a file that Keras wrote."""
     keras.utils.set_random_seed(0)
     build = getattr(keras.applications, spec.keras_name)
     size = {"input_shape": (spec.input_size, spec.input_size, 3)}
     stock = build(weights=None, classifier_activation=None, **size)
     if spec.module == "efficientnet":
-        # Its files contain ImageNet's normalization, and Keras adds a layer for them.
+        # Its official files contain ImageNet's normalization, for which Keras adds a layer.
         values = [
             np.array([0.485, 0.456, 0.406], np.float32),
             np.array([0.229, 0.224, 0.225], np.float32) ** 2,

@@ -14,7 +14,7 @@ from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.images.decode import decode
 from vgg_demo.inference.classify import classify, softmax
 from vgg_demo.inference.engine import load_engine
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
@@ -48,7 +48,7 @@ def test_vgg16_with_a_file_in_the_official_layout_equals_keras(
 def test_random_vgg16_predictions_differ_between_photos(
     vgg16: keras.Model, photos: dict[str, bytes]
 ) -> None:
-    """Validates the test above: a model with constant output would prove nothing."""
+    """Validates the previous test: with a constant output, it would prove nothing."""
     outputs = [keras_probabilities(vgg16, VGG16, data) for data in photos.values()]
     assert all(output.max() > 0.002 for output in outputs)
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
@@ -114,7 +114,7 @@ def test_efficientnet_includes_the_normalization_that_keras_adds_for_official_we
         np.zeros((), np.int32),
     ]
     source.set_weights(values + source.get_weights()[3:])
-    # The initial weights give nearly uniform probabilities; larger logits make them differ.
+    # With the initial weights, probabilities are nearly uniform; larger logits make them differ.
     kernel, bias = source.get_layer("predictions").get_weights()
     source.get_layer("predictions").set_weights([1e3 * kernel, bias])
     legacy = tmp_path / spec.weights.name

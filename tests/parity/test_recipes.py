@@ -60,7 +60,7 @@ def test_xception_does_not_use_the_generic_preprocessing() -> None:
 
 
 def test_preprocessing_modes_give_different_inputs() -> None:
-    """So the tests above fail if a model uses the wrong mode."""
+    """Therefore, the previous tests fail if a model uses the wrong mode."""
     image = decode((EXAMPLES / "cat.jpg").read_bytes())
     modes = get_args(Preprocessing)
     spec = get_spec("vgg16")

@@ -7,7 +7,7 @@ import pytest
 from vgg_demo.errors import ReceiptError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import get_spec
 from vgg_demo.reports.receipt import make_receipt, verify_receipt
@@ -31,7 +31,7 @@ def test_receipt_of_another_photo_is_not_confirmed(
     receipt = make_receipt(classify(photos["cat"], MINI_VGG, store))
     verification = verify_receipt(receipt, open_photo(photos["dog"]), store)
     assert not verification.is_confirmed
-    assert "SHA-256 differs" in verification.findings[0]
+    assert "SHA-256 does not match" in verification.findings[0]
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_forged_receipt_is_not_confirmed(
 def test_json_that_is_not_a_receipt_is_rejected(
     receipt, photos: dict[str, bytes], store: ModelStore
 ) -> None:
-    with pytest.raises(ReceiptError, match="not a receipt"):
+    with pytest.raises(ReceiptError, match="not a VGG Demo receipt"):
         verify_receipt(receipt, open_photo(photos["cat"]), store)
 
 
 def test_malicious_receipt_is_rejected(photos: dict[str, bytes], store: ModelStore) -> None:
-    good = make_receipt(classify(photos["cat"], MINI_VGG, store))
+    receipt = make_receipt(classify(photos["cat"], MINI_VGG, store))
     cat = open_photo(photos["cat"])
-    assert verify_receipt(good | {"versions": {"keras": "2.0"}}, cat, store).is_confirmed
-    prediction = good["predictions"][0]
+    assert verify_receipt(receipt | {"versions": {"keras": "2.0"}}, cat, store).is_confirmed
+    prediction = receipt["predictions"][0]
     for field, value in [
         ("predictions", [prediction | {"probability": 10**400}]),
         ("predictions", [prediction | {"probability": float("nan")}]),
@@ -99,5 +99,5 @@ def test_malicious_receipt_is_rejected(photos: dict[str, bytes], store: ModelSto
         ("weights", 7),
         ("resize", "melt"),
     ]:
-        with pytest.raises(ReceiptError, match="not a receipt"):
-            verify_receipt(good | {field: value}, cat, store)
+        with pytest.raises(ReceiptError, match="not a VGG Demo receipt"):
+            verify_receipt(receipt | {field: value}, cat, store)

@@ -31,6 +31,14 @@ def running_app(
     working_directory: Path = ROOT,
     **variables: str,
 ) -> Iterator[str]:
+    """Runs the app for the duration of a ``with`` block and yields its URL.
+
+    Args:
+        folders: Creates the folders for the log and for the Keras cache.
+        start: Arguments of ``python -m``; the port is appended.
+        working_directory: Working directory of the process.
+        variables: Additional environment variables.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

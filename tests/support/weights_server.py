@@ -1,4 +1,4 @@
-"""A local server for weight files that can simulate every kind of failure."""
+"""A local server for weight files that simulates every type of failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOGIN_PAGE = b"<!DOCTYPE html><title>Welcome to Hotel Fawlty</title>"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a file in a way that the path selects, and counts the responses.
+    """Serves a file, behaves as the requested path selects, and counts the responses.
 
     Successful downloads: ``/whole``; ``/chunked`` and ``/unsized``, both without a
     Content-Length; ``/slow``, which stops in the middle until `resume` is set.
@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         bodies_sent: Number of responses with status 200.
         half_sent: Set when ``/slow`` or ``/stalls`` has sent half of the file.
-        resume: Ends all waiting.
+        resume: Set it to end all waiting.
     """
 
     daemon_threads = True

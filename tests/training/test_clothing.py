@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from vgg_demo.files.sources import find_photos
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.dataset import label_by_table
 from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.trainer import Trainer
 

@@ -17,7 +17,6 @@ from vgg_demo.errors import DatasetError, TableError, VggDemoError
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.images.decode import decode
 from vgg_demo.models.custom import MAX_LABEL_LENGTH
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.dataset import (
     Columns,
     LabeledPhoto,
@@ -34,6 +33,7 @@ from vgg_demo.training.inspection import (
     inspect_photos,
     report_issues,
 )
+from vgg_demo.training.records import InspectedDataset
 from vgg_demo.training.split import split
 
 
@@ -59,9 +59,9 @@ def test_labels_are_printable_and_short() -> None:
 
 
 def test_a_label_table_can_have_other_column_names() -> None:
-    text = "\ufeffid,kind,who\n1,Hat,a\ncats/2.jpg,Shoes,b\n9,Hat,a\n"
+    text = "\ufeffid,class,owner\n1,Hat,a\ncats/2.jpg,Shoes,b\n9,Hat,a\n"
     dataset = label_by_table(
-        sources("x/1.jpg", "x/cats/2.jpg", "x/dogs/2.jpg"), text, Columns("id", "kind", "who")
+        sources("x/1.jpg", "x/cats/2.jpg", "x/dogs/2.jpg"), text, Columns("id", "class", "owner")
     )
     labeled = [(photo.source.name, photo.label, photo.group) for photo in dataset.photos]
     assert labeled == [("x/1.jpg", "Hat", "a"), ("x/cats/2.jpg", "Shoes", "b")]
@@ -72,7 +72,7 @@ def test_a_label_table_can_have_other_column_names() -> None:
     ("text", "message"),
     [
         ("", r"the columns \(none\), but no 'image' and no 'label'"),
-        ("image,kind\n1,cat\n", "but no 'label'"),
+        ("image,class\n1,cat\n", "but no 'label'"),
         ("image,label\n1,cat\n1,dog\n", "different rows for '1'"),
     ],
 )
@@ -205,7 +205,7 @@ def test_groups_are_not_split() -> None:
     st.integers(0, 5),
 )
 def test_each_class_with_several_groups_is_on_both_sides(sizes: list[list[int]], seed: int) -> None:
-    """Even if a single group exceeds the desired number of validation photos."""
+    """This holds even if a single group exceeds the desired number of validation photos."""
     labels, groups = [], []
     for label, counts in enumerate(sizes):
         for group, count in enumerate(counts):
@@ -226,7 +226,7 @@ def test_uniform_backgrounds_are_not_duplicates() -> None:
 
 
 def test_a_class_with_a_single_group_is_used_for_training() -> None:
-    parts = split(["a"] * 5 + ["b"] * 5, ["one"] * 5 + list("vwxyz"))
+    parts = split(["a"] * 5 + ["b"] * 5, ["group"] * 5 + list("vwxyz"))
     assert set(range(5)) <= set(parts.training)
     assert len(parts.validation) == 1
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_bundle import trained as trained  # noqa: PLC0414  # the same model
+from tests.models.test_bundle import trained as trained  # noqa: PLC0414  # a shared fixture
 from vgg_demo.images.photo import open_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import prepare
-from vgg_demo.training.data import TrainedModel
 from vgg_demo.training.export import ExportReport, export
 from vgg_demo.training.recipe import ExportFormat
+from vgg_demo.training.records import TrainedModel
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def batches(trained: TrainedModel) -> list[np.ndarray]:
     return [prepare(open_photo(photo.photo.source.read()).image, spec) for photo in photos]
 
 
-def write(
+def export_model(
     export_format: ExportFormat,
     out: Path,
     trained: TrainedModel,
@@ -37,7 +37,7 @@ def write(
 def test_tflite_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    report = write("tflite", tmp_path / "a.tflite", trained, store, batches)
+    report = export_model("tflite", tmp_path / "a.tflite", trained, store, batches)
     assert (report.photos, report.agreement) == (48, 1.0)
     assert report.largest_difference < 1e-4
     assert report.size_bytes == report.path.stat().st_size
@@ -53,8 +53,8 @@ def test_tflite_matches_the_original(
 def test_int8_is_smaller_and_nearly_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    float32 = write("tflite", tmp_path / "a.tflite", trained, store, batches)
-    int8 = write("tflite-int8", tmp_path / "b.tflite", trained, store, batches)
+    float32 = export_model("tflite", tmp_path / "a.tflite", trained, store, batches)
+    int8 = export_model("tflite-int8", tmp_path / "b.tflite", trained, store, batches)
     assert int8.size_bytes < 0.35 * float32.size_bytes
     assert int8.agreement >= 0.9
     assert int8.largest_difference > float32.largest_difference
@@ -63,7 +63,7 @@ def test_int8_is_smaller_and_nearly_matches_the_original(
 def test_saved_model_matches_the_original(
     trained: TrainedModel, store: ModelStore, batches: list[np.ndarray], tmp_path: Path
 ) -> None:
-    report = write("saved-model", tmp_path / "saved", trained, store, batches)
+    report = export_model("saved-model", tmp_path / "saved", trained, store, batches)
     assert report.agreement == 1.0
     assert report.largest_difference < 1e-5
     assert (report.path / "saved_model.pb").is_file()

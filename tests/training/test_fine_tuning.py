@@ -11,19 +11,18 @@ import pytest
 
 from vgg_demo.files.sources import find_photos
 from vgg_demo.inference.engine import build_network
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.models.registry import backbone_spec, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import TrainedNetwork, TrainingData
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache
 from vgg_demo.training.fine_tuning import last_blocks
-from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.head import Head
 from vgg_demo.training.network import assemble
-from vgg_demo.training.progress import Epoch
+from vgg_demo.training.progress import Epoch, run_to_end
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import TrainedNetwork, TrainingData
 from vgg_demo.training.trainer import Trainer
 
 RECIPE = Recipe(

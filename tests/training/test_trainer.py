@@ -11,17 +11,16 @@ import pytest
 
 from vgg_demo.errors import VggDemoError
 from vgg_demo.files.sources import find_photos
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import backbone_spec, get_spec
 from vgg_demo.training.augmentation import augment
 from vgg_demo.training.dataset import label_by_folders
 from vgg_demo.training.feature_cache import FeatureCache, feature_key
 from vgg_demo.training.features import ViewFeatures, extract
-from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.head import FeatureSubset, Head, find_learning_rate, train_head
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
-from vgg_demo.training.progress import Epoch
+from vgg_demo.training.progress import Epoch, run_to_end
 from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.validation import choose_threshold, evaluate_thresholds
 

@@ -36,7 +36,7 @@ def bad_photos(photos: dict[str, bytes], encode: Callable[..., bytes]) -> dict[s
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
-    """Returns a PNG with the given size in its header, whatever pixel data it contains."""
+    """Returns a PNG whose header has the given size, which may contradict the pixel data."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(name + body))

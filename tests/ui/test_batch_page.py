@@ -1,4 +1,4 @@
-"""Batch page, tested without a browser."""
+"""The Batch page, without a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
 from tests.files.test_archives import make_tar, make_zip
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import get_spec
@@ -71,7 +71,7 @@ def files(photos: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def test_empty_page_says_how_to_start(page: AppTest) -> None:
+def test_empty_page_explains_how_to_start(page: AppTest) -> None:
     assert page.title[0].value == "Classify many photos"
     assert page.button(key="batch_start").disabled
     assert "Results appear here. Upload photos to start." in visible_text(page)

@@ -1,4 +1,4 @@
-"""The pages Classify and About, without a browser."""
+"""The Classify and About pages, without a browser."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_prediction_that_is_not_sure_is_marked(page: AppTest) -> None:
         ("text.jpg", "not an image"),
         ("empty.png", "empty"),
         ("cut.jpg", "damaged or incomplete"),
-        ("one_pixel.png", "1 × 1 pixels; at least 16 × 16"),
+        ("one_pixel.png", "1 × 1 pixels; classification requires at least 16 × 16"),
         ("no_pixels.png", "Choose"),
         ("fifty_thousand.png", "more than 50 megapixels"),
         ("bomb.png", "7,100 × 7,100 pixels"),
@@ -274,7 +274,7 @@ def test_model_installed_while_on_another_page_is_listed(
     assert "MobileNetV2 · installed" in page.get_by_key("model").options
 
 
-def test_about_shows_all_layers_sources_and_credits(page: AppTest) -> None:
+def test_about_page_shows_all_layers_sources_and_credits(page: AppTest) -> None:
     page.switch_page("about.py").run()
     assert not page.exception
     table = page.dataframe[0].value
@@ -287,7 +287,7 @@ def test_about_shows_all_layers_sources_and_credits(page: AppTest) -> None:
         assert example.author in page_text(page)
 
 
-def test_figure_on_about_matches_the_layers_of_the_model() -> None:
+def test_figure_on_the_about_page_matches_the_layers_of_the_model() -> None:
     table = layer_table()
     convolutions = table[table["Type"] == "3×3 convolution"]["Output shape"].tolist()
     assert convolutions == [

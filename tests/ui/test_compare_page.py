@@ -1,4 +1,4 @@
-"""Compare page, tested without a browser."""
+"""The Compare page, without a browser."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def installed_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VGG_DEMO_WEIGHTS_DIR", str(shared / "weights"))
 
 
-def test_empty_page_says_how_to_start() -> None:
+def test_empty_page_explains_how_to_start() -> None:
     app = open_page()
     assert app.title[0].value == "Compare models on one photo"
     assert "Results appear here. Start with an example" in visible_text(app)
@@ -192,7 +192,7 @@ def slow_download(
     """Serves MobileNetV3Small from a server that sends half of the file and then waits."""
     settings = Settings(cache_dir=tmp_path / "cache", stall_timeout_seconds=600)
     monkeypatch.setattr(caches, "get_settings", lambda: settings)
-    monkeypatch.setattr(model_picker, "fetch_default_model", lambda: None)  # of the Classify page
+    monkeypatch.setattr(model_picker, "fetch_default_model", lambda: None)  # on the Classify page
     digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
     weights = dataclasses.replace(SMALL.weights, url=server.url("slow"), hash=digest)
     models = {**MODELS, SMALL.name: dataclasses.replace(SMALL, weights=weights)}
@@ -202,17 +202,17 @@ def slow_download(
     return models[SMALL.name]
 
 
-@pytest.mark.parametrize("how", ["model deselected", "photo removed", "canceled"])
+@pytest.mark.parametrize("reason", ["model deselected", "photo removed", "canceled"])
 def test_download_that_is_no_longer_needed_stops(
-    how: str, server: Server, slow_download: registry.ModelSpec
+    reason: str, server: Server, slow_download: registry.ModelSpec
 ) -> None:
     app = compare(open_page("mobilenet_v3_small,mini_vgg"))
     assert caches.get_downloads().get(slow_download).is_active
-    if how == "model deselected":
+    if reason == "model deselected":
         (pills,) = (group for group in app.button_group if str(group.key).startswith("pills-"))
         rerun(pills.set_value(["mini_vgg"]))
     else:
-        label = "Remove" if how == "photo removed" else "Cancel"
+        label = "Remove" if reason == "photo removed" else "Cancel"
         rerun(next(button for button in app.button if button.label == label).click())
     assert caches.get_downloads().get(slow_download) is None
     server.resume.set()
@@ -260,7 +260,7 @@ def test_outdated_url_does_not_change_the_selection() -> None:
     assert app.query_params["models"] == "mini_vgg"
 
 
-def test_custom_model_in_the_url_is_selected_once_it_is_restored() -> None:
+def test_custom_model_in_the_url_is_selected_after_it_is_restored() -> None:
     """After a reload, the browser sends the IDs of its training runs only with the first rerun."""
     app = open_page("mine@0123456789abcdef,mini_vgg")
     assert "do not exist" in app.warning[0].value

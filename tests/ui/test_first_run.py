@@ -1,6 +1,6 @@
-"""First start without VGG16: it is downloaded while Mini-VGG is used, then takes over.
+"""First start without VGG16: it is downloaded while Mini-VGG is used, then replaces Mini-VGG.
 
-MobileNetV3Small plays the role of VGG16, whose weights have 553 MB.
+MobileNetV3Small stands in for VGG16, whose weights are 553 MB.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def serve_default_model(server: Server, path: str, monkeypatch: pytest.MonkeyPat
     digest = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
     weights = dataclasses.replace(SMALL.weights, url=server.url(path), hash=digest)
     spec = dataclasses.replace(SMALL, name="vgg16", weights=weights)
-    # Two models with the same name would look the same in the list.
+    # Two models with the same name could not be told apart in the list.
     others = {name: other for name, other in registry.MODELS.items() if name != SMALL.name}
     monkeypatch.setattr(registry, "MODELS", MappingProxyType({**others, "vgg16": spec}))
     monkeypatch.setattr(available_models, "MODELS", registry.MODELS)

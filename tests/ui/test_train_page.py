@@ -1,4 +1,4 @@
-"""Tests for the Train page, without a browser but with real training workers."""
+"""The Train page, without a browser but with real worker processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
 from vgg_demo.models.bundle import MODEL_FILE
-from vgg_demo.models.catalog import published_models
-from vgg_demo.training.jobs.run import Stage, TrainingRun
+from vgg_demo.models.lookup import published_models
+from vgg_demo.training.jobs.training_run import Stage, TrainingRun
 from vgg_demo.ui.session import available_models, caches
 
 MAIN = Path(__file__).parents[2] / "vgg_demo" / "ui" / "pages" / "navigation.py"
@@ -75,7 +75,7 @@ def find_button_group(app: AppTest, key: str) -> Element:
 
 
 def min_photos(app: AppTest) -> Element:
-    return next(one for one in app.number_input if one.label == "Minimum photos per class")
+    return next(field for field in app.number_input if field.label == "Minimum photos per class")
 
 
 def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -98,9 +98,9 @@ def wait_until_over(app: AppTest) -> AppTest:
 
 
 def newest(app: AppTest) -> TrainingRun:
-    found = caches.get_training_queue().get(app.session_state["runs"][0])
-    assert found is not None
-    return found
+    run = caches.get_training_queue().get(app.session_state["runs"][0])
+    assert run is not None
+    return run
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -184,7 +184,7 @@ def test_photos_are_labeled_by_table(page: AppTest, crops: Path) -> None:
     assert [box.value for box in app.selectbox][:2] == ["photo", "class"]
     app = run_app(app.button(key="train_inspect").click())
     assert "32 photos in 2 classes" in page_text(app)
-    assert "Unusable files (1)" in [one.label for one in app.expander]
+    assert "Unusable files (1)" in [expander.label for expander in app.expander]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_unusable_upload_shows_error(
 def test_inspection_reports_issues_and_excludes_photos(
     page: AppTest, photos: dict[str, bytes], archive: bytes, encode: Callable[..., bytes]
 ) -> None:
-    with zipfile.ZipFile(io.BytesIO(archive)) as found:
-        files: dict[str, Path | bytes] = {name: found.read(name) for name in found.namelist()}
+    with zipfile.ZipFile(io.BytesIO(archive)) as original:
+        files: dict[str, Path | bytes] = {name: original.read(name) for name in original.namelist()}
     files["cat/again.jpg"] = files["cat/00.jpg"]  # a duplicate
     files["rocket/cat.jpg"] = photos["cat"]
     files["cat/cat.jpg"] = photos["cat"]  # the same photo with two labels
@@ -230,14 +230,14 @@ def test_inspection_reports_issues_and_excludes_photos(
     app = inspect(page, ("many.zip", to_zip(files)))
     text = visible_text(app)
     for issue in (
-        "Duplicate photos with conflicting labels: cat, rocket",
+        "Near-duplicates with conflicting labels: cat, rocket",
         "2 photos are near-duplicates",
         "the largest has 9.0 times as many photos as the smallest",
         "1 photo is much smaller than the model input",
         "1 photo is very long and narrow",
     ):
         assert issue in text
-    assert "Unusable files (1)" in [one.label for one in app.expander]
+    assert "Unusable files (1)" in [expander.label for expander in app.expander]
     app = run_app(min_photos(app).set_value(5))
     assert "Excluded classes with too few photos: rare (2)." in visible_text(app)
     assert "in 3 classes" in page_text(app)
@@ -341,7 +341,7 @@ def test_unknown_threshold_can_be_changed(page: AppTest, archive: bytes) -> None
     app = train(inspect(page, ("mine.zip", archive)))
     run = newest(app)
     before = run.result.bundle.spec.name
-    slider = next(one for one in app.slider if one.label == "Threshold (%)")
+    slider = next(slider for slider in app.slider if slider.label == "Threshold (%)")
     app = run_app(slider.set_value(77))
     app = run_app(app.button(key="train_threshold").click())
     assert run.result.bundle.spec.custom.unknown_threshold == 0.77
@@ -354,12 +354,12 @@ def test_uploaded_bundle_is_available_on_all_pages(page: AppTest, archive: bytes
     folder = newest(app).job.bundle
     files: dict[str, Path | bytes] = {f"mine/{path.name}": path for path in folder.iterdir()}
     other = open_page()
-    uploader = next(one for one in other.file_uploader if one.label == "Bundle")
+    uploader = next(field for field in other.file_uploader if field.label == "Bundle")
     run_app(uploader.set_value(("theirs.zip", to_zip(files), "application/zip")))
     other = run_app(other.button(key="train_open").click())
     assert "**theirs** (3 classes) is now available to you on every page" in page_text(other)
     files[f"mine/{MODEL_FILE}"] = b"changed"
-    uploader = next(one for one in other.file_uploader if one.label == "Bundle")
+    uploader = next(field for field in other.file_uploader if field.label == "Bundle")
     run_app(uploader.set_value(("bad.zip", to_zip(files), "application/zip")))
     other = run_app(other.button(key="train_open").click())
     assert "bad" in other.error[0].value
@@ -432,11 +432,11 @@ def test_untrusted_names_are_never_rendered_as_markdown(
 ) -> None:
     """Markdown in the names of a custom model and its classes is escaped on every page."""
     evil = "![x](https://evil.example/x.png) [y](https://evil.example)"
-    with zipfile.ZipFile(io.BytesIO(archive)) as found:
+    with zipfile.ZipFile(io.BytesIO(archive)) as original:
         files: dict[str, Path | bytes] = {
             f"{evil.replace('/', '|') if 'cat' in name else 'www.evil.example'}/{number}.jpg":
-            found.read(name)
-            for number, name in enumerate(found.namelist())
+            original.read(name)
+            for number, name in enumerate(original.namelist())
         }  # fmt: skip
     app = train(inspect(page, (f"{evil.replace('/', '|')}.zip", to_zip(files))))
     name = newest(app).result.bundle.spec.name

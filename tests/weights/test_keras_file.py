@@ -42,7 +42,7 @@ def weights() -> bytes:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A valid file: the weights and, as in files of Keras, other members before them."""
+    """A valid file: the weights, preceded by other members as in files that Keras writes."""
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", "{}")
@@ -79,7 +79,7 @@ Change = Callable[[bytearray], None]
 
 
 def set_in_directory(field: tuple[int, str], value: int) -> Change:
-    """Returns a change of a field in the central directory's entry of the weights."""
+    """Returns a change of a field in the weights' entry of the central directory."""
 
     def change(data: bytearray) -> None:
         offset, code = field

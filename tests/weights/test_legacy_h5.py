@@ -50,7 +50,7 @@ def test_valid_file_is_read(path: Path) -> None:
     assert [a.dtype for a in (kernel, bias, number)] == [np.float32, np.float32, np.int32]
 
 
-def test_lists_in_numbered_parts_are_read(path: Path) -> None:
+def test_name_lists_in_numbered_parts_are_read(path: Path) -> None:
     with h5py.File(path, "a") as file:
         del file.attrs["layer_names"]
         file.attrs["layer_names0"] = [b"conv"]
@@ -96,13 +96,14 @@ def use_virtual_dataset(file: h5py.File) -> None:
 
 
 def other_file(file: h5py.File) -> str:
-    other = Path(file.filename).with_name("other.h5")
-    with h5py.File(other, "w") as good:
-        good["kernel"] = KERNEL
-        good["conv/conv/kernel"] = KERNEL
-        good["conv/conv/bias"] = np.ones(3, np.float32)
-        good["conv"].attrs["weight_names"] = [b"conv/kernel", b"conv/bias"]
-    return str(other)
+    """Writes another file with the expected arrays and returns its path."""
+    path = Path(file.filename).with_name("other.h5")
+    with h5py.File(path, "w") as other:
+        other["kernel"] = KERNEL
+        other["conv/conv/kernel"] = KERNEL
+        other["conv/conv/bias"] = np.ones(3, np.float32)
+        other["conv"].attrs["weight_names"] = [b"conv/kernel", b"conv/bias"]
+    return str(path)
 
 
 def link_externally(name: str, inside: str) -> Callable[[h5py.File], None]:
@@ -204,7 +205,7 @@ def test_large_arrays_are_read_in_chunks(path: Path, monkeypatch: pytest.MonkeyP
         read(path)
 
 
-def test_out_of_memory_does_not_count_as_damage(
+def test_out_of_memory_is_not_reported_as_a_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hdf5, "CHUNK_BYTES", 1 << 60)

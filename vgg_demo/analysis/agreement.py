@@ -50,7 +50,7 @@ class Ensemble:
 
     Attributes:
         models: Names of the models.
-        labels: Their classes.
+        labels: Classes of the models.
         probabilities: float64 (classes,), summing to 1.
     """
 
@@ -68,7 +68,7 @@ class Ensemble:
 
 
 def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
-    """Returns what the models agree on: first all of them, then smaller majorities.
+    """Returns the synsets that models agree on: first all models, then smaller majorities.
 
     The prediction of each model is the winner of its verdict. A majority is more than half of
     the models. A smaller majority is listed only if it agrees on a more specific synset. The
@@ -87,7 +87,7 @@ def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
     votes = Counter(wnid for winner in winners.values() for wnid in ancestors(winner))
     sizes = {wnid: len(groups.get(wnid, ())) for wnid in votes}
     informative = [wnid for wnid in votes if is_informative(wnid, sizes[wnid], len(labels))]
-    found: list[Consensus] = []
+    consensuses: list[Consensus] = []
     smallest = len(labels) + 1
     for count in range(len(results), max(1, len(results) // 2), -1):
         candidates = [
@@ -96,8 +96,9 @@ def find_consensus(results: Sequence[Classification]) -> tuple[Consensus, ...]:
         if candidates and min(candidates)[0] < smallest:
             smallest, _, wnid = min(candidates)
             agreeing = tuple(name for name in winners if wnid in ancestors(winners[name]))
-            found.append(Consensus(wnid, common_name(wnid, labels), definition(wnid), agreeing))
-    return tuple(found)
+            label = common_name(wnid, labels)
+            consensuses.append(Consensus(wnid, label, definition(wnid), agreeing))
+    return tuple(consensuses)
 
 
 def average_models(results: Sequence[Classification]) -> Ensemble | None:
@@ -110,13 +111,13 @@ def average_models(results: Sequence[Classification]) -> Ensemble | None:
         The ensemble, or None if fewer than two models have these classes.
     """
     labels = _largest_label_set(results)
-    same = [result for result in results if result.spec.classes == labels]
-    if len(same) < 2:
+    members = [result for result in results if result.spec.classes == labels]
+    if len(members) < 2:
         return None
     return Ensemble(
-        models=tuple(result.model for result in same),
+        models=tuple(result.model for result in members),
         labels=labels,
-        probabilities=np.mean([result.probabilities for result in same], axis=0),
+        probabilities=np.mean([result.probabilities for result in members], axis=0),
     )
 
 
@@ -134,8 +135,8 @@ def pairwise_distances(results: Sequence[Classification]) -> NDArray[np.float64]
         diagonal), 1 if no class has a positive probability in both models.
     """
     matrix = np.zeros((len(results), len(results)))
-    for (i, one), (j, other) in combinations(enumerate(results), 2):
-        matrix[i, j] = matrix[j, i] = jensen_shannon_distance(*_comparable(one, other))
+    for (i, first), (j, second) in combinations(enumerate(results), 2):
+        matrix[i, j] = matrix[j, i] = jensen_shannon_distance(*_comparable(first, second))
     return matrix
 
 
@@ -167,16 +168,16 @@ def _largest_label_set(results: Sequence[Classification]) -> tuple[ClassLabel, .
 
 
 def _comparable(
-    one: Classification, other: Classification
+    first: Classification, second: Classification
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the probabilities of two models over the same outcomes."""
-    label_sets = [result.spec.classes for result in (one, other)]
+    label_sets = [result.spec.classes for result in (first, second)]
     if label_sets[0] == label_sets[1]:
-        return one.probabilities, other.probabilities
+        return first.probabilities, second.probabilities
     outcomes = min(label_sets, key=len)
     return (
-        aggregate_outcomes(outcomes, one.probabilities, label_sets[0]),
-        aggregate_outcomes(outcomes, other.probabilities, label_sets[1]),
+        aggregate_outcomes(outcomes, first.probabilities, label_sets[0]),
+        aggregate_outcomes(outcomes, second.probabilities, label_sets[1]),
     )
 
 

@@ -64,11 +64,11 @@ def reliability(
 def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
     """Returns the expected calibration error, in [0, 1] (Guo et al. 2017, eq. 3).
 
-    It is the mean absolute difference of probability and accuracy, weighted by the number of
+    It is the mean absolute difference between probability and accuracy, weighted by the number of
     predictions in each bin; 0 if there are none.
     """
-    total = sum(one.count for one in bins)
-    gaps = sum(one.count * abs(one.accuracy - one.probability) for one in bins)
+    total = sum(bin_.count for bin_ in bins)
+    gaps = sum(bin_.count * abs(bin_.accuracy - bin_.probability) for bin_ in bins)
     return gaps / total if total else 0.0
 
 
@@ -129,7 +129,7 @@ def cross_entropy(
     Args:
         logits: float (N, classes).
         truth: int (N,): index of the true class of each row.
-        smoothing: Label smoothing: share of each target that is spread evenly over all classes,
+        smoothing: Label smoothing: fraction of each target that is spread evenly over all classes,
             in [0, 1).
     """
     shifted = logits - logits.max(axis=1, keepdims=True)

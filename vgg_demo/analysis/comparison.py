@@ -21,8 +21,8 @@ from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.classify import classify_prepared, prepare_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import SCHEMA, Classification
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 
@@ -38,7 +38,7 @@ class ModelResult:
         classification: The prediction.
         run_seconds: Duration of each timed run of the loaded model on the preprocessed photo,
             one run after the other.
-        memory_bytes: Memory that the loaded model takes.
+        memory_bytes: Memory of the loaded model.
     """
 
     classification: Classification
@@ -51,6 +51,7 @@ class ModelResult:
 
     @property
     def median_seconds(self) -> float:
+        """The median of the runs."""
         return float(np.median(self.run_seconds))
 
     @property
@@ -66,7 +67,7 @@ class ModelFailure:
     Attributes:
         model: Its name.
         error: Name of the error class.
-        message: What went wrong and what to do.
+        message: What went wrong and what to do next.
     """
 
     model: str
@@ -83,7 +84,7 @@ def compare(
     repeat: int = DEFAULT_REPEAT,
     prepare_model: Callable[[ModelSpec], object] | None = None,
 ) -> Iterator[ModelResult | ModelFailure]:
-    """Classifies a photo with one model after the other and yields each result at once.
+    """Classifies a photo with one model after the other and yields each result immediately.
 
     A model that fails does not stop the comparison. Models load lazily: if the caller stops
     iterating, the remaining models are not loaded.
@@ -91,7 +92,7 @@ def compare(
     Args:
         photo: The photo.
         specs: The models, in the order in which they run.
-        store: Store that loads the models.
+        store: Provides the models and loads them if necessary.
         resize: How the photo is made square.
         repeat: Number of timed runs of each model, 1 or more.
         prepare_model: Called with each model before it runs, for example to download its
@@ -122,7 +123,7 @@ def measure(
     Args:
         photo: The photo.
         spec: The model.
-        store: Store that loads the model.
+        store: Provides the model and loads it if necessary.
         resize: How the photo is made square.
         repeat: Number of timed runs, 1 or more.
 
@@ -184,7 +185,7 @@ class Comparison:
 
     @classmethod
     def of(cls, outcomes: Sequence[ModelResult | ModelFailure]) -> Comparison:
-        """Collects what `compare` yields."""
+        """Creates a comparison from the outcomes that `compare` yields."""
         return cls(
             results=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelResult)),
             failures=tuple(outcome for outcome in outcomes if isinstance(outcome, ModelFailure)),
@@ -195,7 +196,7 @@ class Comparison:
         return tuple(result.classification for result in self.results)
 
     def consensus(self) -> tuple[Consensus, ...]:
-        """Returns what the models agree on; see `find_consensus`."""
+        """Returns the synsets that the models agree on; see `find_consensus`."""
         return find_consensus(self.classifications)
 
     def ensemble(self) -> Ensemble | None:
@@ -230,7 +231,7 @@ class Comparison:
             "ensemble": ensemble
             and {
                 "models": list(ensemble.models),
-                "predictions": [asdict(one) for one in ensemble.predictions(top)],
+                "predictions": [asdict(prediction) for prediction in ensemble.predictions(top)],
             },
         }
 

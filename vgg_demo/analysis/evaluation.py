@@ -148,7 +148,7 @@ class Evaluation:
             "top5": _proportion_to_dict(self.top5),
             "calibration_error": self.calibration_error,
             "temperature": self.temperature,
-            "reliability": [asdict(one) for one in self.bins],
+            "reliability": [asdict(bin_) for bin_ in self.bins],
             "classes": [
                 {
                     "wnid": score.label.wnid,
@@ -217,10 +217,10 @@ class Evaluator:
 
         Args:
             result: The prediction.
-            wnid: WordNet ID of what the photo shows.
+            wnid: WordNet ID of the true class, or of a more general synset.
 
         Returns:
-            Whether the model has a class for it; if not, the photo does not count.
+            Whether the model has a class for it; if not, the photo is not evaluated.
         """
         return self.add_prediction(result.file, result.probabilities, wnid)
 
@@ -239,7 +239,7 @@ class Evaluator:
 
     @property
     def count(self) -> int:
-        """Number of photos that count so far."""
+        """Number of photos added so far whose true class the model has."""
         return len(self._truth)
 
     def evaluate(self) -> Evaluation:
@@ -267,16 +267,16 @@ class Evaluator:
 
     def _class_scores(self, rank: NDArray[np.integer]) -> tuple[ClassScore, ...]:
         predicted = np.array(self._predicted, dtype=int)
-        number = {truth: number for number, truth in enumerate(dict.fromkeys(self._truth))}
-        numbers = np.array([number[truth] for truth in self._truth], dtype=int)
+        number_of = {truth: number for number, truth in enumerate(dict.fromkeys(self._truth))}
+        numbers = np.array([number_of[truth] for truth in self._truth], dtype=int)
         return tuple(
             ClassScore(
                 truth.label,
-                _proportion(rank[numbers == number[truth]] == 0),
-                _proportion(rank[numbers == number[truth]] < 5),
+                _proportion(rank[numbers == number_of[truth]] == 0),
+                _proportion(rank[numbers == number_of[truth]] < 5),
                 _proportion(rank[np.isin(predicted, truth.indices)] == 0),
             )
-            for truth in sorted(number, key=lambda truth: truth.indices)
+            for truth in sorted(number_of, key=lambda truth: truth.indices)
         )
 
     def _confusions(self) -> tuple[Confusion, ...]:
@@ -316,8 +316,8 @@ def _proportion(is_correct: NDArray[np.bool_]) -> Proportion:
 
 
 def _temperature(probabilities: NDArray[np.float32], truth: Sequence[GroundTruth]) -> float:
-    """Returns the temperature fitted on the photos with a single correct class; 1 without any."""
-    exact = [index for index, one in enumerate(truth) if len(one.indices) == 1]
+    """Returns the temperature fitted on the photos with a single correct class; 1 if none."""
+    exact = [index for index, entry in enumerate(truth) if len(entry.indices) == 1]
     if not exact:
         return 1.0
     smallest = np.finfo(np.float32).tiny  # probabilities may underflow to 0

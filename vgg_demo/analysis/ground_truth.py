@@ -48,13 +48,13 @@ def ground_truth_from_name(name: str) -> str | None:
     """
     path = PurePosixPath(_normalize_path(name))
     for part in reversed(path.parts):
-        if found := WNID.search(part):
-            return found.group() if found.group() in _known_wnids() else None
+        if match := WNID.search(part):
+            return match.group() if match.group() in _known_wnids() else None
     return find_wnid(path.parent.name) or find_wnid(NUMBER.sub("", path.stem))
 
 
 def ground_truth_reader(classes: Sequence[ClassLabel]) -> ReadGroundTruth:
-    """Returns a function that finds the true class of a photo by its path, for one model.
+    """Returns a function that reads the true class of a photo from its path, for one model.
 
     Custom models have class names of their own. The function compares them, ignoring case, with
     the name of the folder, then with the file name with and without its trailing number. For all
@@ -72,8 +72,8 @@ def ground_truth_reader(classes: Sequence[ClassLabel]) -> ReadGroundTruth:
         stem = path.stem
         # A class name may end in a number ("Class 1"), and so may a file name.
         candidates = (path.parent.name, stem, NUMBER.sub("", stem))
-        found = (custom_names.get(candidate) for candidate in candidates)
-        return next((wnid for wnid in found if wnid), None)
+        wnids = (custom_names.get(candidate) for candidate in candidates)
+        return next((wnid for wnid in wnids if wnid), None)
 
     return find
 
@@ -100,7 +100,7 @@ class _CustomClassNames:
 
 
 def find_wnid(name: str) -> str | None:
-    """Returns the WordNet ID for the name of a class, or for a WordNet ID; None if unknown.
+    """Returns the WordNet ID for a class name or a WordNet ID; None if unknown.
 
     Only names of classes count, not names of more general synsets: folders are often called
     "train", for example.
@@ -139,7 +139,8 @@ def read_ground_truth(text: str, classes: Sequence[ClassLabel] = ()) -> ReadGrou
     columns = reader.fieldnames or ["(none)"]
     if not {"image", "label"} <= set(columns):
         raise TableError(
-            f"The label table has the columns {', '.join(columns)[:200]}; it needs image and label."
+            f"The label table has the columns {', '.join(columns)[:200]}; it needs the columns "
+            "image and label."
         )
     truth: dict[str, str | None] = {}
     custom_names = _CustomClassNames(classes)
@@ -215,7 +216,7 @@ def find_ground_truth(wnid: str, labels: tuple[ClassLabel, ...]) -> GroundTruth 
     photo is only known to show a dog, each dog breed is correct.
 
     Args:
-        wnid: WordNet ID of what the photo shows: a class or a more general synset.
+        wnid: WordNet ID of the ground truth: a class or a more general synset.
         labels: The classes of the model.
     """
     synsets = ancestors(wnid)

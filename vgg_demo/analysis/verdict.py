@@ -1,4 +1,4 @@
-"""Interprets class probabilities: how specific a prediction is justified, and how certain it is.
+"""Interprets class probabilities: how specific a prediction they justify, and how certain it is.
 
 `most_specific_group` finds the most specific WordNet group whose total probability reaches a
 threshold; `measure_certainty` measures how concentrated the probabilities are. `headline` and
@@ -22,7 +22,7 @@ GROUP_THRESHOLD = 0.8
 """Total probability that a group of classes must reach to be named in the headline."""
 
 MAX_GROUP_SHARE = 0.55
-"""Largest share of a model's classes that a group may cover; larger groups say too little."""
+"""Largest share of a model's classes that a group may cover; larger groups are uninformative."""
 
 TECHNICAL_SYNSETS = frozenset(
     [
@@ -37,11 +37,11 @@ TECHNICAL_SYNSETS = frozenset(
 )
 """Synsets with technical names; the headline uses a more general synset instead."""
 
-PLAIN_NAMES = {"n00021939": "man-made thing"}  # WordNet: artifact
+PLAIN_NAMES = {"n00021939": "man-made object"}  # WordNet: artifact
 """Common names of synsets, by WordNet ID, that replace WordNet's own."""
 
 MAX_LISTED = 30
-"""Largest number of classes that `describe_scope` lists by name."""
+"""Maximum number of classes that `describe_classes` lists by name."""
 
 MIN_MARGIN = 0.3
 """Margin between the two highest probabilities below which a prediction is not sure."""
@@ -84,7 +84,7 @@ class Certainty:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the margin is large and the perplexity small enough."""
+        """Whether the margin is large enough and the perplexity is small enough."""
         return self.margin >= MIN_MARGIN and self.effective_classes <= MAX_EFFECTIVE_CLASSES
 
 
@@ -187,7 +187,7 @@ def one_line(verdict: Verdict) -> str:
     return f"{first}; {not_sure}{second}"
 
 
-def describe_scope(spec: ModelSpec) -> str:
+def describe_classes(spec: ModelSpec) -> str:
     """Returns a sentence that lists the classes of a model with few classes.
 
     Returns:
@@ -195,7 +195,7 @@ def describe_scope(spec: ModelSpec) -> str:
         out if there are more than `MAX_LISTED`.
 
     >>> from vgg_demo.models.registry import get_spec
-    >>> describe_scope(get_spec("mini_vgg"))[:45]
+    >>> describe_classes(get_spec("mini_vgg"))[:45]
     'Mini-VGG has only 10 classes: airplane, autom'
     """
     if not spec.is_embedded and spec.custom is None:
@@ -262,14 +262,14 @@ def _informative_synsets(
         indices of all synsets, concatenated; and the offset of each synset in them, as
         `np.add.reduceat` expects.
     """
-    found = [
+    groups = [
         (wnid, indices)
         for wnid, indices in classes_by_group(labels).items()
         if is_informative(wnid, len(indices), len(labels))
     ]
-    synsets = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in found)
-    starts = np.cumsum([0, *(len(indices) for _, indices in found)])[:-1]
-    return synsets, np.concatenate([indices for _, indices in found]), starts
+    synsets = tuple((-len(indices), depth(wnid), wnid) for wnid, indices in groups)
+    starts = np.cumsum([0, *(len(indices) for _, indices in groups)])[:-1]
+    return synsets, np.concatenate([indices for _, indices in groups]), starts
 
 
 def measure_certainty(probabilities: NDArray[np.float64]) -> Certainty:
@@ -292,7 +292,7 @@ def _capitalize(text: str) -> str:
 
 
 def is_informative(wnid: str, covered: int, classes: int) -> bool:
-    """Returns whether a synset is worth naming: a common word for not too many classes.
+    """Returns whether a synset is worth naming: a common word that covers few enough classes.
 
     Args:
         wnid: WordNet ID of the synset.
@@ -311,8 +311,8 @@ def common_name(wnid: str, labels: tuple[ClassLabel, ...]) -> str:
 @cache
 def classes_by_group(labels: tuple[ClassLabel, ...]) -> dict[str, tuple[int, ...]]:
     """Returns the indices of the classes under each synset, by WordNet ID."""
-    found: dict[str, list[int]] = {}
+    indices_by_wnid: dict[str, list[int]] = {}
     for label in labels:
         for wnid in ancestors(label.wnid):
-            found.setdefault(wnid, []).append(label.index)
-    return {wnid: tuple(indices) for wnid, indices in found.items()}
+            indices_by_wnid.setdefault(wnid, []).append(label.index)
+    return {wnid: tuple(indices) for wnid, indices in indices_by_wnid.items()}

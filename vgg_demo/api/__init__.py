@@ -1,6 +1,6 @@
 """The HTTP API: endpoints, request limits, access control and metrics."""
 
-from vgg_demo.api.app import create_api
+from vgg_demo.api.endpoints import create_api
 from vgg_demo.api.service import Service
 from vgg_demo.api.settings import ApiSettings
 

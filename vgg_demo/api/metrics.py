@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vgg_demo import memory
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import MODELS
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -27,6 +27,10 @@ class Metrics:
         requests: Number of requests, by path and status.
         seconds: Response times in seconds, by path.
         photos: Number of classified photos, by model.
+
+    Args:
+        store: The loaded models.
+        count_waiting: Returns the number of photos that are waiting or in progress.
     """
 
     def __init__(self, store: ModelStore, count_waiting: Callable[[], int]) -> None:
@@ -91,14 +95,14 @@ class CountRequests:
             return
         started, status = time.perf_counter(), 500
 
-        async def send_and_note_status(message: Message) -> None:
+        async def send_and_record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_note_status)
+            await self._app(scope, receive, send_and_record_status)
         finally:
             # Clients may request arbitrary paths; only existing ones get their own time series.
             route = scope.get("route")

@@ -20,7 +20,14 @@ PUBLIC_FOLDER = "/static-offline-docs/"
 
 
 def problem(status: int, error: str, message: str, **more: object) -> Response:
-    """Returns an error response; see `vgg_demo.api.schemas.Problem`."""
+    """Returns an error response; see `vgg_demo.api.schemas.Problem`.
+
+    Args:
+        status: HTTP status code.
+        error: Name of the error.
+        message: What went wrong and what to do next.
+        more: Additional fields of the JSON object.
+    """
     return JSONResponse({"error": error, "message": message, **more}, status)
 
 
@@ -138,7 +145,7 @@ class _Body:
         self.has_stalled_client = False
 
     async def receive(self) -> Message:
-        if self._is_complete:  # the next message is that the client has disconnected
+        if self._is_complete:  # the next message announces that the client has disconnected
             return await self._receive()
         try:
             async with asyncio.timeout(self._deadline - time.monotonic()):
@@ -157,7 +164,7 @@ class _Body:
             return
         self.has_response = True
         try:
-            # A client that does not read would keep the photos in memory.
+            # Without a timeout, a client that does not read would keep the photos in memory.
             async with asyncio.timeout(self._limits.settings.send_timeout_seconds):
                 await self._send(message)
         except TimeoutError:

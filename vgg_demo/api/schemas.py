@@ -22,8 +22,8 @@ ModelNames = Annotated[
     str,
     Query(
         max_length=1000,
-        description="Names of the models, separated by commas. Without it: the models installed "
-        "on the server.",
+        description="Names of the models, separated by commas. Default: the installed models, "
+        "up to the limit of models per request.",
         examples=[EMBEDDED_MODEL],
     ),
 ]
@@ -75,7 +75,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         408: "The request did not arrive in time",
         413: "The request is too large",
         422: "No photo could be used, or a parameter is invalid",
-        429: "The server is busy; Retry-After says when to try again",
+        429: "The server is busy; Retry-After gives the seconds to wait",
         503: "The model cannot be loaded, or is being downloaded",
     }.items()
 }

@@ -1,4 +1,4 @@
-"""The work behind the endpoints, in threads and within limits."""
+"""Classification and comparison for the endpoints, in threads and within limits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.background import BackgroundDownloads
 from vgg_demo.inference.batching import MicroBatcher
 from vgg_demo.inference.classify import PreparedPhoto, prepare_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification, Failure
-from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.catalog import find_model, published_models
+from vgg_demo.models.lookup import find_model, published_models
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import Settings
@@ -74,7 +74,7 @@ class Service:
         return published_models(self.settings.bundles_dir)
 
     def find_model(self, name: str) -> ModelSpec:
-        """Returns a model by its name. Paths are not accepted.
+        """Returns a model by its name, never by a path.
 
         Raises:
             UnknownModelError: If no model has this name.
@@ -87,18 +87,23 @@ class Service:
     ) -> tuple[list[Classification], list[Failure]]:
         """Classifies photos with one model.
 
+        Args:
+            uploads: The photos.
+            spec: The model; must be installed.
+            resize: How photos are made square.
+
         Returns:
             The results, and the failures for photos that cannot be used.
 
         Raises:
-            ModelError: If the model cannot be loaded.
+            ModelError: If the model is not installed or cannot be loaded.
             BusyError: If too many photos are waiting.
         """
         self._check_installed(spec)
         limit = self._limits.max_waiting_photos
         if self._photos + len(uploads) > limit:
             raise BusyError(
-                f"{self._photos} photos are waiting already, and the request has {len(uploads)}; "
+                f"{self._photos} photos are already waiting, and the request has {len(uploads)}; "
                 f"the limit is {limit}. Try again later.",
                 retry_seconds=self._batcher.expected_seconds(self._photos),
             )
@@ -124,6 +129,12 @@ class Service:
     ) -> Comparison:
         """Classifies a photo with several models and measures their latency.
 
+        Args:
+            upload: The photo.
+            specs: The models. One that is not installed becomes a `ModelFailure`.
+            resize: How the photo is made square.
+            repeat: Number of timed runs of each model, 1 or more.
+
         Raises:
             ImageError: If the photo cannot be used.
             BusyError: If too many comparisons are waiting.
@@ -131,7 +142,7 @@ class Service:
         limit = self._limits.max_waiting_comparisons
         if self._comparisons > limit:
             raise BusyError(
-                f"{limit} comparisons are waiting already, which is the limit. Try again later.",
+                f"{limit} comparisons are already waiting, which is the limit. Try again later.",
                 retry_seconds=COMPARISON_SECONDS * self._comparisons,
             )
         self._comparisons += 1
@@ -145,7 +156,7 @@ class Service:
         return comparison
 
     def redact_paths(self, message: str) -> str:
-        """Replaces the server's folders in a message by "…": clients need not know them."""
+        """Replaces the server's folders in a message with "…" to hide them from clients."""
         settings = self.settings
         for folder in (settings.weights_dir, settings.cache_dir, settings.bundles_dir):
             if folder is not None:
@@ -188,10 +199,10 @@ class Service:
     def _check_installed(self, spec: ModelSpec) -> None:
         """Checks that a model is installed.
 
-        It is never downloaded: a small request must not cost the server gigabytes.
+        A request never starts a download: a small request must not cost the server gigabytes.
 
         Raises:
-            WeightsMissingError: If it is not installed.
+            WeightsMissingError: If the model is not installed.
             DownloadingError: If the server or a visitor of the page is downloading it.
         """
         if find_weights(spec, self.settings) is not None:
@@ -204,6 +215,6 @@ class Service:
             )
         raise WeightsMissingError(
             f"{spec.keras_name} is not installed on this server. GET /api/v1/models lists the "
-            "installed models. The operator of the server can install it: "
+            "installed models. The server's operator can install it: "
             f"vgg-demo weights download {spec.name}"
         )

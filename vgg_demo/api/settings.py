@@ -21,7 +21,7 @@ class ApiSettings:
     Attributes:
         key: API key that requests must carry as ``Authorization: Bearer KEY``; empty if the API
             is open.
-        origins: Origins of the web sites whose pages may call the API from a browser, such as
+        origins: Origins of the websites whose pages may call the API from a browser, such as
             ``https://example.org``.
         max_body_bytes: Maximum size of the body of one request.
         max_total_body_bytes: Maximum size of the bodies of all requests in progress together.
@@ -50,10 +50,10 @@ class ApiSettings:
         metadata={
             "variable": "VGG_DEMO_API_ORIGINS",
             "help": (
-                "Origins of the web sites whose pages may call the API from a browser, separated "
+                "Origins of the websites whose pages may call the API from a browser, separated "
                 "by commas, such as https://example.org."
             ),
-            "default": "not set (no other web sites)",
+            "default": "not set (no other websites)",
         },
     )
     max_body_bytes: int = 42 * 2**20

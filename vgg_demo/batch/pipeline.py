@@ -1,4 +1,4 @@
-"""Classification of many photos on one machine: one row per photo, in input order.
+"""Classifies many photos on one machine: one row per photo, in input order.
 
 Threads read, decode and preprocess photos while the models classify the previous ones.
 """
@@ -19,8 +19,8 @@ from vgg_demo.files.printable import printable
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo, open_photo
 from vgg_demo.inference.classify import PreparedPhoto, classify_batch, prepare_photo
+from vgg_demo.inference.model_store import LoadedModel, ModelStore
 from vgg_demo.inference.results import Classification, Failure
-from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
@@ -45,7 +45,7 @@ class BatchRow:
     Attributes:
         source: The photo.
         results: One classification per model; empty if the photo cannot be used.
-        failure: Why the photo cannot be used; None if it can.
+        failure: The reason if the photo cannot be used; None otherwise.
         extracted: The return value of `classify_photos`'s `extract` for this photo.
     """
 
@@ -75,7 +75,7 @@ def classify_photos(
     """Classifies many photos with one or more models.
 
     Close the iterator to stop early; photos that were opened ahead are discarded. The
-    probabilities of a photo do not depend on the photos next to it.
+    probabilities of a photo do not depend on the other photos.
 
     Args:
         sources: The photos; consumed as needed.
@@ -83,7 +83,7 @@ def classify_photos(
         store: Provides the models and loads them if necessary.
         resize: How photos are made square.
         limits: Image size limits.
-        extract: Called with each photo in the thread that decoded it. Its return value is kept in
+        extract: Called with each photo in the thread that decoded it. Its return value is stored in
             `BatchRow.extracted`; the photo itself is discarded.
 
     Yields:
@@ -177,7 +177,11 @@ def _classify_batch(
 
 
 def columns(top: int = 5) -> tuple[str, ...]:
-    """Returns the column names of the rows from `flatten`."""
+    """Returns the column names of the rows from `flatten`.
+
+    Args:
+        top: Number of predictions per row.
+    """
     predictions = (
         f"{field}_{rank}"
         for rank in range(1, top + 1)

@@ -20,9 +20,9 @@ from vgg_demo.files.archives import is_archive
 from vgg_demo.files.result_tables import arrow_schema
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.images.decode import SUFFIXES, read_file
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.limits import ImageLimits
-from vgg_demo.models.catalog import find_spec
+from vgg_demo.models.lookup import find_spec
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.settings import Settings
 
@@ -30,8 +30,8 @@ ACTOR_BATCH_SIZE = 32
 """Photos per call of an actor."""
 
 READER_CPUS = 1
-"""CPUs left for reading and writing. Without any, Ray deadlocks: its readers wait for the actors,
-and the actors wait for photos."""
+"""CPUs left for reading and writing. Without any, Ray deadlocks: its readers wait for CPUs that the
+actors occupy, and the actors wait for photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _is_remote(path: str) -> bool:
 
 
 def _check_paths(paths: Sequence[str]) -> None:
-    """Checks that the paths are either all local or all remote, and no archives."""
+    """Checks that the paths are either all local or all remote, and that none is an archive."""
     if len(set(map(_is_remote, paths))) > 1 or any(map(is_archive, paths)):
         raise ClusterError(
             "On a cluster, all photos must be either local paths or remote addresses such as "

@@ -18,7 +18,7 @@ import click
 
 from vgg_demo.batch.pipeline import columns, flatten
 from vgg_demo.batch.ray import BatchJob, classify_with_ray
-from vgg_demo.cli.console import counted, log
+from vgg_demo.cli.console import log, pluralize
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -48,7 +48,7 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class FinishedRows:
-    """The rows that the table of an earlier run already has.
+    """Rows that the table of an earlier run already contains.
 
     Attributes:
         counts: Number of rows per photo and model; an archive may contain a name twice.
@@ -85,23 +85,23 @@ class FinishedRows:
     "annotate_dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Save each photo as PNG in this directory, with the top prediction drawn on it.",
+    help="Save each photo as a PNG in this folder, with the top prediction drawn on it.",
 )
 @click.option(
     "--move-to",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Copy each photo into this directory, in a subfolder named after the top prediction of "
+    help="Copy each photo into this folder, in a subfolder named after the top prediction of "
     "the first model.",
 )
-@click.option("--move", is_flag=True, help="With --move-to: move the photos, do not copy them.")
+@click.option("--move", is_flag=True, help="With --move-to: move photos instead of copying them.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Run on this machine or on a Ray cluster. Ray reads files and folders, also s3://…, and "
-    "writes a folder of Parquet files.",
+    help="Run on this machine or on a Ray cluster. Ray reads files and folders, including "
+    "s3://…, and writes a folder of Parquet files.",
 )
 @click.option(
     "--ray-address",
@@ -156,10 +156,10 @@ def batch_command(
         _read_finished_rows(resume, columns(top), specs, resize) if resume else FinishedRows()
     )
     outputs = OutputWriter(options, paths)
-    store = open_store(specs, settings)  # fails, if at all, before anything is written
+    store = open_store(specs, settings)  # raises errors before anything is written
     counts, started = Counter[str](), time.monotonic()
 
-    # For each pending photo, in order: the models whose rows the table lacks.
+    # For each pending photo, in order: the models that have no row in the table yet.
     pending: deque[set[str]] = deque()
 
     def pending_photos() -> Iterator[Source]:
@@ -188,14 +188,14 @@ def batch_command(
                 for flat in flatten(row, specs, top):
                     if flat["model"] in missing:
                         write(flat)
-                # After writing the row, so that the table lists every photo that was moved.
+                # Sort after writing the row, so that the table lists every moved photo.
                 is_sorted = not row.results or outputs.sort(
                     row.source, row.results[0].sha256, row.results[0].predictions(1)[0].label
                 )
                 counts["unsaved"] += not (is_saved and is_sorted)
         except KeyboardInterrupt:
             advice = f" Resume with --resume {table}." if table else ""
-            log(f"Stopped after {counted(counts['photos'], 'photo')}.{advice}")
+            log(f"Stopped after {pluralize(counts['photos'], 'photo')}.{advice}")
             sys.exit(130)
     _log_counts(counts, time.monotonic() - started)
     sys.exit(1 if counts["failed"] or counts["unsaved"] else 0)
@@ -212,7 +212,7 @@ def _check_usage(
 ) -> None:
     """Raises `click.UsageError` if options contradict each other."""
     if out and resume:
-        raise click.UsageError("Choose one of --out and --resume.")
+        raise click.UsageError("Use either --out or --resume, not both.")
     if options.move and not options.move_to:
         raise click.UsageError("--move requires --move-to.")
     if options.move and table is not None and table.suffix.casefold() == ".parquet":
@@ -224,22 +224,22 @@ def _check_usage(
     if engine == "ray" and (not out or not out.endswith(".parquet") or writes_photos):
         raise click.UsageError(
             "--engine ray requires --out FOLDER.parquet and does not support --resume, "
-            "--annotate and --move-to."
+            "--annotate or --move-to."
         )
     if engine != "ray" and has_cluster:
         raise click.UsageError("--ray-address and --concurrency require --engine ray.")
 
 
 def _check_paths(paths: Sequence[str]) -> None:
-    """Raises an error if no path exists, before a table that has only errors is started."""
+    """Raises an error if no path exists, so that no table with errors only is written."""
     if not any(glob.has_magic(path) or os.path.lexists(path) for path in paths):
-        named = ", ".join(repr(path) for path in paths[:3])
-        raise FileUnreadableError(f"No such file or folder: {named}. Check the paths.")
+        first_paths = ", ".join(repr(path) for path in paths[:3])
+        raise FileUnreadableError(f"No such file or folder: {first_paths}. Check the paths.")
 
 
 def _log_counts(counts: Counter[str], seconds: float) -> None:
     log(
-        f"{counted(counts['photos'], 'photo')} in {seconds:,.1f} s"
+        f"{pluralize(counts['photos'], 'photo')} in {seconds:,.1f} s"
         + (f", {counts['failed']:,} failed" if counts["failed"] else "")
         + (f", {counts['unsaved']:,} not saved or sorted" if counts["unsaved"] else "")
         + (f", {counts['skipped']:,} skipped" if counts["skipped"] else "")
@@ -262,7 +262,7 @@ def _run_on_ray(
     target = out if "://" in out else str(Path(out).resolve())
     written = classify_with_ray(locations, target, job, address=address, concurrency=concurrency)
     log(
-        f"{counted(written.rows, 'row')} in {time.monotonic() - started:,.1f} s"
+        f"{pluralize(written.rows, 'row')} in {time.monotonic() - started:,.1f} s"
         + (f", {written.failed:,} with an error" if written.failed else "")
         + "."
     )
@@ -270,7 +270,7 @@ def _run_on_ray(
 
 
 def _read_finished_rows(
-    table: Path, keys: Sequence[str], specs: Sequence[ModelSpec], resize: str
+    table: Path, column_names: Sequence[str], specs: Sequence[ModelSpec], resize: str
 ) -> FinishedRows:
     """Reads the table of an earlier run.
 
@@ -278,7 +278,7 @@ def _read_finished_rows(
         TableError: If the table was made with another resize method or another model.
     """
     finished, names = FinishedRows(), [spec.name for spec in specs]
-    for row in read_rows_to_resume(table, keys):
+    for row in read_rows_to_resume(table, column_names):
         for option, used, chosen in (
             ("--resize", row["resize"], [resize]),
             ("--model", row["model"], names),
@@ -296,18 +296,18 @@ def _read_finished_rows(
 
 @contextmanager
 def _open_output(
-    path: Path | None, keys: Sequence[str], resume: bool
+    path: Path | None, column_names: Sequence[str], resume: bool
 ) -> Iterator[Callable[[Row], None]]:
-    """Opens the table, or CSV on stdout if there is no path; yields a function to write rows."""
+    """Opens the table, or CSV on stdout without a path; yields a function that writes a row."""
     if path is not None:
-        with open_table(path, keys, resume=resume) as write:
+        with open_table(path, column_names, resume=resume) as write:
             yield write
         return
 
     def print_row(row: Row) -> None:
         line = io.StringIO()
-        csv.DictWriter(line, keys, lineterminator="\n").writerow(row)
+        csv.DictWriter(line, column_names, lineterminator="\n").writerow(row)
         click.echo(line.getvalue(), nl=False)
 
-    print_row({key: key for key in keys})
+    print_row({name: name for name in column_names})
     yield print_row

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from vgg_demo.analysis.verdict import describe_scope, interpret, one_line
+from vgg_demo.analysis.verdict import describe_classes, interpret, one_line
 from vgg_demo.cli.console import load_photo, log, prepare_model, print_result, prompt_for_paths
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
 from vgg_demo.cli.outputs import annotated_saver
 from vgg_demo.errors import ModelError, VggDemoError
 from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification, Failure
-from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.catalog import find_spec
+from vgg_demo.models.lookup import find_spec
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL
 from vgg_demo.reports.document import to_document
@@ -40,7 +40,7 @@ from vgg_demo.reports.document import to_document
     "annotate_dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Save each photo as PNG in this directory, with the top prediction drawn on it.",
+    help="Save each photo as a PNG in this folder, with the top prediction drawn on it.",
 )
 def classify_command(
     photos: tuple[str, ...],
@@ -53,7 +53,7 @@ def classify_command(
 ) -> None:
     """Classify photos.
 
-    Without PHOTO, prompt for paths until EXIT or the end of input.
+    Without PHOTO, prompt for paths until EXIT or end of input.
     """
     settings = read_settings(weights_dir)
     spec = find_spec(model, settings.bundles_dir)
@@ -70,8 +70,8 @@ def classify_command(
                 raise model_error  # do not try the same failing download again for each photo
             prepare_model(spec, store, settings)
             result = classify_photo(photo, spec, store, resize=Resize(resize))
-            if not results and describe_scope(spec):
-                log(describe_scope(spec))
+            if not results and describe_classes(spec):
+                log(describe_classes(spec))
             results.append(result)
             if not as_json:
                 _print_classification(result, top)

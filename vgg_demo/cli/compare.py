@@ -19,14 +19,14 @@ from vgg_demo.analysis.comparison import (
 from vgg_demo.analysis.verdict import interpret, one_line
 from vgg_demo.cli.console import load_photo, log, prepare_model, print_result
 from vgg_demo.cli.options import (
-    megabytes,
+    format_megabytes,
     read_settings,
     resize_option,
     top_option,
     weights_dir_option,
 )
 from vgg_demo.cli.progress import find_specs
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.labels import with_article
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import MODELS, ModelSpec
@@ -72,7 +72,7 @@ def compare_command(
     preprocessing the photo. "top-1" is the published top-1 accuracy on the named test set.
     """
     if as_json and as_csv:
-        raise click.UsageError("Choose one of --json and --csv.")
+        raise click.UsageError("Use either --json or --csv, not both.")
     settings = read_settings(weights_dir)
     specs = _resolve_models(models, settings)
     opened, store = load_photo(photo, settings.limits), ModelStore(settings)
@@ -108,7 +108,7 @@ def _resolve_models(models: str | None, settings: Settings) -> list[ModelSpec]:
         return [spec for spec in MODELS.values() if find_weights(spec, settings)]
     names = [name for name in models.split(",") if name.strip()]
     if not names:
-        raise click.UsageError("--models names no model.")
+        raise click.UsageError("--models is empty. Separate model names with commas.")
     return find_specs(names, settings)
 
 
@@ -120,7 +120,7 @@ def _print_model_result(result: ModelResult) -> None:
     )
     print_result(
         f"{result.classification.model:<19}{1000 * result.median_seconds:>7.1f} ms"
-        f"{megabytes(result.memory_bytes):>9}  {published:<16}"
+        f"{format_megabytes(result.memory_bytes):>9}  {published:<16}"
         f"{one_line(interpret(result.classification))}{unverified}"
     )
 
@@ -134,7 +134,7 @@ def _print_agreement(comparison: Comparison) -> None:
     if count > 1 and not comparison.consensus():
         print_result("The models disagree: no class has a majority.")
     if ensemble := comparison.ensemble():
-        print_result(f"average of {len(ensemble.models)}: {one_line(ensemble.verdict())}")
+        print_result(f"average of {len(ensemble.models)} models: {one_line(ensemble.verdict())}")
 
 
 def _print_csv(comparison: Comparison) -> None:

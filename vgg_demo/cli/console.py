@@ -1,4 +1,4 @@
-"""Terminal output, prompts, silent libraries, and getting photos and models ready.
+"""Terminal output, prompts, silenced libraries, and preparation of photos and models.
 
 Results go to stdout, everything else to stderr. A file name can contain almost any character,
 so every line is escaped by `printable`.
@@ -24,7 +24,7 @@ from vgg_demo.errors import FileUnreadableError, UnknownModelError, VggDemoError
 from vgg_demo.files.printable import printable
 from vgg_demo.images.decode import read_file
 from vgg_demo.images.photo import Photo, open_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.limits import ImageLimits
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
@@ -47,7 +47,7 @@ def set_up() -> None:
     """Configures the streams and silences the warnings and messages of libraries."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # encodings that lack a character
+            stream.reconfigure(errors="backslashreplace")  # for characters it cannot encode
     if not sys.warnoptions:  # python -W still shows warnings
         warnings.simplefilter("ignore")
     if not logging.root.handlers:  # without a handler, Python logs warnings to stderr
@@ -68,7 +68,7 @@ class Group(click.Group):
             return super().main(*args, **kwargs)
         except OSError as error:  # except for a closed pipe, which click handles silently
             if error.errno is None or error.filename is not None:
-                raise  # not an error of stdout, which has no file name
+                raise  # not an error from stdout, which has no file name
             # At exit, Python would flush stdout and fail again.
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             log(f"Error: Cannot write the output ({error.strerror}). Redirect it elsewhere.")
@@ -89,7 +89,7 @@ class Group(click.Group):
 
 @contextlib.contextmanager
 def _printable_usage_errors() -> Iterator[None]:
-    """Escapes what click quotes: the shell expands * to file names, which may look like options."""
+    """Escapes arguments in usage errors: they may be file names, if the shell has expanded a *."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -98,10 +98,10 @@ def _printable_usage_errors() -> Iterator[None]:
         raise click.UsageError(printable(error.format_message()), error.ctx) from error
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """Returns a number and its noun.
+def pluralize(number: int, singular: str, plural: str | None = None) -> str:
+    """Returns a number with its noun in the singular or plural.
 
-    >>> counted(1, "photo"), counted(2_000, "photo"), counted(0, "class", "classes")
+    >>> pluralize(1, "photo"), pluralize(2_000, "photo"), pluralize(0, "class", "classes")
     ('1 photo', '2,000 photos', '0 classes')
     """
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
@@ -157,7 +157,7 @@ def _import_engine() -> None:
 
     Its C++ code logs before any of its settings apply, so file descriptor 2 is redirected
     during the import. Errors are still raised as exceptions. If the library aborts the process
-    (on a processor it was not built for), ``TF_CPP_MIN_LOG_LEVEL=0`` makes its message visible.
+    (on an unsupported processor), ``TF_CPP_MIN_LOG_LEVEL=0`` makes its message visible.
     """
     is_verbose = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     with contextlib.nullcontext() if is_verbose else _silenced_stderr():
@@ -184,25 +184,26 @@ def _silenced_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silences native libraries on stderr; what Python itself writes still appears.
+    """Silences native libraries on stderr; output of Python code still appears.
 
-    For multithreaded work: the threads share file descriptor 2, so none can redirect it alone.
+    For multithreaded code: all threads share file descriptor 2, so a single thread cannot redirect
+    it for itself only.
     """
     try:
-        is_ours = sys.stderr.fileno() == 2
+        is_standard = sys.stderr.fileno() == 2
         original = os.dup(2)
     except (AttributeError, OSError):  # no stderr, a closed one, or one that is not a file
         yield
         return
-    before = sys.stderr
-    with open(original, "w", encoding=before.encoding, errors="backslashreplace") as stderr:
-        if is_ours:
+    python_stderr = sys.stderr
+    with open(original, "w", encoding=python_stderr.encoding, errors="backslashreplace") as stderr:
+        if is_standard:
             sys.stderr = stderr
         try:
             with _silenced_stderr():
                 yield
         finally:
-            sys.stderr = before
+            sys.stderr = python_stderr
 
 
 def prompt_for_paths() -> Iterator[str]:
@@ -221,12 +222,12 @@ def prompt_for_paths() -> Iterator[str]:
         if not line or path.upper() == "EXIT":
             return
         if path:
-            # Unlike Path.expanduser, this keeps ~ if there is no home directory.
+            # Unlike Path.expanduser, this leaves ~ unchanged if there is no home directory.
             yield os.path.expanduser(path)  # noqa: PTH111
 
 
 def _prompt(question: str) -> str:
-    """Returns a line with its newline; without, at the end of input and after Ctrl-C."""
+    """Returns a line with its newline; without one at the end of input and after Ctrl-C."""
     try:
         log(question, nl=False)
         return sys.stdin.readline() if sys.stdin is not None else ""

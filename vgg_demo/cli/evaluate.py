@@ -11,7 +11,7 @@ import click
 
 from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Proportion
 from vgg_demo.analysis.ground_truth import ground_truth_reader, read_ground_truth
-from vgg_demo.cli.console import counted, log, print_result
+from vgg_demo.cli.console import log, pluralize, print_result
 from vgg_demo.cli.options import (
     models_option,
     read_settings,
@@ -46,7 +46,7 @@ from vgg_demo.inference.results import SCHEMA
     default=5,
     show_default=True,
     metavar="N",
-    help="Number of classes, confusions and mistakes to list.",
+    help="Maximum number of classes, confusions and mistakes to list.",
 )
 @resize_option
 @weights_dir_option
@@ -68,8 +68,8 @@ def evaluate_command(
 
     The label of a photo is a WordNet ID in its file or folder name (n02123045_7.jpg), or the
     name of a class as its folder (tabby/7.jpg) or file name (tabby.7.jpg), or comes from a
-    table (--labels). A label can also name a group of classes, such as dog: then every class
-    of the group is correct. For a custom model, labels are the names of its classes.
+    table (--labels). A label can also name a group of classes, such as dog: then any class of
+    the group is correct. For a custom model, labels are the names of its classes.
     """
     settings = read_settings(weights_dir)
     specs = find_specs(models, settings)
@@ -97,9 +97,9 @@ def evaluate_command(
             if is_labeled and (truth is None or not evaluators[result.model].add(result, truth)):
                 without_class[result.model] += 1
     if unlabeled:
-        log(f"Skipped {counted(unlabeled, 'photo')} without a known label.")
+        log(f"Skipped {pluralize(unlabeled, 'photo')} without a known label.")
     for model, count in without_class.items():
-        photos = counted(count, "photo")
+        photos = pluralize(count, "photo")
         log(f"{model}: skipped {photos} with a label that is not one of its classes.")
     if not labeled:
         raise NoPhotosError(
@@ -128,11 +128,11 @@ def evaluate_command(
 
 def print_evaluation(evaluation: Evaluation, limit: int) -> None:
     """Prints an evaluation with at most `limit` classes, confusions and mistakes."""
-    photos = counted(evaluation.top1.count, "photo")
-    classes = counted(len(evaluation.classes), "class", "classes")
+    photos = pluralize(evaluation.top1.count, "photo")
+    classes = pluralize(len(evaluation.classes), "class", "classes")
     print_result(f"{evaluation.model} on {photos} of {classes}")
-    print_result(f"  top-1 accuracy      {_describe(evaluation.top1)}")
-    print_result(f"  top-5 accuracy      {_describe(evaluation.top5)}")
+    print_result(f"  top-1 accuracy      {_describe_proportion(evaluation.top1)}")
+    print_result(f"  top-5 accuracy      {_describe_proportion(evaluation.top5)}")
     print_result(f"  calibration error   {evaluation.calibration_error:>6.1%}")
     print_result(f"  best temperature    {evaluation.temperature:>6.2f}")
     print_result("  accuracy by predicted probability")
@@ -140,7 +140,7 @@ def print_evaluation(evaluation: Evaluation, limit: int) -> None:
         if interval.count:
             print_result(
                 f"    {interval.low:>4.0%} to {interval.high:>4.0%}: "
-                f"{interval.accuracy:>4.0%} of {counted(interval.count, 'photo')}"
+                f"{interval.accuracy:>4.0%} of {pluralize(interval.count, 'photo')}"
             )
     weakest = sorted(evaluation.classes, key=lambda score: score.top1.value)[:limit]
     if weakest:
@@ -164,7 +164,7 @@ def print_evaluation(evaluation: Evaluation, limit: int) -> None:
         )
 
 
-def _describe(proportion: Proportion) -> str:
+def _describe_proportion(proportion: Proportion) -> str:
     low, high = proportion.interval
     return (
         f"{proportion.value:>6.1%}  ({proportion.correct:,} of {proportion.count:,}; "

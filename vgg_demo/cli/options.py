@@ -1,4 +1,4 @@
-"""Options and conversions that several commands share."""
+"""Options and conversions shared by several commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vgg_demo.weights.local import check_weights_dir
 weights_dir_option = click.option(
     "--weights-dir",
     metavar="DIR",
-    help="Directory with weight files, searched first. Default: $VGG_DEMO_WEIGHTS_DIR.",
+    help="Folder of weight files that is searched first. Default: $VGG_DEMO_WEIGHTS_DIR.",
 )
 
 resize_option = click.option(
@@ -49,7 +49,7 @@ models_option = click.option(
 
 
 def read_settings(weights_dir: str | None) -> Settings:
-    """Returns the settings of this run, from the environment and `--weights-dir`.
+    """Returns the settings from the environment and `--weights-dir`.
 
     Raises:
         SettingsError: If an environment variable has an invalid value.
@@ -60,7 +60,7 @@ def read_settings(weights_dir: str | None) -> Settings:
     return settings
 
 
-def megabytes(size_bytes: float) -> str:
+def format_megabytes(size_bytes: float) -> str:
     """Returns a size as text, in megabytes of 10⁶ bytes."""
     return f"{size_bytes / 1e6:,.0f} MB"
 

@@ -20,7 +20,7 @@ from vgg_demo.inference.results import Classification
 from vgg_demo.reports.annotate import annotate, to_png
 
 ADVICE = "Choose another folder."
-"""End of the error messages about folders that cannot be written."""
+"""Advice at the end of error messages about folders that cannot be written."""
 
 SaveAnnotated = Callable[[Image.Image, Classification], Path]
 """Saves a photo annotated with its top prediction; returns the path of the file."""
@@ -77,7 +77,7 @@ class OutputOptions:
 
 
 class OutputWriter:
-    """Writes annotated and sorted photos, and recognizes its own files among the inputs.
+    """Writes annotated and sorted photos, and recognizes these files among the inputs.
 
     Raises:
         FileUnwritableError: If the folder for annotated photos cannot be written.
@@ -113,7 +113,7 @@ class OutputWriter:
     def sort(self, source: Source, sha256: str, label: str) -> bool:
         """Copies or moves a photo into the folder of its class, if requested.
 
-        A photo that is already sorted stays where it is.
+        A photo that is already in the right folder stays there.
 
         Args:
             source: The photo.
@@ -144,7 +144,7 @@ class OutputWriter:
 
 
 def _contains_any(folder: Path, paths: Sequence[str]) -> bool:
-    """Whether a folder is one of the paths or a parent of one."""
+    """Whether a folder is, or contains, one of the paths."""
     root = _real_path(folder)
     resolved = [_real_path(Path(path)) for path in paths]
     return any(root == path or root in path.parents for path in resolved)

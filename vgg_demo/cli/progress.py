@@ -1,4 +1,4 @@
-"""What `batch` and `evaluate` share: model arguments, and classification with a progress bar."""
+"""Model arguments and classification with a progress bar, shared by `batch` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vgg_demo.batch.pipeline import BatchRow, classify_photos
 from vgg_demo.cli.console import log, prepare_model, quiet_libraries
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo
-from vgg_demo.inference.store import ModelStore
-from vgg_demo.models.catalog import find_spec
+from vgg_demo.inference.model_store import ModelStore
+from vgg_demo.models.lookup import find_spec
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
@@ -24,7 +24,12 @@ paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATHS
 
 
 def find_specs(models: Sequence[str], settings: Settings) -> list[ModelSpec]:
-    """Returns the specs of models, given by name or bundle path, without duplicates."""
+    """Returns the specs of models, given by name or bundle path, without duplicates.
+
+    Raises:
+        UnknownModelError: If there is no model with one of the names.
+        BundleError: If one of the paths is not a bundle.
+    """
     return list(dict.fromkeys(find_spec(name, settings.bundles_dir) for name in models))
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
+
+MAX_MESSAGE_BYTES = 200 * 2**20
+"""Largest message from a browser, such as photos from the camera; as in `streamlit run`."""
 
 
 @click.command("serve", epilog="Example: vgg-demo serve --port 8000")
@@ -41,6 +46,9 @@ def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: s
     """
     import uvicorn
 
+    if ssl_keyfile and not ssl_certfile:
+        raise click.UsageError("--ssl-keyfile requires --ssl-certfile.")
+    logging.basicConfig(force=True)  # the other commands silence log messages, see `console.set_up`
     uvicorn.run(
         "vgg_demo.app:create_app",
         factory=True,
@@ -49,4 +57,5 @@ def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: s
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         access_log=False,
+        ws_max_size=MAX_MESSAGE_BYTES,
     )

@@ -10,10 +10,10 @@ import click
 from vgg_demo.cli.console import load_photo, prepare_model, print_result
 from vgg_demo.cli.options import read_settings, weights_dir_option
 from vgg_demo.images.decode import read_file
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.limits import ImageLimits
 from vgg_demo.models.bundle import open_bundle
-from vgg_demo.models.catalog import published_models
+from vgg_demo.models.lookup import published_models
 from vgg_demo.models.registry import MODELS
 from vgg_demo.reports.receipt import MAX_RECEIPT_BYTES, parse_receipt, verify_receipt
 
@@ -32,16 +32,16 @@ def verify_command(receipt: str, photo: str, bundle: Path | None, weights_dir: s
     """Classify PHOTO again and compare the result with RECEIPT.
 
     RECEIPT is the JSON file that the web page offers for download with a prediction. The exit
-    status is 0 if the receipt is confirmed, else 1.
+    status is 0 if the receipt is confirmed, otherwise 1.
     """
     settings = read_settings(weights_dir)
-    claimed = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
+    parsed_receipt = parse_receipt(read_file(receipt, ImageLimits(size_bytes=MAX_RECEIPT_BYTES)))
     store, custom_models = ModelStore(settings), published_models(settings.bundles_dir)
     if bundle is not None:
         spec = open_bundle(bundle).spec
         custom_models[spec.name] = spec
     verification = verify_receipt(
-        claimed,
+        parsed_receipt,
         load_photo(photo, settings.limits),
         store,
         prepare_model=lambda spec: prepare_model(spec, store, settings),

@@ -7,7 +7,7 @@ import sys
 import click
 
 from vgg_demo.cli.console import fetch_weights, log, print_result
-from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
+from vgg_demo.cli.options import format_megabytes, read_settings, weights_dir_option
 from vgg_demo.errors import VggDemoError
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.weights.local import LocalWeights, find_weights, inspect_weights
@@ -25,7 +25,7 @@ def weights_list(weights_dir: str | None) -> None:
     settings = read_settings(weights_dir)
     for spec in MODELS.values():
         if path := find_weights(spec, settings):
-            print_result(f"{spec.name:<19}{megabytes(path.stat().st_size):>10}  {path}")
+            print_result(f"{spec.name:<19}{format_megabytes(path.stat().st_size):>10}  {path}")
 
 
 @weights_group.command("download", epilog="Example: vgg-demo weights download vgg16 mobilenet_v2")
@@ -54,7 +54,7 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
     """Compare weight files with their published hashes.
 
     Without MODELS, check all installed files. The exit status is 0 if every file is the
-    published one, else 1.
+    published one, otherwise 1.
     """
     settings = read_settings(weights_dir)
     unverified = 0
@@ -72,13 +72,15 @@ def weights_verify(models: tuple[str, ...], weights_dir: str | None) -> None:
             unverified += 1
             continue
         unverified += not weights.verified
-        print_result(f"{spec.name:<20}{_status(spec, weights):<12}sha256:{weights.sha256}  {path}")
+        print_result(
+            f"{spec.name:<20}{_describe_status(spec, weights):<12}sha256:{weights.sha256}  {path}"
+        )
         if not spec.weights.hash:
-            log(f"{spec.name}: Keras publishes no hash of this file; it cannot be verified.")
+            log(f"{spec.name}: Keras publishes no hash for this file; it cannot be verified.")
     sys.exit(1 if unverified else 0)
 
 
-def _status(spec: ModelSpec, weights: LocalWeights) -> str:
+def _describe_status(spec: ModelSpec, weights: LocalWeights) -> str:
     if weights.verified:
         return "verified"
     return "different" if spec.weights.hash else "unverified"

@@ -1,6 +1,6 @@
 """Photos inside ZIP and TAR archives, read one at a time and never extracted to disk.
 
-Archives can be untrusted. Names of members are never used as paths. Links and devices are
+Archives can be untrusted. Member names are never used as paths. Links and devices are
 skipped. Whatever the headers claim, limits apply to everything that is read or buffered.
 """
 
@@ -39,7 +39,7 @@ EXTENDED_HEADERS = (
     tarfile.GNUTYPE_LONGLINK,
 )
 MAX_HEADER_BYTES = 65_536
-"""Size of an extended header of a TAR member; names have a few hundred bytes."""
+"""Maximum size of an extended header of a TAR member; names have a few hundred bytes."""
 
 BUFFER_BYTES = 1_000_000
 """Allowance for reads beyond the requested size; Python's buffers are smaller."""
@@ -115,8 +115,8 @@ def read_members(
         image_limits: Maximum size of a photo.
 
     Raises:
-        ArchiveTooLargeError: If the archive exceeds the limits; previous photos were yielded.
-        ArchiveCorruptError: If the archive cannot be read completely; likewise.
+        ArchiveTooLargeError: If the archive exceeds the limits, after the photos before that point.
+        ArchiveCorruptError: If the archive is damaged, after the photos before that point.
     """
     limits = limits or ArchiveLimits()
     read_archive = _read_zip if name.casefold().endswith(".zip") else _read_tar
@@ -221,11 +221,11 @@ def _decompressed(file: BinaryIO, name: str) -> BinaryIO:
 class _RestrictedTarInfo(tarfile.TarInfo):
     """A TAR member that rejects features that photos do not need and that can be abused.
 
-    A sparse file is stored as little more than a list of holes: a few kilobytes in the archive
-    declare any size, and reading it takes accordingly long.
+    A sparse file is stored as little more than a list of holes: a few kilobytes in the archive can
+    declare any size, and reading takes time in proportion to it.
     """
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # meant to be overridden
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # meant for overriding
         if self.type == tarfile.GNUTYPE_SPARSE:
             self._reject_sparse()
         if self.type in EXTENDED_HEADERS and self.size > MAX_HEADER_BYTES:
@@ -305,20 +305,20 @@ class BoundedReader(io.RawIOBase):
 
 def _too_many(name: str, limits: ArchiveLimits) -> ArchiveTooLargeError:
     return ArchiveTooLargeError(
-        f"{name!r} contains more than {limits.members:,} files, the limit. "
+        f"{name!r} contains more than {limits.members:,} files, which is the limit. "
         "Split it into several archives, or unpack it and use the folder."
     )
 
 
 def _too_large(name: str, size_bytes: int) -> ArchiveTooLargeError:
     return ArchiveTooLargeError(
-        f"{name!r} unpacks to more than {size_bytes / 1e6:,.0f} MB, the limit. "
+        f"{name!r} unpacks to more than {size_bytes / 1e6:,.0f} MB, which is the limit. "
         "Split it into several archives, or unpack it and use the folder."
     )
 
 
 def _corrupt(name: str, error: Exception) -> ArchiveCorruptError:
     return ArchiveCorruptError(
-        f"{name!r} is damaged, or not an archive of the format in its name ({error}). "
+        f"{name!r} is damaged or does not have the format that its name indicates ({error}). "
         "Download or create it again, or unpack it and use the folder."
     )

@@ -1,8 +1,8 @@
-"""Escaping of control characters in text from outside."""
+"""Escapes control characters in untrusted text."""
 
 
 def printable(text: str) -> str:
-    r"""Escapes characters that could control a terminal, fake a line or are not valid text.
+    r"""Escapes characters that control a terminal, imitate a new line, or are not valid text.
 
     A file name can contain nearly anything; on Linux, even bytes that are not valid text.
 

@@ -20,10 +20,10 @@ from vgg_demo.files.writing import report_write_errors
 
 TABLE_FORMATS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 1_000
-"""Rows of a Parquet file that are buffered before they are written."""
+"""Number of rows of a Parquet file that are buffered and written together."""
 
 MAX_FIELD_LENGTH = 10_000_000
-"""Characters; names in archives can be longer than the default limit of `csv`."""
+"""Maximum characters of a CSV field; names in archives can exceed the default limit of `csv`."""
 
 RESUME_ADVICE = (
     "The rows written so far are saved. Free disk space or choose another location, then resume "
@@ -111,7 +111,7 @@ def read_rows_to_resume(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         TableError: If the file does not exist or is not a table with these columns.
     """
     if not path.is_file():
-        raise TableError(f"{str(path)!r} is not a table to resume. Start a new one with --out.")
+        raise TableError(f"There is no table {str(path)!r} to resume. Start a new one with --out.")
     if _table_format(path) != "parquet":
         _check_first_line(path, columns)
         _repair_last_line(path)
@@ -178,7 +178,7 @@ def _table_format(path: Path) -> str:
     table_format = path.suffix[1:].casefold()
     if table_format not in TABLE_FORMATS:
         raise TableError(
-            f"{path.name!r} has no extension of a table format. Use one of "
+            f"{path.name!r} does not have the extension of a table format. Use one of "
             f"{', '.join(f'.{suffix}' for suffix in TABLE_FORMATS)}."
         )
     return table_format
@@ -265,8 +265,8 @@ class _Parquet:
             self._writer.close()
         if not self._replaces and self._path.exists():
             raise FileUnwritableError(
-                f"{str(self._path)!r} was created by another program in the meantime and is not "
-                f"overwritten. The table of this run is {str(self._temporary)!r}."
+                f"{str(self._path)!r} was created by another program in the meantime and was not "
+                f"overwritten. The table of this run is in {str(self._temporary)!r}."
             )
         with self._all_or_nothing():
             self._temporary.replace(self._path)

@@ -1,4 +1,4 @@
-"""Sorting of photos into folders named after their predicted class."""
+"""Sorts photos into folders named after their predicted class."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ def find_photos(
     limits: ImageLimits = DEFAULT_LIMITS,
     archive_limits: ArchiveLimits | None = None,
 ) -> Iterator[Source]:
-    """Yields the photos at paths, in the order of the paths.
+    """Yields the photos at the given paths, in their order.
 
     Folders are searched recursively, in the order of names, for files with the extension of an
     image format; links to other folders are not followed. A pattern (``*``, ``?``, ``[…]``,
-    ``**``) stands for the paths that match it, unless a file has this very name. Any other path
+    ``**``) stands for the paths that match it, unless a file has exactly this name. Any other path
     counts as a photo, whatever its extension.
 
     Args:

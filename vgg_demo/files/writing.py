@@ -1,4 +1,4 @@
-"""Conversion of system errors while writing to errors with advice."""
+"""Converts system errors raised while writing into errors with advice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vgg_demo.errors import FileUnwritableError
 
 @contextmanager
 def report_write_errors(path: Path, advice: str) -> Iterator[None]:
-    """Converts every `OSError` in the ``with`` block to an error with advice.
+    """Converts every `OSError` in the ``with`` block into an error with advice.
 
     Args:
         path: The file or folder that is written.

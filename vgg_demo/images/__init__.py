@@ -1,1 +1,1 @@
-"""Decoding of image files: bytes in, upright RGB images out, within limits."""
+"""Image decoding: bytes in, upright RGB images out, within limits."""

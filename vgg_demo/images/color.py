@@ -1,4 +1,4 @@
-"""Conversion of every color mode to RGB."""
+"""Converts every color mode to RGB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 BAND_PIXELS = 1_000_000
-"""Approximate size of the bands in which colors are converted. Intermediate copies of a whole
+"""Approximate pixels of each band in which colors are converted. Intermediate copies of a whole
 large image would take several times its memory."""
 
 
@@ -39,21 +39,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yields horizontal bands of an image, each with its top row."""
     rows = max(1, BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _gray_range(image: Image.Image) -> tuple[float, float]:
+    """Returns the values that become black and white."""
     if image.mode.startswith("I;16"):
         return 0.0, 65_535.0
-    ends = []
+    extremes = []
     for _, band in _bands(image):
         values = np.asarray(band)
         finite = values[np.isfinite(values)]
         if finite.size:
-            ends += [float(finite.min()), float(finite.max())]
-    return min(ends, default=0.0), max(ends, default=0.0)
+            extremes += [float(finite.min()), float(finite.max())]
+    return min(extremes, default=0.0), max(extremes, default=0.0)
 
 
 def _to_8_bits(image: Image.Image, black: float, white: float) -> Image.Image:

@@ -26,7 +26,7 @@ from vgg_demo.errors import (
 from vgg_demo.images import containers
 from vgg_demo.images.color import to_rgb
 from vgg_demo.images.orientation import apply_orientation, exif_orientation
-from vgg_demo.images.quota import Quota
+from vgg_demo.images.semaphore import WeightedSemaphore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -64,9 +64,9 @@ DRAFT_PIXELS = 16_000_000
 DRAFT_SIDE = 1_600
 """… as long as both sides keep at least this many pixels: over twice the largest model input."""
 
-
-_DECODE_QUOTA = Quota(50_000_000)
-"""Pixels that all threads together decode at a time. For WebP, this many take 820 MB."""
+_DECODE_SEMAPHORE = WeightedSemaphore(50_000_000)
+"""Maximum number of pixels that all threads together decode at a time. For WebP, they take 820 MB
+of memory."""
 
 
 def read_file(path: str, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
@@ -95,14 +95,14 @@ def _check_regular(path: str, status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
-        kind = "a folder"
+        file_type = "a folder"
     elif stat.S_ISFIFO(status.st_mode):
-        kind = "a pipe"
+        file_type = "a pipe"
     else:
-        kind = "a device or a socket"
+        file_type = "a device or a socket"
     raise FileUnreadableError(
-        f"Cannot read {path!r}: it is {kind}, not a regular file. Provide the path of a photo"
-        + ("; `vgg-demo batch` accepts folders." if kind == "a folder" else ".")
+        f"Cannot read {path!r}: it is {file_type}, not a regular file. Provide the path of a photo"
+        + ("; `vgg-demo batch` accepts folders." if file_type == "a folder" else ".")
     )
 
 
@@ -151,7 +151,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     if image.format in ("JPEG", "MPO") and full_pixels > DRAFT_PIXELS:
         # libjpeg decodes at 1/2, 1/4 or 1/8 in a fraction of the time and memory.
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
-    with _DECODE_QUOTA.acquire(full_pixels if is_progressive else image.width * image.height):
+    with _DECODE_SEMAPHORE.acquire(full_pixels if is_progressive else image.width * image.height):
         return _decode_pixels(image, stripped.orientation)
 
 
@@ -190,12 +190,12 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"The image has far more than {limits.pixels / 1e6:.0f} megapixels, the limit. "
-            "Resize it, then try again."
+            f"The image has far more than {limits.pixels / 1e6:.0f} megapixels, which is the "
+            "limit. Resize it, then try again."
         ) from error
     except MemoryError:
         raise
-    # As above: a damaged header can raise almost any exception.
+    # As in `_decode_pixels`: a damaged header can raise almost any exception.
     except Exception as error:
         raise ImageCorruptError(
             f"The header of the image is damaged ({_short(error)}). "
@@ -210,20 +210,20 @@ def _check_size(image: Image.Image, limits: ImageLimits) -> None:
         pixels = min(pixels, MAX_RLE_PIXELS)
     if width * height > pixels:
         raise ImageTooLargeError(
-            f"The image has {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} "
+            f"The image is {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} "
             f"megapixels); the limit is {pixels / 1e6:.0f} megapixels"
             f"{' for compressed BMP' if pixels < limits.pixels else ''}. "
             "Resize it, then try again."
         )
     if max(width, height) > MAX_SIDE:
         raise ImageTooLargeError(
-            f"The image has {width:,} × {height:,} pixels; the limit is {MAX_SIDE:,} per side. "
+            f"The image is {width:,} × {height:,} pixels; the limit is {MAX_SIDE:,} per side. "
             "Crop or resize it, then try again."
         )
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(
-            f"The image has {width:,} × {height:,} pixels; at least {MIN_SIDE} × {MIN_SIDE} "
-            "are required for classification. Choose a larger one."
+            f"The image is {width:,} × {height:,} pixels; classification requires at "
+            f"least {MIN_SIDE} × {MIN_SIDE}. Choose a larger image."
         )
 
 

@@ -30,8 +30,8 @@ def exif_orientation(exif: bytes) -> int | None:
 
 def xmp_orientation(xmp: bytes) -> int | None:
     """Returns the orientation of an XMP record (1 to 8), or None if it has none."""
-    found = _XMP_ORIENTATION.search(xmp)
-    return int(found[1]) if found else None
+    match = _XMP_ORIENTATION.search(xmp)
+    return int(match[1]) if match else None
 
 
 def tag_orientation(tags: dict[int, TagValues]) -> int | None:

@@ -1,4 +1,4 @@
-"""Parsing of TIFF directories, which EXIF uses as well."""
+"""Parser for TIFF directories, which EXIF also uses."""
 
 from __future__ import annotations
 
@@ -36,8 +36,13 @@ TYPES = {
 13 from its supplement 1; 16 to 18 from BigTIFF."""
 
 
-def read_tags(data: bytes, wanted: frozenset[int] | set[int]) -> dict[int, TagValues]:
-    """Returns the requested tags of the first directory, without those that are malformed."""
+def read_tags(data: bytes, requested: frozenset[int] | set[int]) -> dict[int, TagValues]:
+    """Returns the requested tags of the first directory by number, except malformed ones.
+
+    Args:
+        data: Bytes of a TIFF file, or of an EXIF record without its "Exif" prefix.
+        requested: Numbers of the tags.
+    """
     tags: dict[int, TagValues] = {}
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:
@@ -53,7 +58,7 @@ def read_tags(data: bytes, wanted: frozenset[int] | set[int]) -> dict[int, TagVa
     start += counter.size
     for at in range(start, min(start + count * entry.size, len(data) - entry.size + 1), entry.size):
         tag, type_code, length, value = entry.unpack_from(data, at)
-        if tag not in wanted or tag in tags or type_code not in TYPES or not length:
+        if tag not in requested or tag in tags or type_code not in TYPES or not length:
             continue
         size = length * TYPES[type_code][0]
         if size > len(value):

@@ -1,4 +1,4 @@
-"""Background downloads: models download while the page uses another one."""
+"""Background downloads: the page uses another model until the requested one is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from vgg_demo.errors import VggDemoError, WeightsDownloadError
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
 from vgg_demo.weights.download import Progress, ensure_weights
@@ -40,8 +40,8 @@ class Download:
 
     Attributes:
         status: Its state.
-        progress: Bytes so far; None until the first bytes arrive.
-        error: Why it failed; None otherwise.
+        progress: Its progress; None until the first bytes arrive.
+        error: The reason if it failed; None otherwise.
     """
 
     status: Status

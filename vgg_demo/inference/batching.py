@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from vgg_demo.errors import BusyError
 from vgg_demo.inference.classify import PreparedPhoto, classify_batch
+from vgg_demo.inference.model_store import MAX_BATCH, ModelStore
 from vgg_demo.inference.results import Classification
-from vgg_demo.inference.store import MAX_BATCH, ModelStore
 from vgg_demo.models.registry import ModelSpec
 
 MAX_WAITING = 64
@@ -31,7 +31,12 @@ class _Request(NamedTuple):
 
 
 class MicroBatcher:
-    """Classifies photos that are submitted by many threads. Thread-safe."""
+    """Classifies photos that are submitted by many threads. Thread-safe.
+
+    Args:
+        store: Provides the models and loads them if necessary.
+        max_waiting: Maximum number of queued photos, of all models together.
+    """
 
     def __init__(self, store: ModelStore, max_waiting: int = MAX_WAITING) -> None:
         self._store = store
@@ -47,7 +52,7 @@ class MicroBatcher:
         return self._waiting
 
     def expected_seconds(self, photos: int) -> float:
-        """Returns the estimated seconds for a number of photos (a moving average)."""
+        """Returns the estimated seconds for a number of photos, from a moving average."""
         return photos * self._seconds
 
     def submit(self, photo: PreparedPhoto, spec: ModelSpec) -> Future[Classification]:
@@ -67,7 +72,7 @@ class MicroBatcher:
         with self._lock:
             if self._waiting >= self._max_waiting:
                 raise BusyError(
-                    f"{self._waiting} photos are waiting already, which is the limit. "
+                    f"{self._waiting} photos are already waiting, which is the limit. "
                     "Try again later.",
                     retry_seconds=self.expected_seconds(self._waiting),
                 )

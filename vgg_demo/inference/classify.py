@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vgg_demo.errors import WeightsCorruptError
 from vgg_demo.images.photo import Photo, open_photo
+from vgg_demo.inference.model_store import LoadedModel, ModelStore
 from vgg_demo.inference.results import Classification, Seconds
-from vgg_demo.inference.store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import ModelSpec
@@ -20,6 +20,9 @@ from vgg_demo.models.registry import ModelSpec
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Returns the softmax of logits along the last axis, in float64.
+
+    Args:
+        logits: float (…, classes).
 
     >>> softmax(np.array([1000.0, 1000.0])).tolist()
     [0.5, 0.5]
@@ -99,7 +102,10 @@ class PreparedPhoto:
 
 
 def prepare_photo(photo: Photo, spec: ModelSpec, resize: Resize) -> PreparedPhoto:
-    """Preprocesses a photo; call it before `ModelStore.use`, which keeps the model in use."""
+    """Preprocesses a photo for a model.
+
+    Call this outside of `ModelStore.use`: a model in use cannot be evicted at once.
+    """
     started_at = time.perf_counter()
     batch = prepare(photo.image, spec, resize)
     seconds = time.perf_counter() - started_at
@@ -107,7 +113,11 @@ def prepare_photo(photo: Photo, spec: ModelSpec, resize: Resize) -> PreparedPhot
 
 
 def classify_prepared(prepared: PreparedPhoto, model: LoadedModel) -> Classification:
-    """Classifies a preprocessed photo with a loaded model."""
+    """Classifies a preprocessed photo with a loaded model.
+
+    Raises:
+        WeightsCorruptError: If the model's output is not finite.
+    """
     (result,) = classify_batch([prepared], model)
     return result
 

@@ -89,7 +89,7 @@ def compile_model(
 
     Args:
         model: The model, with one input and one output. Its variables may be uninitialized; it
-            is not needed afterwards.
+            is not needed afterward.
         layer_weights: The weights, from `fold_batch_norm`.
         shape: Input shape with batch dimension; None for a dimension of any size.
 
@@ -261,7 +261,7 @@ LAYER_CALLS: Mapping[type, Callable[[Any], LayerCall | None]] = {
 def _convolutions_before(
     model: keras.Model,
 ) -> dict[layers.BatchNormalization, layers.Layer]:
-    """Returns the normalizations that are the only consumer of a linear convolution."""
+    """Returns the linear convolution before each normalization that is its only consumer."""
     by_output = {
         id(layer.output): layer
         for layer in model.layers

@@ -61,7 +61,7 @@ class Engine:
         self._load_model = load_model
         self._model: keras.Model | None = None
         self._loading = Lock()
-        # Traced once in advance, by one thread; afterwards the function is thread-safe.
+        # Trace the function now, in one thread; afterward it is thread-safe.
         self.logits(np.zeros((1, spec.input_size, spec.input_size, 3), dtype=np.float32))
 
     @property
@@ -144,8 +144,8 @@ def build_custom_model(custom: CustomModel) -> keras.Model:
     feature_extractor = build_network(
         backbone_spec(get_spec(custom.backbone), custom.feature_layer)
     )
-    scores = keras.layers.Dense(len(custom.classes), dtype="float32", name=HEAD_LAYER)
-    return keras.Model(feature_extractor.input, scores(feature_extractor.output), name="custom")
+    head = keras.layers.Dense(len(custom.classes), dtype="float32", name=HEAD_LAYER)
+    return keras.Model(feature_extractor.input, head(feature_extractor.output), name="custom")
 
 
 def load_engine(spec: ModelSpec, path: Path) -> Engine:
@@ -153,11 +153,13 @@ def load_engine(spec: ModelSpec, path: Path) -> Engine:
 
     Args:
         spec: The model.
-        path: HDF5 file in Keras's legacy layout, as all official weight files; for a custom
+        path: HDF5 file in Keras's legacy layout, like all official weight files; for a custom
             model, a ``.keras`` file.
 
     Raises:
         WeightsCorruptError: If the file is damaged or belongs to another model.
+        WeightsMissingError: If the file cannot be read.
+        ValueError: If the installed version of Keras builds a different architecture.
         MemoryError: If there is not enough memory.
     """
     with _memory_errors():
@@ -191,7 +193,7 @@ def _load_later(spec: ModelSpec, path: Path, state: FileState) -> keras.Model:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Turns TensorFlow's out-of-memory error into `MemoryError`."""
+    """Converts TensorFlow's out-of-memory error into `MemoryError`."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

@@ -1,7 +1,7 @@
 """Bundles: folders with a custom model, its labels and the record of its training.
 
 A bundle is untrusted. Only the weights are read from its model file (`keras_file`), into a network
-that is built from the registry; each text and number is validated.
+that is built from the registry; every string and number is validated.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from vgg_demo.models.registry import (
 
 MODEL_FILE, LABELS_FILE, SPEC_FILE = "model.keras", "labels.json", "spec.json"
 BUNDLE_FILES = (MODEL_FILE, LABELS_FILE, SPEC_FILE)
-SCHEMA = 1
+SCHEMA = 2
 
 MAX_TEXT_BYTES = 1_000_000
 MAX_MODEL_BYTES = 2 * 10**9
 MODEL_OVERHEAD_BYTES = 20_000_000
-"""Accepted size of a model file beyond its weights: the architecture, and the HDF5 structure."""
+"""Maximum size of a model file beyond its weights: the architecture, and the HDF5 structure."""
 
 DIGEST_LENGTH = 16
 """Hex digits of the digest in a model's name. The model store and the caches of all visitors use
@@ -89,7 +89,7 @@ def custom_spec(
     feature_extractor = backbone_spec(backbone, custom.feature_layer)
     features = feature_count(backbone, custom.feature_layer)
     return ModelSpec(
-        # The digest tells apart bundles with the same name, and a bundle from a Keras model.
+        # The digest distinguishes bundles with the same name, and a bundle from a Keras model.
         name=f"{name}@{_digest(custom, model_sha256)}",
         keras_name=name,
         module=feature_extractor.module,
@@ -203,7 +203,7 @@ def write_bundle(
 
 
 def check_destination(folder: Path) -> None:
-    """Checks, before a training starts, that a bundle can be written.
+    """Checks, before training starts, that a bundle can be written.
 
     Raises:
         BundleError: If the folder already exists.
@@ -223,7 +223,7 @@ def set_unknown_threshold(bundle: Bundle, unknown_threshold: float) -> Bundle:
     The model's name changes too, because its digest covers the threshold.
 
     Args:
-        bundle: The bundle; do not use it afterwards.
+        bundle: The bundle; do not use it afterward.
         unknown_threshold: Probability below which a prediction is "not sure", in [0, 1].
 
     Returns:
@@ -260,7 +260,7 @@ def bundle_name(folder: Path) -> str:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a path is a bundle, judging by its files."""
+    """Whether a path is a folder with the model and the record of a bundle."""
     try:
         return (path / SPEC_FILE).is_file() and (path / MODEL_FILE).is_file()
     except (OSError, ValueError):

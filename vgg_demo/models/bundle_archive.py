@@ -1,4 +1,4 @@
-"""Bundles in transit: pack into and unpack from ZIP archives, and publish to all visitors."""
+"""Packs bundles into ZIP archives, unpacks them, and publishes them to all visitors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ from vgg_demo.models.bundle import (
 )
 
 MAX_DIRECTORY_BYTES = 1_000_000
-"""Largest accepted size of an archive's central directory, and of a single read."""
+"""Maximum size of an archive's central directory, and of a single read."""
 
 
 def pack(folder: Path, archive: Path) -> None:
     """Writes a bundle into a ZIP archive; `unpack` is the inverse.
+
+    Args:
+        folder: The bundle.
+        archive: The new archive; must not exist yet.
 
     Raises:
         FileUnwritableError: If the archive cannot be written or already exists.
@@ -64,7 +68,7 @@ def unpack(
         archive: The ZIP archive.
         folder: The bundle's new folder; must not exist yet.
         archive_name: Name of the archive for error messages, if it is not a path.
-        max_model_bytes: Largest accepted size of the model file.
+        max_model_bytes: Maximum size of the model file.
 
     Returns:
         The bundle's folder.
@@ -109,22 +113,22 @@ def _extract(archive: BinaryIO, name: str, folder: Path, max_model_bytes: int) -
     Raises:
         ValueError: If a file is missing, ambiguous, too large or compressed with another method.
     """
-    # zipfile reads the central directory with a single read of the size the archive declares.
+    # `zipfile` reads the central directory at once, in the size that the archive declares.
     reader = BoundedReader(archive, name, max_read_bytes=MAX_DIRECTORY_BYTES)
     limits = {MODEL_FILE: max_model_bytes, LABELS_FILE: MAX_TEXT_BYTES, SPEC_FILE: MAX_TEXT_BYTES}
     with zipfile.ZipFile(cast("BinaryIO", reader)) as file:
         for member, max_bytes in limits.items():
-            found = [info for info in file.infolist() if info.filename.split("/")[-1] == member]
-            if len(found) != 1:
-                raise ValueError(f"it has {len(found)} files named {member} instead of one")
-            if found[0].file_size > max_bytes:
+            matches = [info for info in file.infolist() if info.filename.split("/")[-1] == member]
+            if len(matches) != 1:
+                raise ValueError(f"it has {len(matches)} files named {member} instead of one")
+            if matches[0].file_size > max_bytes:
                 raise ValueError(
-                    f"{member} has {found[0].file_size:,} bytes; the limit is {max_bytes:,}"
+                    f"{member} is {matches[0].file_size:,} bytes; the limit is {max_bytes:,}"
                 )
-            # With other methods, zipfile decompresses without limiting the memory.
-            if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # With other compression methods, `zipfile` decompresses chunks of unlimited size.
+            if matches[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{member} is neither stored nor deflated")
-            with file.open(found[0]) as source, (folder / member).open("xb") as target:
+            with file.open(matches[0]) as source, (folder / member).open("xb") as target:
                 shutil.copyfileobj(source, target)
 
 

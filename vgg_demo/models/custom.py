@@ -9,7 +9,7 @@ from pathlib import Path
 from vgg_demo.models.labels import CUSTOM_PREFIX, ClassLabel
 
 MAX_LABEL_LENGTH = 80
-"""Characters of a label; it must fit into charts and folder names."""
+"""Maximum characters of a label; labels must fit into charts and folder names."""
 
 MAX_CLASSES = 200
 """Maximum number of classes of a custom model."""
@@ -35,7 +35,7 @@ however low the model's own threshold is."""
 
 @dataclass(frozen=True, slots=True)
 class CustomModel:
-    """The custom part of a model.
+    """Backbone, classes and calibration of a custom model.
 
     Attributes:
         bundle: Folder of the bundle.

@@ -30,8 +30,8 @@ class ClassLabel:
 
     Attributes:
         index: Position in the model's output, from 0.
-        wnid: WordNet ID: "n" and eight digits. The ID of a class of a custom model is
-            `CUSTOM_PREFIX` and its name; it has no hypernyms.
+        wnid: WordNet ID: "n" and eight digits. For a class of a custom model,
+            `CUSTOM_PREFIX` and the name of the class, which has no hypernyms.
         label: Readable name; if two classes share one, the hypernym is appended: "crane (wading
             bird)".
         definition: WordNet's definition; empty for a class of a custom model.

@@ -5,8 +5,8 @@ and Zisserman 2014, arXiv 1409.1556, section 2.1), on 32×32 images. Global aver
 single dense layer replace VGG's three dense layers, which would contain most of the parameters.
 
 As in the paper's evaluation (section 3.2), the outputs of an image and its mirror image are
-averaged (test-time augmentation). Here the feature maps are averaged, before the dense layer and
-with the mirrored one flipped back, so that the class activation map stays in place.
+averaged (test-time augmentation). Mini-VGG averages the feature maps instead, before the dense
+layer and with the mirrored one flipped back, so that the class activation map stays in place.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ def _convolve(
     for block, widths in enumerate(BLOCKS, start=1):
         for conv, width in enumerate(widths, start=1):
             name = f"block{block}_conv{conv}"
-            pools = conv == len(widths) and block < len(BLOCKS)
+            is_pooled = conv == len(widths) and block < len(BLOCKS)
             pool = layers.MaxPooling2D(2, name=f"block{block}_pool")
             if normalization is None:
                 x = layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(x)
-                x = pool(x) if pools else x
+                x = pool(x) if is_pooled else x
             else:
                 x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=name)(x)
-                # Pooling first is four times cheaper and gives the same result: a shift, a positive
-                # scale and ReLU all preserve the order of values.
-                x = pool(x) if pools else x
+                # Pooling first is four times cheaper and equivalent: a shift, a positive scale and
+                # ReLU all preserve the order of values.
+                x = pool(x) if is_pooled else x
                 x = normalization(f"{name}_bn")(x)
                 x = layers.ReLU(name=f"{name}_relu")(x)
     return x

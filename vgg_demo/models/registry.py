@@ -57,7 +57,7 @@ class WeightFile:
         url: Download address; empty for the file that the package includes.
         hash: Published MD5 (32 hex digits) or SHA-256 (64) of the whole file; empty for
             MobileNet and MobileNetV2, for which Keras publishes none.
-        size_bytes: Size of the float32 values; the file is up to 14 % larger.
+        size_bytes: Size of the float32 values; the file is up to 14% larger.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Accuracy:
     Attributes:
         top1: Top-1 accuracy in percent.
         top5: Top-5 accuracy in percent; None if not published.
-        test_set: The images it was measured on.
-        source: Where it is published.
+        test_set: Name of the test images.
+        source: URL or file of the publication.
     """
 
     top1: float
@@ -123,7 +123,7 @@ class ModelSpec:
         accuracy: Published accuracy; None if none is published.
         backbone: The model without its top; None for a custom model.
         feature_layer: The layer at which the network ends; `FeatureLayer.OUTPUT` for a classifier.
-        custom: The custom part; None for a pretrained model.
+        custom: Backbone, classes and calibration of a custom model; None for a pretrained model.
     """
 
     name: str

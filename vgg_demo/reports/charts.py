@@ -33,7 +33,11 @@ OTHER_COLOR = "#8a8f98"
 def predictions_frame(
     predictions: Sequence[Prediction], labels: Sequence[ClassLabel]
 ) -> pd.DataFrame:
-    """Returns predictions as a data frame, best first."""
+    """Returns predictions as a data frame, best first.
+
+    Returns:
+        Columns ``rank``, ``label``, ``probability`` (in [0, 1]), ``wnid`` and ``definition``.
+    """
     return pd.DataFrame(
         {
             "rank": [p.rank for p in predictions],
@@ -48,7 +52,7 @@ def predictions_frame(
 def predictions_chart(
     frame: pd.DataFrame, text_color: str, class_colors: Mapping[str, str] | None = None
 ) -> alt.LayerChart:
-    """Returns a bar chart of predictions on an axis from 0 to 100 %, best first.
+    """Returns a bar chart of predictions on an axis from 0 to 100%, best first.
 
     Args:
         frame: From `predictions_frame`.
@@ -56,7 +60,7 @@ def predictions_chart(
         class_colors: Color by WordNet ID, for charts side by side, whose bars are then aligned;
             other classes are gray. None highlights the top prediction instead.
     """
-    width = {} if class_colors is None else {"minExtent": NAME_WIDTH, "maxExtent": NAME_WIDTH}
+    name_width = {} if class_colors is None else {"minExtent": NAME_WIDTH, "maxExtent": NAME_WIDTH}
     base = alt.Chart(frame).encode(
         x=alt.X(
             "probability:Q",
@@ -74,7 +78,7 @@ def predictions_chart(
         ],
     )
     bars = base.mark_bar(height=20, cornerRadiusEnd=4).encode(
-        y=_rows(frame["rank"], frame["label"], text_color, labelLimit=180, **width)
+        y=_rows(frame["rank"], frame["label"], text_color, labelLimit=180, **name_width)
     )
     if class_colors is None:
         is_best = alt.condition("datum.rank == 1", alt.value(1.0), alt.value(0.55))
@@ -84,7 +88,7 @@ def predictions_chart(
         scale = alt.Scale(domain=frame["wnid"].tolist(), range=colors)
         bars = bars.encode(color=alt.Color("wnid:N", scale=scale, legend=None))
     # The probabilities are the labels of a second axis on the right, which aligns them. Vega
-    # measures their width in another font; the trailing spaces make up for it.
+    # measures their width in another font; the trailing spaces compensate for that.
     percentages = [f"{p:.1%}\u00a0\u00a0" for p in frame["probability"]]
     probabilities = base.mark_point(opacity=0).encode(
         y=_rows(frame["rank"], percentages, text_color, orient="right")
@@ -196,7 +200,7 @@ def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
 
     scale = alt.Scale(domain=[0, 1])
     diagonal = pd.DataFrame({"probability": [0, 1], "accuracy": [0, 1]})
-    x = alt.X("probability:Q", scale=scale, axis=axis("Top-1 probability"))
+    x = alt.X("probability:Q", scale=scale, axis=axis("Probability of the top prediction"))
     y = alt.Y("accuracy:Q", scale=scale, axis=axis("Accuracy"))
     line = alt.Chart(diagonal).mark_line(strokeDash=[5, 4], opacity=0.6, color=text_color)
     points = alt.Chart(frame).mark_circle(opacity=0.85)
@@ -215,7 +219,12 @@ def reliability_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
 
 
 def latency_frame(results: Sequence[ModelResult]) -> pd.DataFrame:
-    """Returns latency, accuracy and memory of the models with a published ImageNet accuracy."""
+    """Returns latency, accuracy and memory of the models with a published ImageNet accuracy.
+
+    Returns:
+        Columns ``model``, ``top1`` (percent), ``median_ms``, ``p95_ms``, ``memory_mb`` and
+        ``on_front`` (whether the model is on the Pareto front).
+    """
     return pd.DataFrame(
         [
             {

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from vgg_demo.errors import ReceiptError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification, Prediction
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.version import __version__
@@ -21,10 +21,10 @@ from vgg_demo.weights.local import LocalWeights
 
 RECEIPT_SCHEMA = 1
 MAX_RECEIPT_BYTES = 2**20
-"""A receipt with a thousand predictions takes a fifth of this."""
+"""Maximum size of a receipt; one with a thousand predictions takes a fifth of this."""
 
 TOLERANCE = 1e-4
-"""Largest accepted difference of a probability; other processors add floats in another order."""
+"""Maximum difference of a probability; other processors add floats in another order."""
 
 _WHICH_FILE = "Choose the JSON file that was downloaded as the receipt of a result."
 _T = TypeVar("_T")
@@ -61,7 +61,7 @@ def parse_receipt(data: bytes) -> Any:
     """
     if len(data) > MAX_RECEIPT_BYTES:
         raise ReceiptError(
-            f"The file is larger than {MAX_RECEIPT_BYTES / 2**20:.0f} MB; a receipt has a few "
+            f"The file is larger than {MAX_RECEIPT_BYTES / 2**20:.0f} MB; a receipt is a few "
             f"kilobytes. {_WHICH_FILE}"
         )
     try:
@@ -83,17 +83,17 @@ def verify_receipt(
         receipt: Parsed JSON, untrusted.
         photo: The photo.
         store: Provides the models.
-        prepare_model: Called with the model once it is known to be needed, before it is used. The
-            caller can download it there and show the progress.
+        prepare_model: Called with the model before it is used, for example to download its
+            weights and show the progress. Not called if the photo is a different one.
         models: Accepted models by name.
 
     Raises:
-        ReceiptError: If it is not a receipt.
+        ReceiptError: If `receipt` is not a valid receipt.
         ModelError: If the model cannot be loaded.
     """
     claimed = _read(receipt, models)
     if photo.sha256 != claimed.sha256:
-        return Verification(False, ("The photo is a different one: its SHA-256 differs.",))
+        return Verification(False, ("The photo is different: its SHA-256 does not match.",))
     if prepare_model is not None:
         prepare_model(claimed.spec)
     result = classify_photo(photo, claimed.spec, store, resize=claimed.resize)
@@ -110,14 +110,14 @@ def verify_receipt(
     )
 
 
-def _check(is_same: bool, what: str) -> tuple[bool, str]:
-    return is_same, f"{what} is {'the same' if is_same else 'different'}."
+def _check(is_same: bool, name: str) -> tuple[bool, str]:
+    return is_same, f"{name} is {'the same' if is_same else 'different'}."
 
 
 def _compare_predictions(
     result: Classification, claimed: tuple[Prediction, ...]
 ) -> tuple[bool, str]:
-    """Compares class by class: within the tolerance, near ties may swap places."""
+    """Compares class by class, because near ties may swap places within the tolerance."""
     actual = {p.wnid: p for p in result.predictions(len(result.probabilities))}
     if any(
         (p.wnid not in actual) or (p.index, p.label) != (actual[p.wnid].index, actual[p.wnid].label)
@@ -206,7 +206,7 @@ def _read(receipt: Any, models: Mapping[str, ModelSpec]) -> _Claim:
         )
     except ValueError as error:
         raise ReceiptError(
-            f"This is not a receipt of VGG Demo that can be verified: {error}. {_WHICH_FILE}"
+            f"This is not a VGG Demo receipt that can be verified: {error}. {_WHICH_FILE}"
         ) from error
 
 
@@ -245,8 +245,8 @@ def _get(record: Any, name: str, expected: type[_T]) -> _T:
     is_number = expected is float and type(value) is int
     if type(value) is not expected and not is_number:
         raise ValueError(f"{name!r} is not {_TYPE_NAMES[expected]}")
-    found: _T = value
-    return found
+    typed_value: _T = value
+    return typed_value
 
 
 def _recipe(result: Classification) -> dict[str, Any]:

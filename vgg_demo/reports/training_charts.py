@@ -23,7 +23,12 @@ TRAINING_LOSS, VALIDATION_LOSS = "training", "validation"
 
 
 def history_frame(epochs: Sequence[Epoch]) -> pd.DataFrame:
-    """Returns the history of a training run, one row per epoch."""
+    """Returns the history of a training run, one row per epoch.
+
+    Returns:
+        Columns ``epoch``, ``training`` and ``validation`` (losses), ``accuracy`` (validation
+        accuracy in [0, 1]) and ``is_best``.
+    """
     return pd.DataFrame(
         {
             "epoch": [epoch.number for epoch in epochs],
@@ -126,7 +131,7 @@ def range_test_chart(range_test: RangeTest, text_color: str) -> alt.LayerChart:
     marks = pd.DataFrame(
         {
             "rate": [range_test.tenth, range_test.steepest],
-            "text": ["1/10 of lowest loss (used)", "steepest descent"],
+            "text": ["minimum ÷ 10 (used)", "steepest descent"],
             "y": [12, 28],
         }
     )
@@ -246,7 +251,9 @@ def _cells(base: alt.Chart, text_color: str) -> alt.LayerChart:
     # Opacity rather than lightness, so that high counts stand out in dark and in light themes.
     cells = (
         base.transform_filter("datum.count > 0")
-        .transform_calculate(outcome="datum.truth == datum.answer ? 'correct' : 'wrong'")
+        .transform_calculate(
+            outcome="datum.true_class == datum.predicted_class ? 'correct' : 'wrong'"
+        )
         .mark_rect()
         .encode(
             color=alt.Color(
@@ -294,7 +301,7 @@ def threshold_chart(
     x = alt.X(
         "threshold:Q",
         scale=alt.Scale(domain=[MIN_PROBABILITY, 1]),
-        axis=_axis("Unknown threshold", text_color, format="%", tickCount=5),
+        axis=_axis("Threshold", text_color, format="%", tickCount=5),
     )
     lines = (
         alt.Chart(frame)
@@ -329,7 +336,12 @@ def threshold_chart(
 
 
 def learning_curve_frame(learning_curve: Sequence[LearningCurvePoint]) -> pd.DataFrame:
-    """Returns a learning curve, one row per number of photos."""
+    """Returns a learning curve, one row per number of photos.
+
+    Returns:
+        Columns ``photos``, ``accuracy``, ``low`` and ``high`` (bounds of the interval), all but
+        the first in [0, 1].
+    """
     return pd.DataFrame(
         {
             "photos": [point.photos for point in learning_curve],
@@ -341,7 +353,7 @@ def learning_curve_frame(learning_curve: Sequence[LearningCurvePoint]) -> pd.Dat
 
 
 def learning_curve_chart(frame: pd.DataFrame, text_color: str) -> alt.LayerChart:
-    """Returns a chart of validation accuracy by number of training photos, with 95 % intervals.
+    """Returns a chart of validation accuracy by number of training photos, with 95% intervals.
 
     Args:
         frame: From `learning_curve_frame`.

@@ -27,10 +27,13 @@ def augment(
     Args:
         image: RGB image of any size.
         spec: The model.
-        resize: How views 0 and 1 are made square.
+        resize: Resize method of views 0 and 1.
         view: Number of the view, from 0.
-        sha256: SHA-256 of the photo's bytes, 64 hex digits. Together with `view` it seeds the
-            random numbers, so that a view is the same in every call.
+        sha256: SHA-256 of the photo's bytes, 64 hex digits. Together with `view`, it seeds the
+            random number generator, so that a view is the same in every call.
+
+    Returns:
+        RGB image of `spec.input_size` × `spec.input_size` pixels.
     """
     if view == 0:
         return resize_image(image, spec, resize)

@@ -16,12 +16,20 @@ HEAD, FINE_TUNED = "best_head.npz", "best_fine_tuned.npz"
 
 
 def save_head(folder: Path, head: Head) -> None:
-    """Saves a head, replacing the previous one."""
+    """Saves a head; replaces the previous one.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     _write(folder / HEAD, {"kernel": head.kernel, "bias": head.bias})
 
 
 def save_fine_tuned(folder: Path, fine_tuned: FineTunedWeights) -> None:
-    """Saves fine-tuned weights, replacing the previous ones."""
+    """Saves fine-tuned weights; replaces the previous ones.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     values = {f"value_{index}": value for index, value in enumerate(fine_tuned.values)}
     _write(folder / FINE_TUNED, values | {"logits": fine_tuned.logits})
 
@@ -46,7 +54,7 @@ def load_fine_tuned(folder: Path) -> FineTunedWeights | None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a head was saved."""
+    """Whether the folder contains a saved head."""
     return (folder / HEAD).is_file()
 
 
@@ -54,7 +62,7 @@ def _write(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    part.replace(path)  # atomic: a reader gets the old file or the new one
+    part.replace(path)  # atomic: a reader never gets an incomplete file
 
 
 def _read(path: Path) -> dict[str, NDArray[np.float32]]:

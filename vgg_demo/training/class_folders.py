@@ -11,10 +11,11 @@ from vgg_demo.files.sources import Source
 from vgg_demo.training.dataset import Dataset, LabeledPhoto
 
 MIN_BURSTS = 4
-"""From this many bursts on, a whole burst can be held out for validation."""
+"""Minimum number of bursts in a class for which each burst forms one group."""
 
 BURST_PART = 5
-"""Consecutive photos of a burst that form a group if there are fewer bursts than `MIN_BURSTS`."""
+"""Number of consecutive photos of a burst that form a group if the class has fewer bursts than
+`MIN_BURSTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ClassFolder:
     """The photos of one class.
 
     Attributes:
-        id: Identifies the class even if its name changes.
+        id: Number of the class, which stays the same if the class is renamed.
         name: Label of the class.
         photos: The photos, in the order in which they were added.
         uploads: Number of uploads so far.
@@ -52,6 +53,7 @@ class ClassFolder:
 
     @property
     def size_bytes(self) -> int:
+        """Total size of the photos' files."""
         return sum(len(photo.data) for photo in self.photos)
 
     @property
@@ -72,15 +74,15 @@ def to_dataset(class_folders: Sequence[ClassFolder]) -> Dataset:
 
     Photos of a burst are nearly identical. If some were used for training and others for
     validation, the validation accuracy would be too high. So a whole burst forms a group if the
-    class has at least `MIN_BURSTS` bursts; otherwise each `BURST_PART` consecutive photos of a
-    burst do, which leaves a small bias at their boundaries.
+    class has at least `MIN_BURSTS` bursts. Otherwise, each `BURST_PART` consecutive photos of a
+    burst form a group, which leaves a small bias at the boundaries.
     """
     return Dataset(
-        tuple(labeled for class_folder in class_folders for labeled in _label(class_folder))
+        tuple(labeled for class_folder in class_folders for labeled in _label_photos(class_folder))
     )
 
 
-def _label(class_folder: ClassFolder) -> Iterator[LabeledPhoto]:
+def _label_photos(class_folder: ClassFolder) -> Iterator[LabeledPhoto]:
     bursts = Counter(photo.burst for photo in class_folder.photos if photo.burst)
     counts = Counter[int]()
     for number, photo in enumerate(class_folder.photos, start=1):

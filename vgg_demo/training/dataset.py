@@ -22,8 +22,8 @@ class LabeledPhoto:
     Attributes:
         source: The photo.
         label: Name of its class.
-        group: All photos of a group go to the same side of the train/validation split, such as
-            the frames of a video or the photos of one person. Empty for no group.
+        group: Photos of a group, such as the frames of a video or the photos of one person, go to
+            the same side of the train/validation split. Empty for no group.
     """
 
     source: Source
@@ -54,7 +54,7 @@ class Dataset:
         photos: The labeled photos, in the order in which they were found.
         unlabeled: Names of photos without a label.
         missing: Names in the table that match no photo.
-        dropped: Labels that were dropped because of too few photos, with their photo counts.
+        dropped: Labels that were dropped because they have too few photos, with their counts.
     """
 
     photos: tuple[LabeledPhoto, ...]
@@ -105,7 +105,7 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
     rows = _read_table(text, columns)
     photos, unlabeled, matches = list[LabeledPhoto](), list[str](), dict[str, str]()
     for source in _only_photos(sources):
-        ending = next((ending for ending in _endings(source.name) if ending in rows), None)
+        ending = next((ending for ending in _path_endings(source.name) if ending in rows), None)
         if ending is None:
             unlabeled.append(source.name)
         else:
@@ -124,8 +124,8 @@ def label_by_table(sources: Iterable[Source], text: str, columns: Columns = Colu
 def drop_rare_labels(dataset: Dataset, min_photos: int) -> Dataset:
     """Drops the photos of all labels that have fewer than `min_photos` photos."""
     rare = {label: count for label, count in dataset.counts.items() if count < min_photos}
-    kept = tuple(photo for photo in dataset.photos if photo.label not in rare)
-    return Dataset(kept, dataset.unlabeled, dataset.missing, rare)
+    remaining = tuple(photo for photo in dataset.photos if photo.label not in rare)
+    return Dataset(remaining, dataset.unlabeled, dataset.missing, rare)
 
 
 def check_classes(labels: Sequence[str]) -> None:
@@ -138,22 +138,23 @@ def check_classes(labels: Sequence[str]) -> None:
         DatasetError: If there are fewer than two labels or more than `MAX_CLASSES`.
     """
     if len(labels) < 2:
-        found = f"there is only {labels[0]!r}" if labels else "there are no labels"
+        reason = f"there is only {labels[0]!r}" if labels else "there are no labels"
         raise DatasetError(
-            f"Training needs photos of at least two classes; {found}. Put the photos of each "
+            f"Training needs photos of at least two classes; {reason}. Put the photos of each "
             "class into a folder named after it, or provide a label table."
         )
     if len(labels) > MAX_CLASSES:
         raise DatasetError(
             f"There are {len(labels)} classes; the limit is {MAX_CLASSES}. Check that the label "
-            "column is the right one, or drop classes with few photos."
+            "column is the right one, or exclude classes with few photos."
         )
 
 
 def _only_photos(sources: Iterable[Source]) -> Iterator[Source]:
-    """Yields photos; reading any other source raises the error that explains it.
+    """Yields the photos among the sources.
 
-    Such a source stands for a folder or an archive without photos.
+    A source that is not a photo stands for a folder or an archive without photos. Reading it
+    raises the error that describes the problem.
     """
     for source in sources:
         if not is_photo(source.name):
@@ -162,7 +163,7 @@ def _only_photos(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
-    """Returns label and group by the name of a photo."""
+    """Returns the label and the group of each photo, by the name in the table."""
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         rows = list(reader)
@@ -183,7 +184,7 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
         )
     entries: dict[str, tuple[str, str]] = {}
     for row in rows:
-        image = "/".join(_parts(row[columns.image] or ""))
+        image = "/".join(_split_path(row[columns.image] or ""))
         label = clean_label(row[columns.label] or "")
         group = (row[columns.group] or "").strip() if columns.group else ""
         if image and label and entries.setdefault(image, (label, group)) != (label, group):
@@ -194,19 +195,19 @@ def _read_table(text: str, columns: Columns) -> dict[str, tuple[str, str]]:
 
 
 def _label_of_folder(path: str) -> str:
-    folder = "".join(_parts(path)[-2:-1])
+    folder = "".join(_split_path(path)[-2:-1])
     for suffix in ARCHIVE_SUFFIXES:  # an archive without folders holds photos of one class
         folder = folder.removesuffix(f".{suffix}")
     return clean_label(folder)
 
 
-def _parts(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     return [part for part in path.strip().replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-def _endings(name: str) -> Iterable[str]:
+def _path_endings(name: str) -> Iterable[str]:
     """Yields the endings of a path, the longest first, each with and without its suffix."""
-    parts = _parts(name)
+    parts = _split_path(name)
     for start in range(len(parts)):
         ending = "/".join(parts[start:])
         yield ending

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vgg_demo.inference.store import LoadedModel
+from vgg_demo.inference.model_store import LoadedModel
 from vgg_demo.training.recipe import ExportFormat
 
 CALIBRATION_PHOTOS = 100
@@ -26,14 +26,14 @@ hundred (its guide *Post-training integer quantization*)."""
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """An exported file, and how it compares with the original model.
+    """An exported model, compared with the original.
 
     Attributes:
         path: The file; a folder for a SavedModel.
         size_bytes: Total size.
-        photos: Number of photos on which both were compared.
+        photos: Number of photos on which the models were compared.
         agreement: Fraction of these photos with the same top prediction, in [0, 1].
-        largest_difference: Largest absolute difference of a probability, over all photos and
+        largest_difference: Largest absolute difference in probability, over all photos and
             classes.
     """
 
@@ -58,15 +58,15 @@ def export(
     Args:
         model: The model.
         export_format: ``tflite`` has float32 weights; ``tflite-int8`` is quantized to 8 bits.
-        out: Path of the file; of the folder for a SavedModel.
-        load_batches: Returns photos, float32 (1, size, size, 3) each. It is called once for the
-            comparison, which uses all photos, and once for the quantization, which uses the first
-            `CALIBRATION_PHOTOS`.
+        out: Path of the file to write; for a SavedModel, of the folder.
+        load_batches: Returns preprocessed photos, float32 (1, size, size, 3) each. It is called
+            once for the comparison, which uses all photos, and once for the quantization, which
+            uses the first `CALIBRATION_PHOTOS`.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    function = _probabilities(model)
+    function = _prediction_function(model)
     if export_format == "saved-model":
         _save(model, function, out)
         exported = _load_saved_model(out)
@@ -74,8 +74,8 @@ def export(
     else:
         with tempfile.TemporaryDirectory(prefix=".vgg-demo-", dir=out.parent) as temporary:
             _save(model, function, Path(temporary))
-            representative = load_batches() if export_format == "tflite-int8" else ()
-            data = _convert(Path(temporary), representative)
+            calibration = load_batches() if export_format == "tflite-int8" else ()
+            data = _convert(Path(temporary), calibration)
         out.write_bytes(data)
         exported, size_bytes = _load_tflite(data), len(data)
     pairs = [(function(tf.constant(batch)).numpy(), exported(batch)) for batch in load_batches()]
@@ -89,7 +89,8 @@ def export(
     )
 
 
-def _probabilities(model: LoadedModel) -> Any:
+def _prediction_function(model: LoadedModel) -> Any:
+    """Returns a `tf.function` from a preprocessed photo to calibrated probabilities."""
     spec, network = model.engine.spec, model.engine.model
     temperature = spec.custom.temperature if spec.custom is not None else 1.0
     return tf.function(
@@ -118,9 +119,10 @@ def _load_saved_model(folder: Path) -> Any:
     return lambda batch: loaded.probabilities(tf.constant(batch)).numpy()
 
 
-def _convert(folder: Path, representative: Iterable[NDArray[np.float32]]) -> bytes:
+def _convert(folder: Path, calibration: Iterable[NDArray[np.float32]]) -> bytes:
+    """Converts a SavedModel to TensorFlow Lite; quantizes it if there are calibration photos."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    batches = list(islice(representative, CALIBRATION_PHOTOS))
+    batches = list(islice(calibration, CALIBRATION_PHOTOS))
     if batches:
 
         def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:

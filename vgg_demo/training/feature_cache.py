@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 2 * 10**9
-"""Total size of all features; beyond it, the least recently used ones are evicted."""
+"""Maximum total size of all features; beyond it, the least recently used ones are evicted."""
 
 VERSION = 1
-"""Increase it when a change of the code makes the same photo yield other features."""
+"""Increase it when a code change makes the same photo yield different features."""
 
 
 class FeatureCache:
@@ -44,13 +44,13 @@ class FeatureCache:
         except sqlite3.Error:  # damaged, or locked by another process for too long
             return [None] * len(keys)
         used = [(key,) for key, row in zip(keys, rows, strict=True) if row]
-        self._try("UPDATE features SET used = strftime('%s') WHERE key = ?", used)
+        self._execute("UPDATE features SET used = strftime('%s') WHERE key = ?", used)
         return [np.frombuffer(row[0], dtype=np.float32) if row else None for row in rows]
 
     def put(self, features: Mapping[bytes, NDArray[np.float32]]) -> None:
         """Stores features, float32 (C,) each."""
         rows = [(key, numbers.tobytes()) for key, numbers in features.items()]
-        self._try("INSERT OR REPLACE INTO features VALUES (?, ?, strftime('%s'))", rows)
+        self._execute("INSERT OR REPLACE INTO features VALUES (?, ?, strftime('%s'))", rows)
 
     def shrink(self, max_bytes: int = MAX_BYTES) -> None:
         """Evicts the least recently used features until the rest fits into `max_bytes`."""
@@ -61,17 +61,18 @@ class FeatureCache:
                 free_bytes -= size_bytes
                 if free_bytes < 0:
                     evicted.append((key,))
-        self._try("DELETE FROM features WHERE key = ?", evicted)
+        self._execute("DELETE FROM features WHERE key = ?", evicted)
         if evicted:
             with suppress(sqlite3.Error):
                 self._database.execute("VACUUM")
 
-    def _try(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    def _execute(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Executes a statement for each row in one transaction; ignores database errors."""
         with suppress(sqlite3.Error), self._database:
             self._database.executemany(sql, rows)
 
     def close(self) -> None:
+        """Closes the database; a closed cache acts as an empty one."""
         self._database.close()
 
 

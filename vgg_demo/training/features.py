@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vgg_demo.errors import DatasetError, WeightsCorruptError
 from vgg_demo.images.photo import open_photo
-from vgg_demo.inference.store import LoadedModel, ModelStore
+from vgg_demo.inference.model_store import LoadedModel, ModelStore
 from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec, feature_count
@@ -27,7 +27,7 @@ MAX_BATCH_SIZE = 8
 """Views per batch. Larger batches take more memory and are hardly faster."""
 
 CACHE_CHUNK = 256
-"""Number of features that are read from the cache at a time."""
+"""Number of feature vectors that are read from the cache at a time."""
 
 ViewFeatures = NDArray[np.float32]
 """Features of all views, float32 (photos, views, features)."""
@@ -76,8 +76,8 @@ def extract(
         store: Model store that loads the feature extractor.
         cache: Feature cache.
         views: Augmented views per photo; see `augmentation.augment`.
-        resize: How photos are made square.
-        limits: Limits of an image's size.
+        resize: Resize method.
+        limits: Size limits of each image.
 
     Yields:
         Progress, after each batch.
@@ -88,7 +88,7 @@ def extract(
     Raises:
         ModelError: If the feature extractor cannot be loaded.
         WeightsCorruptError: If it returns values that are not finite.
-        DatasetError: If a photo was changed since the inspection.
+        DatasetError: If a photo has changed since the inspection.
         VggDemoError: If a photo can no longer be opened.
     """
     started = time.monotonic()
@@ -114,7 +114,7 @@ def extract(
             name = inspected.photo.source.name
             photo = open_photo(inspected.photo.source.read(), file=name, limits=limits)
             if photo.sha256 != inspected.sha256:
-                raise DatasetError(f"{name!r} was changed during the training. Start it again.")
+                raise DatasetError(f"{name!r} was changed during training. Train again.")
             return [
                 prepare_view(photo.image, feature_extractor, resize, view, inspected.sha256)
                 for view in missing_views
@@ -179,7 +179,7 @@ def _in_batches(prepared: Iterator[PreparedView], size: int) -> Iterator[list[Pr
 
 
 def _compute(pixels: Sequence[NDArray[np.float32]], model: LoadedModel) -> NDArray[np.float32]:
-    # TensorFlow computes a batch of one with another algorithm, whose last digits differ.
+    # For a batch of one, TensorFlow uses another algorithm, which rounds differently.
     batch = np.stack([*pixels, *pixels] if len(pixels) == 1 else pixels)
     features = model.engine.logits(batch)[: len(pixels)]
     if not np.isfinite(features).all():

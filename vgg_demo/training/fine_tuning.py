@@ -23,12 +23,12 @@ from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.schedule import ScheduleStep, one_cycle
 
 LAYERS_PER_BLOCK = 3
-"""Layers with kernels per block, as in VGG16's last block. Other networks are divided likewise,
-from the output to the input."""
+"""Layers with kernels per block, as in VGG16's last block. Other networks are divided in the same
+way, from the output to the input."""
 
 MICROBATCH_SIZE = 8
-"""Photos per forward and backward pass. The gradients of a batch are accumulated over such
-microbatches: the sum is the same, with a quarter of the memory."""
+"""Photos per forward and backward pass. The gradients of a batch are accumulated over its
+microbatches: the sum is the same, but activations take a quarter of the memory."""
 
 LEARNING_RATE_DIVISOR = 2.6
 """Ratio of the learning rates of a block and the one before it: discriminative fine-tuning (Howard
@@ -44,8 +44,8 @@ class PhotoSubset:
     """A subset of the photos, for training or validation.
 
     Attributes:
-        indices: Indices of the photos.
-        labels: int (photos,): the class index of each photo.
+        indices: Indices into the photos of the dataset.
+        labels: int (N,): the class index of each photo.
     """
 
     indices: Sequence[int]
@@ -70,6 +70,10 @@ def last_blocks(network: keras.Model, count: int) -> list[list[keras.layers.Laye
 
     A block has `LAYERS_PER_BLOCK` convolutional or dense layers. Batch normalization stays frozen:
     its statistics come from millions of photos, and a small dataset would make them worse.
+
+    Args:
+        network: A network from `network.assemble`.
+        count: Number of blocks in addition to the head.
     """
     trainable = (
         keras.layers.Dense,
@@ -91,7 +95,7 @@ def fine_tune(
     recipe: Recipe,
     on_best: Callable[[FineTunedWeights], None] | None = None,
 ) -> Generator[Epoch, None, FineTunedWeights]:
-    """Trains the head and the last blocks; each of the first epochs unfreezes one block more.
+    """Trains the head and the last blocks; each of the first epochs unfreezes one more block.
 
     All other layers stay frozen. Ctrl-C, or a `KeyboardInterrupt` thrown into the generator, ends
     the training early. However it ends, the network has the weights of the best epoch so far.
@@ -115,7 +119,7 @@ def fine_tune(
     started = time.monotonic()
     best = FineTunedWeights(tuner.values(), tuner.logits(validation, load_input))
     best_loss = cross_entropy(best.logits, validation.labels)
-    yield _epoch(0, recipe, float("nan"), best.logits, validation, 0.0, True, started, 0.0)
+    yield _make_epoch(0, recipe, float("nan"), best.logits, validation, 0.0, True, started, 0.0)
     try:
         for number in range(1, recipe.fine_tuning_epochs + 1):
             epoch_started = time.monotonic()
@@ -128,7 +132,7 @@ def fine_tune(
                 best, best_loss = FineTunedWeights(tuner.values(), logits), loss
                 if on_best is not None:
                     on_best(best)
-            yield _epoch(
+            yield _make_epoch(
                 number, recipe, float(np.mean(losses)), logits, validation, tuner.learning_rate,
                 is_best, started, len(training.labels) / seconds,
             )  # fmt: skip
@@ -142,7 +146,13 @@ def fine_tune(
 def apply_weights(
     network: keras.Model, fine_tuned_blocks: int, fine_tuned: FineTunedWeights
 ) -> None:
-    """Copies fine-tuned weights into a network of the same architecture."""
+    """Copies fine-tuned weights into a network of the same architecture.
+
+    Args:
+        network: A network from `network.assemble`; it is modified.
+        fine_tuned_blocks: Number of fine-tuned blocks in addition to the head.
+        fine_tuned: The weights.
+    """
     blocks = last_blocks(network, fine_tuned_blocks)
     variables = [
         variable for block in blocks for layer in block for variable in layer.trainable_variables
@@ -155,7 +165,7 @@ def _assign(variables: Sequence[keras.Variable], values: Sequence[NDArray[np.flo
         variable.assign(value)
 
 
-def _epoch(
+def _make_epoch(
     number: int, recipe: Recipe, loss: float, logits: NDArray[np.float32], validation: PhotoSubset,
     learning_rate: float, is_best: bool, started: float, examples_per_second: float,
 ) -> Epoch:  # fmt: skip
@@ -212,11 +222,11 @@ class _FineTuner:
         """Trains on all photos once; yields the loss of each batch."""
         size, count = self._recipe.batch_size, len(self._training.indices)
         steps = self._recipe.fine_tuning_epochs * -(-count // size)
-        blocks = min(number + 1, len(self._blocks))
+        block_count = min(number + 1, len(self._blocks))
         targets = smoothed_targets(self._classes, self._recipe.label_smoothing)
         order = rng.permutation(count)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            # View 1 is the mirror image; those from 2 on are random crops.
+            # View 1 is the mirror image; views from 2 on are random crops.
             views = rng.integers(0, 2 + 4 * self._recipe.fine_tuning_epochs, size=(count,))
             batches = [order[first : first + size] for first in range(0, count, size)]
 
@@ -233,45 +243,51 @@ class _FineTuner:
                 schedule_step = one_cycle(self._step, steps, self._recipe.fine_tuning_learning_rate)
                 labels = self._training.labels[batch]
                 yield self._train_step(
-                    blocks, pixels, targets[labels], self._class_weights[labels], schedule_step
+                    block_count, pixels, targets[labels], self._class_weights[labels], schedule_step
                 )
                 self._step += 1
 
     def _train_step(
         self,
-        blocks: int,
+        block_count: int,
         pixels: NDArray[np.float32],
         targets: NDArray[np.float32],
         weights: NDArray[np.float32],
         schedule_step: ScheduleStep,
     ) -> float:
-        """Updates the last `blocks` blocks with a batch. Returns its mean loss."""
+        """Updates the head and `block_count` - 1 blocks with a batch. Returns its mean loss."""
         self.learning_rate = schedule_step.learning_rate
         self._momentum.assign(schedule_step.momentum)
         for depth, optimizer in enumerate(self._optimizers):
             optimizer.learning_rate.assign(
                 schedule_step.learning_rate / LEARNING_RATE_DIVISOR**depth
             )
-        losses, sums = [], [tf.zeros(variable.shape) for variable in self._variables_of(blocks)]
+        losses = []
+        sums = [tf.zeros(variable.shape) for variable in self._variables_of(block_count)]
         for first in range(0, len(pixels), MICROBATCH_SIZE):
             microbatch = slice(first, first + MICROBATCH_SIZE)
             inputs = map(
                 tf.constant, (pixels[microbatch], targets[microbatch], weights[microbatch])
             )
-            loss, gradients = self._gradients[blocks - 1](*inputs)
+            loss, gradients = self._gradients[block_count - 1](*inputs)
             losses.append(float(loss))
             sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
         means = iter([total / len(pixels) for total in sums])
-        for optimizer, variables in zip(self._optimizers, self._variables[:blocks], strict=False):
+        for optimizer, variables in zip(
+            self._optimizers, self._variables[:block_count], strict=False
+        ):
             optimizer.apply([next(means) for _ in variables], variables)
         return sum(losses) / len(pixels)
 
-    def _variables_of(self, blocks: int) -> list[keras.Variable]:
-        return [variable for variables in self._variables[:blocks] for variable in variables]
+    def _variables_of(self, block_count: int) -> list[keras.Variable]:
+        """Returns the variables of the head and the `block_count` - 1 blocks before it."""
+        return [variable for variables in self._variables[:block_count] for variable in variables]
 
-    def _gradient_function(self, blocks: int) -> Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]:
+    def _gradient_function(
+        self, block_count: int
+    ) -> Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]:
         """Returns a function that computes the summed loss of a microbatch and its gradients."""
-        variables = [variable.value for variable in self._variables_of(blocks)]
+        variables = [variable.value for variable in self._variables_of(block_count)]
 
         def compute(
             pixels: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor

@@ -1,4 +1,4 @@
-"""The classification head: a dense layer trained on precomputed features, in seconds.
+"""The classification head: a dense layer that is trained on precomputed features in seconds.
 
 This module imports TensorFlow; import it inside the function that needs it.
 """
@@ -27,6 +27,7 @@ from vgg_demo.training.schedule import (
 )
 
 RANGE_TEST_STEPS = 120
+"""Training steps of a learning-rate range test, unless the loss diverges earlier."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +59,7 @@ class FeatureSubset:
     def mean_and_std(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns mean and standard deviation of each feature over all views, float32 (features,).
 
-        View by view, since a copy of all features can take hundreds of megabytes.
+        Computed view by view, because a copy of all features can take hundreds of megabytes.
         """
         views = range(self.all_features.shape[1])
         means = [self.all_features[self.indices, view].mean(axis=0) for view in views]
@@ -154,7 +155,13 @@ def train_head(
 
 
 def find_learning_rate(training: FeatureSubset, classes: int, recipe: Recipe) -> RangeTest:
-    """Runs the learning-rate range test on a new head (Smith 2017, arXiv 1506.01186)."""
+    """Runs the learning-rate range test on a new head (Smith 2017, arXiv 1506.01186).
+
+    Args:
+        training: Training features.
+        classes: Number of classes.
+        recipe: Hyperparameters; the learning rate is ignored.
+    """
     trainer = _HeadTrainer(training, classes, recipe)
     rng = np.random.default_rng(recipe.seed)
     rates, losses = sweep(RANGE_TEST_STEPS), list[float]()
@@ -174,7 +181,7 @@ class _HeadTrainer:
         self._classes = classes
         self._recipe = recipe
         self._mean, std = training.mean_and_std()
-        # A constant feature carries no information; do not divide by its zero deviation.
+        # Avoids a division by zero for constant features, which carry no information.
         self._std = np.where(std > 1e-6, std, 1.0).astype(np.float32)
         self._class_weights = compute_class_weights(
             training.labels, classes, balanced=recipe.class_weights
@@ -197,6 +204,7 @@ class _HeadTrainer:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of batches per epoch."""
         return -(-len(self._training.indices) // self._recipe.batch_size)
 
     def batches(

@@ -1,4 +1,4 @@
-"""Inspection: finds duplicates, conflicting labels and other problems before training."""
+"""Inspection: finds duplicates, conflicting labels and other possible issues before training."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vgg_demo.limits import DEFAULT_LIMITS, ImageLimits
 from vgg_demo.training.dataset import LabeledPhoto
 
 RECOMMENDED_PHOTOS = 20
-"""Classes with fewer photos are reported as small."""
+"""Number of photos per class below which a class is reported as small."""
 
 IMBALANCE = 3.0
-"""Ratio of the largest to the smallest class from which on an imbalance is reported."""
+"""Ratio of the largest class to the smallest that is reported as an imbalance, or more."""
 
 MIN_RELATIVE_SIDE = 0.5
 """Short side over the model's input size below which a photo's resolution is reported as low."""
@@ -42,8 +42,8 @@ example photos and 60 photos of clothing, compressed again at a quality of 60 or
 half, differ in at most 7 bits; no two of 600 different photos of clothing differ in 16 or fewer."""
 
 MIN_SET_BITS = 32
-"""Fingerprints with fewer set (or unset) bits belong to nearly uniform photos; all of these would
-look like duplicates, so they are not compared."""
+"""Fingerprints with fewer set (or unset) bits belong to nearly uniform photos. They are not
+compared, because all of them would count as duplicates."""
 
 THUMBNAIL_SIDE = 160  # pixels
 
@@ -74,12 +74,12 @@ class InspectedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class InspectionReport:
-    """Possible problems of a dataset. Photos are given as indices into the inspected sequence.
+    """Possible issues in a dataset. Photos are given as indices into the inspected sequence.
 
     Attributes:
         counts: Number of photos per class.
         duplicates: Groups of duplicate or near-duplicate photos, the largest first.
-        conflicting_labels: The groups of duplicates whose photos have different labels.
+        conflicting_labels: The groups in `duplicates` that have photos with different labels.
         similar_labels: Groups of labels that differ only in upper and lower case.
         small_classes: Classes with fewer than `RECOMMENDED_PHOTOS` photos, with their counts.
         imbalance: Number of photos of the largest class over that of the smallest.
@@ -103,7 +103,16 @@ def inspect_photos(
     *,
     with_thumbnails: bool = False,
 ) -> Generator[InspectedPhoto | Failure]:
-    """Opens photos in threads; yields their properties or failures, in order."""
+    """Opens photos in threads.
+
+    Args:
+        photos: The photos.
+        limits: Size limits of each image.
+        with_thumbnails: Whether to make thumbnails.
+
+    Yields:
+        The properties of each photo, or the reason why it could not be opened, in order.
+    """
 
     def inspect(photo: LabeledPhoto) -> InspectedPhoto | Failure:
         try:
@@ -134,7 +143,7 @@ def inspect_photos(
 
 
 def report_issues(photos: Sequence[InspectedPhoto], input_size: int) -> InspectionReport:
-    """Returns possible problems of photos.
+    """Returns the possible issues in a dataset.
 
     Args:
         photos: The photos.
@@ -148,7 +157,7 @@ def report_issues(photos: Sequence[InspectedPhoto], input_size: int) -> Inspecti
         conflicting_labels=tuple(
             group for group in duplicates if len({photos[index].photo.label for index in group}) > 1
         ),
-        similar_labels=_similar_labels(sorted(counts)),
+        similar_labels=_find_similar_labels(sorted(counts)),
         small_classes={
             label: count for label, count in sorted(counts.items()) if count < RECOMMENDED_PHOTOS
         },
@@ -167,7 +176,7 @@ def report_issues(photos: Sequence[InspectedPhoto], input_size: int) -> Inspecti
     )
 
 
-def _similar_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _find_similar_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(label.casefold(), []).append(label)
@@ -177,8 +186,8 @@ def _similar_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 def fingerprint(image: Image.Image) -> NDArray[np.uint64]:
     """Returns a 256-bit perceptual hash, robust against scaling and recompression.
 
-    It is a difference hash (Krawetz 2013, *Kind of Like That*): each bit tells whether a pixel is
-    clearly brighter than its left neighbor, in the image scaled to 17 × 16 gray pixels.
+    It is a difference hash (Krawetz 2013, *Kind of Like That*): in the image scaled to 17 × 16
+    gray pixels, a bit is set if a pixel is clearly brighter than its left neighbor.
 
     Args:
         image: RGB image.
@@ -195,7 +204,7 @@ def find_duplicates(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[i
     """Groups duplicate and near-duplicate photos.
 
     Args:
-        fingerprints: Perceptual hashes from `fingerprint`.
+        fingerprints: Perceptual hashes from `fingerprint`, uint64 (4,) each.
 
     Returns:
         Groups of ascending indices, the largest group first. The relation is transitive: a photo
@@ -209,16 +218,18 @@ def find_duplicates(fingerprints: Sequence[NDArray[np.uint64]]) -> tuple[tuple[i
             index = parents[index]
         return index
 
-    for first, second in _pairs(np.array(fingerprints, dtype=np.uint64).reshape(-1, 4)):
+    for first, second in _find_similar_pairs(
+        np.array(fingerprints, dtype=np.uint64).reshape(-1, 4)
+    ):
         parents[find(second)] = find(first)
     groups: dict[int, list[int]] = {}
     for index in range(len(parents)):
         groups.setdefault(find(index), []).append(index)
-    found = [tuple(group) for group in groups.values() if len(group) > 1]
-    return tuple(sorted(found, key=lambda group: (-len(group), group)))
+    duplicates = [tuple(group) for group in groups.values() if len(group) > 1]
+    return tuple(sorted(duplicates, key=lambda group: (-len(group), group)))
 
 
-def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+def _find_similar_pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Yields the pairs within `MAX_HAMMING_DISTANCE`, row by row to save memory."""
     set_bits = np.bitwise_count(fingerprints).sum(axis=1)
     is_usable = (set_bits >= MIN_SET_BITS) & (set_bits <= 256 - MIN_SET_BITS)
@@ -229,7 +240,7 @@ def _pairs(fingerprints: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
 
 
 def square_thumbnail(image: Image.Image) -> bytes:
-    """Returns the center square of an RGB image as a small JPEG."""
+    """Returns the center square of an RGB image as a JPEG, `THUMBNAIL_SIDE` pixels a side."""
     small = ImageOps.fit(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)

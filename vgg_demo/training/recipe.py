@@ -1,4 +1,4 @@
-"""The hyperparameters of a training."""
+"""The hyperparameters of a training run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ExportFormat = Literal["tflite", "tflite-int8", "saved-model"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Hyperparameters. The defaults suit datasets of some hundred to some thousand photos.
+    """Hyperparameters. The defaults suit datasets of a few hundred to a few thousand photos.
 
     Attributes:
         views: Augmented views per training photo; see `augmentation.augment`.
@@ -31,7 +31,8 @@ class Recipe:
             blocks have lower ones.
         fine_tuned_blocks: Number of blocks at the end of the backbone that are fine-tuned.
         class_weights: Whether to balance the loss with class weights.
-        patience: Early stopping: epochs without a lower validation loss after which training ends.
+        patience: Early stopping: training ends after this many epochs without a lower validation
+            loss.
         validation_fraction: Fraction of the photos that is held out for validation, in (0, 1).
         seed: Random seed. The same seed gives the same model on the same machine.
     """

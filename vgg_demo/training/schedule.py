@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 WARM_UP, COOL_DOWN = 0.45, 0.45
-"""Fractions of a training in which the learning rate rises and falls; in the rest it is annealed
-to nearly zero."""
+"""Fractions of the training steps in which the learning rate rises and falls; in the remaining
+steps it is annealed to nearly zero."""
 
 START_DIVISOR = 25.0
+"""Maximum learning rate over the initial one."""
+
 END_DIVISOR = 1000.0
+"""Initial learning rate over the final one."""
+
 HIGH_MOMENTUM, LOW_MOMENTUM = 0.95, 0.85
 
 SMOOTHING = 0.95
+"""Weight of the previous average when losses are smoothed."""
+
 DIVERGENCE_FACTOR = 4.0
 """The range test ends when the smoothed loss exceeds its minimum by this factor."""
 
@@ -43,8 +49,8 @@ def one_cycle(step: int, steps: int, max_rate: float) -> ScheduleStep:
     0.95 to 0.85 and back.
 
     Args:
-        step: Number of the step, from 0.
-        steps: Number of all steps.
+        step: Index of the step, in [0, steps).
+        steps: Total number of steps.
         max_rate: Maximum learning rate.
 
     >>> [round(one_cycle(step, 101, 1.0).learning_rate, 3) for step in (0, 45, 90, 100)]
@@ -120,7 +126,7 @@ class RangeTest:
 
 
 def suggest_rates(rates: NDArray[np.float64], losses: Sequence[float]) -> RangeTest:
-    """Returns the learning rates that the losses of a range test suggest.
+    """Evaluates a learning-rate range test.
 
     Args:
         rates: Learning rates, float64 (N,), ascending.
@@ -141,14 +147,14 @@ def suggest_rates(rates: NDArray[np.float64], losses: Sequence[float]) -> RangeT
 
 
 def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the slopes of a curve over windows of a tenth of it, less noisy than single steps."""
-    reach = max(1, len(y) // 20)
-    before = np.maximum(np.arange(len(y)) - reach, 0)
-    after = np.minimum(np.arange(len(y)) + reach, len(y) - 1)
-    return (y[after] - y[before]) / np.maximum(x[after] - x[before], 1e-12)
+    """Returns the slopes of a curve, averaged over windows of a tenth of it to reduce noise."""
+    half_window = max(1, len(y) // 20)
+    start = np.maximum(np.arange(len(y)) - half_window, 0)
+    end = np.minimum(np.arange(len(y)) + half_window, len(y) - 1)
+    return (y[end] - y[start]) / np.maximum(x[end] - x[start], 1e-12)
 
 
 def has_diverged(losses: Sequence[float]) -> bool:
-    """Whether the losses of a range test have diverged."""
+    """Whether the losses of a range test, one per step so far, have diverged."""
     smoothed = smooth(losses)
     return not math.isfinite(losses[-1]) or bool(smoothed[-1] > DIVERGENCE_FACTOR * smoothed.min())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 VALIDATION_FRACTION = 0.2
+"""Default fraction of the photos that is held out for validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ def split(
     validation: list[int] = []
     for group in sorted(shuffled, key=len, reverse=True):
         added = Counter(labels[index] for index in group)
-        # Distance from the targets without this group and with it.
-        without = sum(abs(targets[label] - held_out[label]) for label in added)
-        including = sum(
+        # Distances from the targets, without this group and with it.
+        distance_without = sum(abs(targets[label] - held_out[label]) for label in added)
+        distance_with = sum(
             abs(targets[label] - held_out[label] - count) for label, count in added.items()
         )
         leaves_none = any(
             held_out[label] + count == totals[label] for label, count in added.items()
         )
-        if including < without and not leaves_none:
+        if distance_with < distance_without and not leaves_none:
             held_out += added
             validation += group
     # If a class has only a few large groups, none of them may have come closer to the target.

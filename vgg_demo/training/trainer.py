@@ -18,10 +18,11 @@ from vgg_demo import memory
 from vgg_demo.analysis.evaluation import Proportion
 from vgg_demo.errors import DatasetError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Failure
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import (
     MODEL_FILE,
+    SCHEMA,
     bundle_name,
     custom_spec,
     open_bundle,
@@ -33,7 +34,13 @@ from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec, backbone_spec
 from vgg_demo.settings import Settings
 from vgg_demo.training.augmentation import prepare_view
-from vgg_demo.training.data import (
+from vgg_demo.training.dataset import Dataset
+from vgg_demo.training.feature_cache import FeatureCache
+from vgg_demo.training.features import ExtractionProgress, extract
+from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
+from vgg_demo.training.progress import run_to_end
+from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import (
     InspectedDataset,
     InspectionProgress,
     TrainedModel,
@@ -41,12 +48,6 @@ from vgg_demo.training.data import (
     TrainingData,
     summarize_inspection,
 )
-from vgg_demo.training.dataset import Dataset
-from vgg_demo.training.feature_cache import FeatureCache
-from vgg_demo.training.features import ExtractionProgress, extract
-from vgg_demo.training.generators import run_to_end
-from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
-from vgg_demo.training.recipe import Recipe
 from vgg_demo.training.split import split
 from vgg_demo.training.validation import LearningCurvePoint, ValidationReport, validate
 from vgg_demo.version import __version__
@@ -72,7 +73,7 @@ class Trainer:
         store: Model store that loads the feature extractor.
         cache: Feature cache.
         feature_layer: Layer of the backbone that provides the features.
-        resize: How photos are made square.
+        resize: Resize method.
 
     Raises:
         FeatureLayerError: If the backbone has no such feature layer.
@@ -99,7 +100,7 @@ class Trainer:
         self.feature_extractor = choose_feature_extractor(backbone, feature_layer, settings)
 
     def inspect(self, dataset: Dataset) -> Generator[InspectionProgress, None, InspectedDataset]:
-        """Opens all photos and reports possible problems.
+        """Opens all photos and reports possible issues.
 
         Yields:
             Progress, after each photo.
@@ -129,19 +130,20 @@ class Trainer:
             Progress, after each batch.
 
         Raises:
-            DatasetError: If no photo can be held out for validation.
+            DatasetError: If no photo can be held out for validation, or a photo has changed since
+                the inspection.
             ModelError: If the feature extractor cannot be loaded.
         """
-        parts = split(
+        train_validation_split = split(
             [photo.photo.label for photo in inspected.photos],
             inspected.groups(),
             self.recipe.validation_fraction,
             self.recipe.seed,
         )
-        if not parts.validation:
+        if not train_validation_split.validation:
             raise DatasetError(
                 "No photo can be held out for validation: all photos of each class belong to one "
-                "group, or are duplicates. Add photos that were taken independently of these."
+                "group or are near-duplicates. Add photos that were taken independently of these."
             )
         features = yield from extract(
             inspected.photos,
@@ -152,7 +154,7 @@ class Trainer:
             resize=self._resize,
             limits=self._settings.limits,
         )
-        return TrainingData(inspected, inspected.labels, parts, features)
+        return TrainingData(inspected, inspected.labels, train_validation_split, features)
 
     def find_learning_rate(self, training_data: TrainingData) -> RangeTest:
         """Runs a learning-rate range test on the training photos."""
@@ -164,7 +166,7 @@ class Trainer:
     def train(
         self, training_data: TrainingData, on_best: Callable[[Head], None] | None = None
     ) -> Generator[Epoch, None, Head]:
-        """Trains a head; see `head.train_head`."""
+        """Trains a head on the features; see `head.train_head`."""
         from vgg_demo.training.head import train_head
 
         return train_head(
@@ -194,9 +196,9 @@ class Trainer:
         for fraction in LEARNING_CURVE_FRACTIONS:
             chosen = order[: max(len(training_data.classes), round(fraction * len(order)))]
             training = training_data.subset(chosen.tolist())
-            run = train_head(training, validation, len(training_data.classes), self.recipe)
-            yield _learning_curve_point(len(chosen), run_to_end(run), validation)
-            memory.release_memory()  # traced functions are not used again
+            epochs = train_head(training, validation, len(training_data.classes), self.recipe)
+            yield _learning_curve_point(len(chosen), run_to_end(epochs), validation)
+            memory.release_memory()  # the traced functions are not used again
         yield _learning_curve_point(len(order), head, validation)
 
     def fine_tune(
@@ -212,6 +214,9 @@ class Trainer:
 
         Returns:
             The network with the lowest validation loss.
+
+        Raises:
+            WeightsMissingError: If the backbone's weight file was removed during the training.
         """
         from vgg_demo.training.fine_tuning import PhotoSubset, fine_tune
 
@@ -240,7 +245,11 @@ class Trainer:
     def with_fine_tuned(
         self, training_data: TrainingData, head: Head, fine_tuned: FineTunedWeights
     ) -> TrainedNetwork:
-        """Assembles a network from a head and the fine-tuned weights of an earlier run."""
+        """Assembles a network from a head and the fine-tuned weights of an earlier worker.
+
+        Raises:
+            WeightsMissingError: If the backbone's weight file was removed during the training.
+        """
         from vgg_demo.training.fine_tuning import apply_weights
 
         network = self._separate_network(training_data, head)
@@ -248,7 +257,7 @@ class Trainer:
         return replace(network, logits=fine_tuned.logits)
 
     def _separate_network(self, training_data: TrainingData, head: Head) -> TrainedNetwork:
-        """Assembles a network that shares no layers with the store, whose models are read-only."""
+        """Assembles a network with layers of its own, because models in the store are read-only."""
         from vgg_demo.inference.engine import load_engine
         from vgg_demo.training.network import assemble
 
@@ -256,8 +265,8 @@ class Trainer:
             weights = feature_extractor.weights
         path = find_weights(self.feature_extractor, self._settings)
         if path is None:
-            raise WeightsMissingError(f"{weights.file} was removed during the training. Try again.")
-        self._store.evict(self.feature_extractor)  # so that memory holds only one copy
+            raise WeightsMissingError(f"{weights.file} was removed during training. Try again.")
+        self._store.evict(self.feature_extractor)  # so that only one copy is in memory
         model = assemble(load_engine(self.feature_extractor, path).model, head)
         features = training_data.features[list(training_data.split.validation), 0]
         return TrainedNetwork(model, head.logits(features), weights)
@@ -280,6 +289,12 @@ class Trainer:
     ) -> TrainedModel:
         """Validates a network and writes its bundle.
 
+        Args:
+            training_data: The photos.
+            network: The trained network.
+            folder: Folder of the bundle to create.
+            learning_curve: The learning curve, if it was measured.
+
         Raises:
             BundleError: If `folder` exists.
             FileUnwritableError: If it cannot be written.
@@ -298,7 +313,7 @@ class Trainer:
             )
             truth = training_data.labels[list(indices)]
             validation_report = validate(spec, network.logits, truth, files, learning_curve)
-            record = self._record(
+            record = self._make_record(
                 training_data, validation_report, spec, asdict(network.backbone_weights)
             )
             write_bundle(folder, training_data.classes, record, path)
@@ -309,7 +324,7 @@ class Trainer:
             bundle, replace(validation_report, evaluation=evaluation), training_data, network.logits
         )
 
-    def _record(
+    def _make_record(
         self,
         training_data: TrainingData,
         validation_report: ValidationReport,
@@ -317,7 +332,7 @@ class Trainer:
         weights: dict[str, Any],
     ) -> dict[str, Any]:
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "backbone": self.backbone.name,
             "feature_layer": self.feature_layer.value,
             "resize": self._resize.value,

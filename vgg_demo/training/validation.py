@@ -15,6 +15,7 @@ from vgg_demo.inference.classify import softmax
 from vgg_demo.models.registry import ModelSpec
 
 MAX_UNKNOWN_THRESHOLD = 0.9
+"""Highest unknown threshold that is suggested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Threshold:
 
     Attributes:
         probability: The threshold, in [0, 1].
-        coverage: Fraction of the photos that are not "not sure", in [0, 1].
+        coverage: Fraction of the photos at or above the threshold, in [0, 1].
         accuracy: Accuracy on these photos, in [0, 1]; 1 if there are none.
     """
 
@@ -54,7 +55,7 @@ class ValidationReport:
     Attributes:
         evaluation: Accuracy, confusions and calibration, after temperature scaling.
         baseline: Accuracy of always predicting the most frequent class.
-        temperature: Temperature, fitted on the same photos.
+        temperature: Temperature for temperature scaling, fitted on the same photos.
         unknown_threshold: Suggested top-1 probability below which a prediction is "not sure".
         thresholds: Coverage and accuracy for thresholds from 0 to 0.99, ascending.
         learning_curve: Validation accuracy by number of training photos; may be empty.
@@ -140,8 +141,8 @@ def choose_threshold(probability: NDArray[np.floating], is_correct: NDArray[np.b
     gain = np.cumsum(np.where(is_correct[order], -1, 1))
     if not len(order) or gain.max() <= 0:
         return 0.0
-    first_kept = int(gain.argmax()) + 1
-    threshold = probability[order][first_kept] if first_kept < len(order) else 1.0
+    first_accepted = int(gain.argmax()) + 1
+    threshold = probability[order][first_accepted] if first_accepted < len(order) else 1.0
     return min(MAX_UNKNOWN_THRESHOLD, float(threshold))
 
 
@@ -157,8 +158,8 @@ def evaluate_thresholds(
     thresholds = []
     for hundredth in range(100):
         threshold = hundredth / 100
-        is_kept = probability >= threshold
-        coverage = float(is_kept.mean()) if len(is_kept) else 0.0
-        accuracy = float(is_correct[is_kept].mean()) if is_kept.any() else 1.0
+        is_accepted = probability >= threshold
+        coverage = float(is_accepted.mean()) if len(is_accepted) else 0.0
+        accuracy = float(is_correct[is_accepted].mean()) if is_accepted.any() else 1.0
         thresholds.append(Threshold(threshold, coverage, accuracy))
     return tuple(thresholds)

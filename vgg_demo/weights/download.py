@@ -1,4 +1,4 @@
-"""Download of weight files into Keras's cache.
+"""Downloads weight files into Keras's cache.
 
 A file is downloaded to a temporary folder and moved to its final name only after its hash has
 been verified.
@@ -71,6 +71,7 @@ class Progress:
 
     @property
     def bytes_per_second(self) -> float:
+        """Mean transfer rate so far."""
         return self.received_bytes / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -102,9 +103,9 @@ def ensure_weights(
         WeightsDownloadError: If the download failed; no partial file remains.
         DiskFullError: If the disk does not have enough space.
     """
-    found = find_weights(spec, settings)
-    if found is not None:
-        return found
+    installed = find_weights(spec, settings)
+    if installed is not None:
+        return installed
     if settings.offline:
         raise WeightsMissingError(
             f"{spec.keras_name} is not installed and downloads are disabled (VGG_DEMO_OFFLINE). "
@@ -134,8 +135,8 @@ def _lock(path: Path) -> Iterator[None]:
 
     The file is removed while the lock is still held. This is safe for two reasons: nothing runs
     under the lock afterward, and a process that has opened the removed file in the meantime
-    detects this (filelock checks whether the file that it has locked still has a name) and
-    starts over with a new one.
+    detects this (filelock checks that the locked file still has a name) and starts over with a
+    new one.
     """
     with filelock.FileLock(path):
         try:
@@ -167,7 +168,7 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
     known_hash = f"{weights.hash_algorithm}:{weights.hash}" if weights.hash else None
     try:
         pooch.retrieve(weights.url, known_hash, weights.name, partial, downloader=fetch)
-        # pooch makes its files private; give this one the default permissions of a new file.
+        # pooch makes its files private; set the default permissions of a new file instead.
         (partial / "new").touch()
         (partial / weights.name).chmod((partial / "new").stat().st_mode)
         (partial / weights.name).replace(path)
@@ -205,7 +206,7 @@ def _validate(chunks: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
     """Yields the chunks of a download as long as it can be the published file.
 
     Raises:
-        _RejectedError: As soon as it cannot.
+        _RejectedError: As soon as it can no longer be the published file.
     """
     first_bytes, received_bytes = b"", 0
     for chunk in chunks:
@@ -216,7 +217,7 @@ def _validate(chunks: Iterator[bytes], weights: WeightFile) -> Iterator[bytes]:
         yield chunk
     if not weights.hash and received_bytes < weights.size_bytes:
         raise _RejectedError(
-            f"it has {received_bytes:,} bytes, fewer than the {weights.size_bytes:,} of its arrays"
+            f"it is {received_bytes:,} bytes, but its arrays alone are {weights.size_bytes:,} bytes"
         )
 
 
@@ -233,7 +234,7 @@ def _check_size(size_bytes: int, weights: WeightFile) -> None:
     limit = int(weights.size_bytes * MAX_SIZE_RATIO)
     if size_bytes > limit:
         raise _RejectedError(
-            f"it has at least {size_bytes:,} bytes; the published file has fewer than {limit:,}"
+            f"it is at least {size_bytes:,} bytes; the published file is smaller than {limit:,}"
         )
 
 
@@ -241,6 +242,6 @@ def _disk_full(spec: ModelSpec, settings: Settings, size_bytes: int) -> DiskFull
     free = shutil.disk_usage(settings.cache_dir).free
     return DiskFullError(
         f"The weights of {spec.keras_name} require {size_bytes * FREE_DISK_MARGIN / 1e6:.0f} MB in "
-        f"{settings.cache_dir}; {free / 1e6:.0f} MB are free. Free disk space, or set KERAS_HOME "
+        f"{settings.cache_dir}; {free / 1e6:.0f} MB is free. Free disk space, or set KERAS_HOME "
         "to another folder."
     )

@@ -1,8 +1,9 @@
-"""Reading of untrusted HDF5 files.
+"""Reads untrusted HDF5 files.
 
 HDF5 is a file system in a file: a name can link to another file, and an array can store its
-values elsewhere or declare a size larger than any memory. Here, a name must refer to an object in
-the same file, and an array must have the expected data type and shape before any of it is read.
+values elsewhere or declare a size larger than any memory. Therefore, a name must refer to an object
+in the same file, and an array must have a numeric data type and the expected shape before any of
+it is read.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from vgg_demo.errors import WeightsCorruptError, WeightsError, WeightsMissingErr
 from vgg_demo.models.registry import ModelSpec
 
 CHUNK_BYTES = 16 * 2**20
-"""Maximum part of an array in memory; the largest array of VGG16 has 411 MB."""
+"""Maximum size of the part of an array that is read at once; the largest of VGG16 has 411 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class ExpectedArray:
 
 @contextmanager
 def report_read_errors(path: Path, spec: ModelSpec) -> Iterator[None]:
-    """Converts every exception while reading a weight file to an error with advice.
+    """Converts every exception while reading a weight file into an error with advice.
 
     Args:
         path: The file.
@@ -80,6 +81,11 @@ def _repair_advice(spec: ModelSpec) -> str:
 def read_array(group: h5py.Group, name: str, expected: ExpectedArray) -> Iterator[NDArray[Any]]:
     """Yields an array in parts of at most `CHUNK_BYTES`, split along the first axis.
 
+    Args:
+        group: The group that contains the array.
+        name: Path of the array, relative to the group.
+        expected: Shape of the array, and the data type to convert it to.
+
     Raises:
         ValueError: If the array is not as expected, is compressed or stored in another file, or
             contains values that are not finite.
@@ -88,7 +94,7 @@ def read_array(group: h5py.Group, name: str, expected: ExpectedArray) -> Iterato
     storage = dataset.id.get_create_plist()
     if dataset.is_virtual or storage.get_external_count():
         raise ValueError(f"{dataset.name!r} stores its values in another file")
-    # Decompression has no limit but memory, and resizable arrays have chunks of any size.
+    # Decompression can use unlimited memory, and resizable arrays have chunks of any size.
     if storage.get_nfilters() or dataset.maxshape != dataset.shape:
         raise ValueError(f"{dataset.name!r} is compressed or has no fixed size")
     if dataset.dtype.kind not in "fiu":
@@ -112,23 +118,23 @@ def _check_finite(values: NDArray[Any], dataset: h5py.Dataset) -> NDArray[Any]:
     return values
 
 
-def get_member(parent: h5py.Group, name: str, kind: type) -> Any:
+def get_member(parent: h5py.Group, name: str, expected_class: type) -> Any:
     """Returns a member of a group without following soft or external links.
 
     Args:
         parent: The group.
         name: Path of the member, relative to the group.
-        kind: Expected class: `h5py.Group` or `h5py.Dataset`.
+        expected_class: `h5py.Group` or `h5py.Dataset`.
 
     Raises:
         ValueError: If the member is missing, is a link or has another class.
     """
-    found = parent
+    member = parent
     for step in name.split("/"):
-        link = found.get(step, getlink=True) if isinstance(found, h5py.Group) else None
+        link = member.get(step, getlink=True) if isinstance(member, h5py.Group) else None
         if not isinstance(link, h5py.HardLink):
             raise ValueError(f"{name!r} in {parent.name!r} is missing or is a link")
-        found = found[step]
-    if not isinstance(found, kind):
-        raise ValueError(f"{name!r} in {parent.name!r} is not a {kind.__name__.lower()}")
-    return found
+        member = member[step]
+    if not isinstance(member, expected_class):
+        raise ValueError(f"{name!r} in {parent.name!r} is not a {expected_class.__name__.lower()}")
+    return member

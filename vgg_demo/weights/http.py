@@ -1,4 +1,4 @@
-"""HTTP download of a single file, with timeouts for slow and stalled connections."""
+"""Downloads a single file over HTTP, with timeouts for slow and stalled connections."""
 
 from __future__ import annotations
 
@@ -112,4 +112,4 @@ def describe_failure(error: Exception) -> str:
         return f"the server responded with {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.ConnectTimeout):
         return str(error)
-    return next((text for kind, text in REASONS if isinstance(error, kind)), repr(error))
+    return next((text for cls, text in REASONS if isinstance(error, cls)), repr(error))

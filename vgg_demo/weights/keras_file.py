@@ -1,6 +1,6 @@
-"""Reading of the weights in Keras model files (``.keras``).
+"""Reads the weights from Keras model files (``.keras``).
 
-Such a file is a ZIP archive with a model configuration and an HDF5 file of the weights. The
+A model file is a ZIP archive with a model configuration and an HDF5 file of the weights. The
 configuration can name any Keras class and can be crafted to run arbitrary code, so it is never
 read. The model is built by this package, and only the weights come from the file.
 """
@@ -70,21 +70,22 @@ def read_arrays(
 
 
 def _open_weights(opened: BinaryIO) -> io.RawIOBase:
+    """Opens the HDF5 file inside a model file, which Keras stores uncompressed."""
     with zipfile.ZipFile(opened) as archive:
-        stored = archive.getinfo(WEIGHTS_MEMBER)
-        is_compressed = stored.compress_size != stored.file_size
-        if stored.compress_type != zipfile.ZIP_STORED or is_compressed:  # Keras writes neither
+        member = archive.getinfo(WEIGHTS_MEMBER)
+        has_other_size = member.compress_size != member.file_size
+        if member.compress_type != zipfile.ZIP_STORED or has_other_size:
             raise ValueError(f"its {WEIGHTS_MEMBER} is compressed")
-        if stored.header_offset < 0:
+        if member.header_offset < 0:
             raise ValueError(f"its {WEIGHTS_MEMBER} starts before the file")
         # Checks the local header (signature and name), and that the member is not encrypted.
-        archive.open(stored).close()
-    opened.seek(stored.header_offset)
-    name_bytes, extra_bytes = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
-    start = stored.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
-    if start + stored.file_size > opened.seek(0, os.SEEK_END):
+        archive.open(member).close()
+    opened.seek(member.header_offset)
+    name_length, extra_length = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
+    start = member.header_offset + LOCAL_HEADER.size + name_length + extra_length
+    if start + member.file_size > opened.seek(0, os.SEEK_END):
         raise ValueError(f"its {WEIGHTS_MEMBER} is truncated")
-    return _Window(opened, start, stored.file_size)
+    return _Window(opened, start, member.file_size)
 
 
 class _Window(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""Reading of weight files in Keras's legacy HDF5 layout, which all official files use."""
+"""Reads weight files in Keras's legacy HDF5 layout, which all official files use."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def read_arrays(
 def _match(
     file: h5py.File, layers: Sequence[Sequence[ExpectedArray]], *, is_truncated: bool
 ) -> Iterator[tuple[h5py.Group, str, ExpectedArray]]:
+    """Yields the group and the name of each array, with the array that the model expects."""
     groups = [get_member(file, name, h5py.Group) for name in _names(file, "layer_names")]
     with_weights = [(group, names) for group in groups if (names := _names(group, "weight_names"))]
     if is_truncated:  # the remaining layers of the full model are not needed

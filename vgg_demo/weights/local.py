@@ -55,7 +55,7 @@ class FileState:
         """Returns the current state of a file without reading its content.
 
         Raises:
-            WeightsMissingError: If the file does not exist (anymore).
+            WeightsMissingError: If the file does not exist or is inaccessible.
         """
         try:
             state = path.stat()
@@ -80,7 +80,7 @@ def check_weights_dir(settings: Settings) -> None:
     """Checks that the configured weights folder can be listed.
 
     Raises:
-        WeightsMissingError: If it cannot.
+        WeightsMissingError: If the folder cannot be listed.
     """
     folder = settings.weights_dir
     if folder is None:
@@ -106,10 +106,10 @@ def _reason(error: Exception) -> str:
 
 
 def inspect_weights(path: Path, spec: ModelSpec) -> LocalWeights:
-    """Computes the hashes of a weight file and compares them with the published one.
+    """Computes the SHA-256 of a weight file and checks it against the published hash.
 
     Raises:
-        WeightsMissingError: If the file cannot be read (anymore).
+        WeightsMissingError: If the file cannot be read.
     """
     published = hashlib.new(spec.weights.hash_algorithm, usedforsecurity=False)
     sha256 = hashlib.sha256()

@@ -19,19 +19,19 @@ from tests.conftest import ROOT
 from vgg_demo.errors import BundleError, BusyError, MemoryBudgetError
 from vgg_demo.files.sources import Source, find_photos
 from vgg_demo.inference.classify import classify, softmax
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import open_bundle, set_unknown_threshold
 from vgg_demo.models.bundle_archive import pack, publish
 from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import InspectedDataset, summarize_inspection
 from vgg_demo.training.dataset import LabeledPhoto, label_by_folders
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
 from vgg_demo.training.jobs import queue as queue_module
 from vgg_demo.training.jobs.job import Job, receive, send
 from vgg_demo.training.jobs.queue import TrainingQueue
-from vgg_demo.training.jobs.run import Stage, TrainingRun
+from vgg_demo.training.jobs.training_run import Stage, TrainingRun
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import InspectedDataset, summarize_inspection
 
 SHORT = Recipe(epochs=3, learning_rate=1e-3, views=1)
 ENDLESS = Recipe(epochs=100_000, learning_rate=1e-3, views=1, patience=100_000)
@@ -109,7 +109,7 @@ def test_a_run_trains_a_model(
     accuracy = np.mean(result.probabilities.argmax(axis=1) == result.truth)
     assert accuracy == result.validation_report.evaluation.top1.value
 
-    # In the server, the model predicts the same as in the worker.
+    # The model makes the same prediction in the server as in the worker.
     index = int(result.indices[0])
     data = inspected.photos[index].photo.source.read()
     prediction = classify(data, result.bundle.spec, ModelStore(settings))
@@ -177,11 +177,11 @@ def test_stopping_keeps_the_best_model_so_far(
     assert run.stage is Stage.DONE
     assert run.result is not None
     assert run.result.validation_report.learning_curve == ()  # skipped after a stop
-    # Without temperature scaling, its loss is that of the best epoch.
+    # Without temperature scaling, the loss is that of the best epoch.
     logits = np.log(run.result.probabilities) * run.result.validation_report.temperature
-    of_truth = softmax(logits)[np.arange(9), run.result.truth]
+    truth_probability = softmax(logits)[np.arange(9), run.result.truth]
     best = min(epoch.validation_loss for epoch in run.epochs)
-    assert -np.log(of_truth).mean() == pytest.approx(best, abs=1e-3)
+    assert -np.log(truth_probability).mean() == pytest.approx(best, abs=1e-3)
 
 
 def test_a_run_with_a_killed_worker_can_be_resumed(
@@ -249,7 +249,7 @@ def test_a_photo_that_can_no_longer_be_read_fails_the_run(
     training_queue: TrainingQueue, inspected: InspectedDataset
 ) -> None:
     def fail() -> bytes:
-        raise BundleError("The photo is gone.")
+        raise BundleError("The photo was deleted.")
 
     first = inspected.photos[0]
     source = Source(first.photo.source.name, fail)
@@ -257,7 +257,7 @@ def test_a_photo_that_can_no_longer_be_read_fails_the_run(
     photos = (broken, *inspected.photos[1:])
     run = start(training_queue, summarize_inspection(photos, (), 224))
     wait(lambda: run.stage.is_over)
-    assert (run.stage, run.error) == (Stage.FAILED, "The photo is gone.")
+    assert (run.stage, run.error) == (Stage.FAILED, "The photo was deleted.")
 
 
 def test_deleting_a_run_removes_its_files(
@@ -281,7 +281,7 @@ def test_photos_of_old_runs_are_released(
     training_queue: TrainingQueue, inspected: InspectedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_module, "MAX_PHOTO_BYTES", inspected.size_bytes + 100)
-    # Below, each photo of another run has one byte more.
+    # Each photo of `other`, below, is one byte larger.
     same = [start(training_queue, inspected), start(training_queue, inspected)]
     wait(lambda: all(run.stage.is_over for run in same))
     training_queue.evict_expired()
@@ -295,12 +295,12 @@ def test_photos_of_old_runs_are_released(
         )
         for photo in inspected.photos
     ]
-    others = [
+    changed_photos = [
         photo
         for photo in inspect_photos(photos, with_thumbnails=True)
         if isinstance(photo, InspectedPhoto)
     ]
-    other = start(training_queue, summarize_inspection(others, (), 224))
+    other = start(training_queue, summarize_inspection(changed_photos, (), 224))
     wait(lambda: other.stage.is_over)
     assert other.error == ""
     training_queue.evict_expired()
@@ -317,7 +317,7 @@ def test_photos_of_old_runs_are_released(
 def test_runs_without_a_model_are_evicted_first(
     training_queue: TrainingQueue, inspected: InspectedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise, a visitor who cancels many runs would evict the models of others."""
+    """Otherwise, canceling many runs would evict the models of other visitors."""
     model = start(training_queue, inspected)
     wait(lambda: model.stage.is_over)
     active = start(training_queue, inspected, ENDLESS)
@@ -338,7 +338,7 @@ def test_runs_without_a_model_are_evicted_first(
 def test_an_unexpected_error_of_a_worker_is_reported(
     training_queue: TrainingQueue, inspected: InspectedDataset
 ) -> None:
-    """Such as a full disk; the message names the error."""
+    """The message names the error, for example that the disk is full."""
     run = start(training_queue, inspected, ENDLESS)
     wait(lambda: run.stage is Stage.STARTING)
     (run.job.folder / ".best_head.npz.part").mkdir()  # where the checkpoint is written
@@ -361,8 +361,8 @@ def test_a_model_is_exported_in_several_formats(
     assert lite.file is not None
     assert saved.file is not None
     assert (lite.file.name, saved.file.name) == ("mine-tflite.tflite", "mine-saved-model.zip")
-    assert lite.facts["size_bytes"] == lite.file.stat().st_size
-    assert (lite.facts["photos"], lite.facts["agreement"]) == (9, 1.0)
+    assert lite.metrics["size_bytes"] == lite.file.stat().st_size
+    assert (lite.metrics["photos"], lite.metrics["agreement"]) == (9, 1.0)
 
 
 def test_a_run_beyond_the_memory_limit_is_rejected(
@@ -440,7 +440,7 @@ def test_a_model_with_a_new_threshold_is_published(
     after = run.result.bundle
     assert after.spec.custom is not None
     assert (after.spec.custom.unknown_threshold, after.spec.keras_name) == (0.42, "mine")
-    assert after.spec.name != before.spec.name  # the name has a digest of the threshold
+    assert after.spec.name != before.spec.name  # the name contains a digest of the threshold
     published = publish(after, tmp_path / "bundles", "for all")
     assert published.spec.keras_name == "for all"
     assert open_bundle(tmp_path / "bundles" / "for all.bundle").spec.name == published.spec.name

@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgg_demo.analysis.evaluation import Evaluator
-from vgg_demo.cli.console import counted, log, prepare_model, print_result, quiet_libraries
+from vgg_demo.cli.console import log, pluralize, prepare_model, print_result, quiet_libraries
 from vgg_demo.cli.evaluate import print_evaluation
-from vgg_demo.cli.options import megabytes, read_settings, weights_dir_option
+from vgg_demo.cli.options import format_megabytes, read_settings, weights_dir_option
 from vgg_demo.cli.progress import classify_with_progress
-from vgg_demo.cli.train.data import read_dataset
+from vgg_demo.cli.train.dataset import read_dataset
 from vgg_demo.cli.train.options import data_options
 from vgg_demo.cli.train.report import MAX_NAMED
 from vgg_demo.errors import BundleError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.files.writing import report_write_errors
 from vgg_demo.images.photo import open_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import SCHEMA
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.bundle_archive import pack, unpack
 from vgg_demo.models.preprocess import Resize, prepare
 
-MAX_COMPARED = 500  # photos
+MAX_COMPARED = 500  # photos on which an exported model is compared with the original
 
 
 @click.group("bundle")
@@ -43,7 +43,7 @@ def bundle_group() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @data_options
 @weights_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
     """Evaluate the model in BUNDLE on DATA, labeled photos that it was not trained on."""
     settings = read_settings(options["weights_dir"])
@@ -62,7 +62,7 @@ def evaluate_command(bundle: Path, as_json: bool, **options: Any) -> None:
             wnid = wnids.get(labels[row.source.name])
             unknown += wnid is None or not evaluator.add(result, wnid)
     if unknown:
-        photos = counted(unknown, "photo")
+        photos = pluralize(unknown, "photo")
         log(f"Skipped {photos} with a label that is not a class of the model.")
     evaluation = evaluator.evaluate()
     if as_json:
@@ -124,10 +124,12 @@ def export_command(
     ):
         report = export(model, export_format, out, load_batches)
     original = opened.spec.weights.size_bytes
-    print_result(f"{out}: {megabytes(report.size_bytes)} (original: {megabytes(original)})")
     print_result(
-        f"Same top prediction for {report.agreement:.1%} of {counted(report.photos, 'photo')}; "
-        f"largest difference of a probability {report.largest_difference:.2g}"
+        f"{out}: {format_megabytes(report.size_bytes)} (original: {format_megabytes(original)})"
+    )
+    print_result(
+        f"Same top prediction for {report.agreement:.1%} of {pluralize(report.photos, 'photo')}; "
+        f"largest difference in probability {report.largest_difference:.2g}"
     )
 
 

@@ -9,7 +9,7 @@ import click
 
 from vgg_demo.cli.console import print_result
 from vgg_demo.cli.options import weights_dir_option
-from vgg_demo.cli.train.data import inspect_dataset, open_trainer, prepare_training_data
+from vgg_demo.cli.train.dataset import inspect_dataset, open_trainer, prepare_training_data
 from vgg_demo.cli.train.options import data_options, recipe_options
 from vgg_demo.inference.results import SCHEMA
 

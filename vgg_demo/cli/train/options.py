@@ -1,4 +1,4 @@
-"""Options that `train`, `find-lr` and `bundle evaluate` share."""
+"""Options shared by `train`, `find-lr` and `bundle evaluate`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def data_options(command: Command) -> Command:
                 default="image",
                 show_default=True,
                 metavar="NAME",
-                help="Column of the table with the photos' names.",
+                help="Column of the table with the file names of the photos.",
             ),
             click.option(
                 "--label-column",
@@ -83,7 +83,7 @@ def recipe_options(command: Command) -> Command:
                 default=2,
                 show_default=True,
                 metavar="N",
-                help="Drop classes with fewer photos.",
+                help="Exclude classes with fewer photos.",
             ),
             click.option(
                 "--views",
@@ -113,7 +113,7 @@ def recipe_options(command: Command) -> Command:
                 default=default.dropout,
                 show_default=True,
                 metavar="FRACTION",
-                help="Fraction of the features that is dropped at random.",
+                help="Fraction of the features that are dropped at random.",
             ),
             click.option(
                 "--label-smoothing",
@@ -129,7 +129,7 @@ def recipe_options(command: Command) -> Command:
                 default=default.mixup,
                 show_default=True,
                 metavar="ALPHA",
-                help="Strength of mixup, which mixes pairs of photos; 0 for none.",
+                help="Strength of mixup, which blends pairs of photos; 0 turns it off.",
             ),
             click.option(
                 "--class-weights/--no-class-weights",
@@ -143,7 +143,7 @@ def recipe_options(command: Command) -> Command:
                 default=default.validation_fraction,
                 show_default=True,
                 metavar="FRACTION",
-                help="Fraction of the photos that is held out for validation.",
+                help="Fraction of the photos that are held out for validation.",
             ),
             click.option(
                 "--seed",

@@ -13,11 +13,11 @@ import click
 
 from vgg_demo.cli.console import log
 from vgg_demo.cli.options import weights_dir_option
-from vgg_demo.cli.train.data import inspect_dataset, open_trainer, prepare_training_data
+from vgg_demo.cli.train.dataset import inspect_dataset, open_trainer, prepare_training_data
 from vgg_demo.cli.train.options import data_options, recipe_options
-from vgg_demo.cli.train.report import log_epoch, print_trained_model, summary
+from vgg_demo.cli.train.report import log_epoch, print_trained_model, to_document
 from vgg_demo.models.bundle import check_destination
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.validation import LearningCurvePoint
 
 FINE_TUNING_EPOCHS = 6
@@ -34,8 +34,8 @@ FINE_TUNING_EPOCHS = 6
     flag_value=FINE_TUNING_EPOCHS,
     default=0,
     metavar="[EPOCHS]",
-    help="After the head, fine-tune the last blocks of the backbone for this number of epochs "
-    f"({FINE_TUNING_EPOCHS} if no number is given).",
+    help="After training the output layer, fine-tune the last blocks of the backbone for this "
+    f"number of epochs ({FINE_TUNING_EPOCHS} if no number is given).",
 )
 @click.option(
     "--out",
@@ -45,12 +45,12 @@ FINE_TUNING_EPOCHS = 6
     help="Folder to create for the model. Other commands accept it as --model BUNDLE.",
 )
 @weights_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def train_command(out: Path, as_json: bool, **options: Any) -> None:
     """Train a custom model on DATA.
 
-    DATA are folders of photos, each named after its class; archives of such folders; or photos
-    with a label table (--csv). Press Ctrl-C during the training to stop it and keep the best model
+    DATA can be folders of photos, each named after its class; archives of such folders; or photos
+    with a label table (--csv). Press Ctrl-C during training to stop early and keep the best model
     so far.
     """
     check_destination(out)
@@ -73,14 +73,14 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
             network = run_to_end(trainer.fine_tune(training_data, head), log_epoch)
     trained = trainer.finish(training_data, network, out, learning_curve)
     if as_json:
-        click.echo(json.dumps(summary(trained, out), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(to_document(trained, out), indent=2, ensure_ascii=False))
     else:
         print_trained_model(trained, out)
 
 
 @contextmanager
 def recording_interrupts() -> Iterator[list[int]]:
-    """Records presses of Ctrl-C, so that a stop skips the later stages too.
+    """Records presses of Ctrl-C, so that an interrupt also skips all later stages.
 
     Yields:
         The signal numbers received so far.

@@ -2,9 +2,9 @@
 
 An image file is a container. Besides pixels, it holds EXIF, XMP, color profiles, comments,
 thumbnails and further frames. This package needs the first image and its orientation.
-`strip_metadata` reads the orientation and copies only the parts that decoding needs. Most
-malicious files hide their cost in the metadata, which never reaches Pillow. The pixel data can be
-malicious as well; the limits that prevent this are defined here, each with its reason.
+`strip_metadata` reads the orientation and copies only the parts that decoding needs. In most
+malicious files, the metadata is what takes gigabytes or minutes to read; it never reaches Pillow.
+Pixel data can be malicious as well; this package defines limits for it, each with its reason.
 
 All functions work on bytes and read each byte a bounded number of times. Invalid data is left
 for Pillow to reject. Each module follows the specification of its format:

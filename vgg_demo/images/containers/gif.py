@@ -16,12 +16,12 @@ def strip_gif(data: bytes) -> StrippedImage:
         header = data[: 13 + (6 << (header[10] & 7))]  # includes the color table
     control = b""
     blocks = 0
-    found = _BLOCK.search(data, len(header))
-    while found:
-        position = found.start()
-        if found[0] == b",":
+    match = _BLOCK.search(data, len(header))
+    while match:
+        position = match.start()
+        if match[0] == b",":
             return StrippedImage(header + control + data[position:])
-        if found[0] == b";":
+        if match[0] == b";":
             break
         if data[position + 1 : position + 3] == b"\xf9\x04" and position + 8 <= len(data):
             # Keep only the transparent color. The disposal method, for which Pillow would
@@ -35,5 +35,5 @@ def strip_gif(data: bytes) -> StrippedImage:
             check_blocks(blocks)
         blocks += 1
         check_blocks(blocks)
-        found = _BLOCK.search(data, position + 1)
+        match = _BLOCK.search(data, position + 1)
     return StrippedImage(header + b";")

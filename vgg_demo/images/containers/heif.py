@@ -9,15 +9,15 @@ from vgg_demo.errors import ImageCorruptError, ImageTooLargeError
 from vgg_demo.images.containers.stripped import StrippedImage
 
 MAX_PARTS = 10_000
-"""Extents of items in HEIC and AVIF files, or units of coded data (OBUs) in AVIF. Each costs an
+"""Maximum number of extents of items, or of units of coded data (OBUs) in AVIF. Each costs an
 iteration in Python; the grid of a large photo has a few hundred."""
 MAX_TABLE_BYTES = 2**17
-"""Size of each table in HEIC and AVIF files, enough for about 5,000 items. libavif searches a
-list of all items for each one."""
+"""Maximum size of each table, enough for about 5,000 items. For each item, libavif searches a list
+of all items."""
 MAX_PIXELS = 100_000_000
-"""Pixels of all images in the file: one image of 50 megapixels, the usual limit, and its
-transparency or gain map. The declared size does not bound the work: libavif decodes the size in
-the AV1 data, up to 16,384², and scales it to the declared size; libheif composes grids and
+"""Maximum pixels of all images in the file together: one image of 50 megapixels, the usual limit,
+and its transparency or gain map. The declared size does not bound the work: libavif decodes the
+size in the AV1 data, up to 16,384², and scales it to the declared size; libheif composes grids and
 overlays, with tiles of any size, before it compares sizes."""
 
 
@@ -52,7 +52,7 @@ def strip_heif(data: bytes) -> StrippedImage:
 def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
     """Yields the type and the body of each box (ISO/IEC 14496-12, section 4.2)."""
     while start + 8 <= stop:
-        size, kind = struct.unpack_from(">I4s", data, start)
+        size, box_type = struct.unpack_from(">I4s", data, start)
         head = 8
         if size == 1:
             size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
@@ -60,26 +60,26 @@ def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, slice]]:
             size = stop - start
         if size < head:
             return
-        yield kind, slice(start + head, min(start + size, stop))
+        yield box_type, slice(start + head, min(start + size, stop))
         start += size
 
 
 def _find_boxes(data: bytes, start: int, stop: int) -> dict[bytes, slice]:
-    """Returns the position of each box by its type.
+    """Returns the body of each box by its type.
 
     Duplicates of a table are rejected, because libraries disagree on which one counts.
     """
-    found: dict[bytes, slice] = {}
-    for kind, box in _boxes(data, start, stop):
-        if kind in found and kind in _UNIQUE_BOXES:
-            raise KeyError(kind)
-        if kind in _TABLES and box.stop - box.start > MAX_TABLE_BYTES:
+    boxes: dict[bytes, slice] = {}
+    for box_type, box in _boxes(data, start, stop):
+        if box_type in boxes and box_type in _UNIQUE_BOXES:
+            raise KeyError(box_type)
+        if box_type in _TABLES and box.stop - box.start > MAX_TABLE_BYTES:
             raise ImageTooLargeError(
-                f"A table in the file's directory has {box.stop - box.start:,} bytes; the limit is "
+                f"A table in the file's directory is {box.stop - box.start:,} bytes; the limit is "
                 f"{MAX_TABLE_BYTES:,}. Save it as a JPEG or PNG, then try again."
             )
-        found[kind] = box
-    return found
+        boxes[box_type] = box
+    return boxes
 
 
 _TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
@@ -89,19 +89,19 @@ _UNIQUE_BOXES = (b"meta", b"iinf", b"iloc", b"iref", b"iprp", b"ipco", b"idat")
 def _pixels_to_decode(data: bytes, boxes: dict[bytes, slice]) -> int:
     """Returns the largest of the pixel counts: coded AV1, composed images, and tiles."""
     coded = composed = tiles = 0
-    for kind, item in _items(data, boxes):
-        if kind == b"av01":
+    for item_type, item in _items(data, boxes):
+        if item_type == b"av01":
             coded += max((_sequence_pixels(header) for header in _av1_sequences(item)), default=0)
-        elif kind in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
+        elif item_type in (b"grid", b"iovl"):  # ISO/IEC 23008-12, 6.6.2.3.2 and 6.6.2.2.2
             layout = ">II" if item[1] & 1 else ">HH"
-            width, height = struct.unpack_from(layout, item, 4 if kind == b"grid" else 10)
+            width, height = struct.unpack_from(layout, item, 4 if item_type == b"grid" else 10)
             composed += width * height
     declared = _declared_pixels(data, boxes[b"iprp"])
     if b"iref" in boxes:
         references = boxes[b"iref"]
         code = "I" if data[references.start] else "H"
-        for kind, box in _boxes(data, references.start + 4, references.stop):
-            if kind == b"dimg":  # derived from (ISO/IEC 14496-12, 8.11.12)
+        for box_type, box in _boxes(data, references.start + 4, references.stop):
+            if box_type == b"dimg":  # derived from (ISO/IEC 14496-12, 8.11.12)
                 reader = struct.Struct(f">{code}H")
                 _, count = reader.unpack_from(data, box.start)
                 sources = struct.unpack_from(f">{count}{code}", data, box.start + reader.size)
@@ -113,16 +113,16 @@ def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
     """Returns the declared pixels of each item (ISO/IEC 23008-12, 6.5.3 and 9.3)."""
     boxes = _find_boxes(data, properties.start, properties.stop)
     sizes = []
-    for kind, box in _boxes(data, boxes[b"ipco"].start, boxes[b"ipco"].stop):
+    for box_type, box in _boxes(data, boxes[b"ipco"].start, boxes[b"ipco"].stop):
         width, height = (
-            struct.unpack_from(">II", data, box.start + 4) if kind == b"ispe" else (0, 0)
+            struct.unpack_from(">II", data, box.start + 4) if box_type == b"ispe" else (0, 0)
         )
         sizes.append(width * height)
         if len(sizes) > MAX_PARTS:
             raise IndexError(len(sizes))
     declared: dict[int, int] = {}
-    for kind, box in _boxes(data, properties.start, properties.stop):
-        if kind == b"ipma":
+    for box_type, box in _boxes(data, properties.start, properties.stop):
+        if box_type == b"ipma":
             table = _Reader(data[box])
             version, flags = table.number(1), table.number(3)
             index_size, index_bits = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
@@ -137,14 +137,14 @@ def _declared_pixels(data: bytes, properties: slice) -> dict[int, int]:
 
 def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, bytes]]:
     """Yields the type and the bytes of each item (ISO/IEC 14496-12, 8.11.3 and 8.11.6)."""
-    kinds = {}
+    item_types = {}
     infos = boxes[b"iinf"]
     first = infos.start + (6 if data[infos.start] == 0 else 8)  # after version, flags, count
-    for box, info in _boxes(data, first, infos.stop):
-        if box == b"infe":
+    for box_type, info in _boxes(data, first, infos.stop):
+        if box_type == b"infe":
             layout = ">HH4s" if data[info.start] == 2 else ">IH4s"
-            item, _, kind = struct.unpack_from(layout, data, info.start + 4)
-            kinds[item] = kind
+            item, _, item_type = struct.unpack_from(layout, data, info.start + 4)
+            item_types[item] = item_type
 
     locations = _Reader(data[boxes[b"iloc"]])
     version = locations.number(1)
@@ -167,10 +167,10 @@ def _items(data: bytes, boxes: dict[bytes, slice]) -> Iterator[tuple[bytes, byte
             if total > 2 * len(data) or parts > MAX_PARTS:
                 raise ImageTooLargeError(
                     "The file uses the same bytes many times or consists of more than "
-                    f"{MAX_PARTS:,} parts, the limit. "
+                    f"{MAX_PARTS:,} parts, which is the limit. "
                     "Save it as a JPEG or PNG, then try again."
                 )
-        yield kinds.get(item, b""), b"".join(body)
+        yield item_types.get(item, b""), b"".join(body)
 
 
 class _Reader:
@@ -209,16 +209,14 @@ def _av1_sequences(item: bytes) -> Iterator[bytes]:
         units += 1
         if units > MAX_PARTS:
             raise ImageTooLargeError(
-                f"The AVIF has more than {MAX_PARTS:,} units of coded data, the limit. "
+                f"The AVIF has more than {MAX_PARTS:,} units of coded data, which is the limit. "
                 "Save it as a JPEG or PNG, then try again."
             )
 
 
 def _sequence_pixels(header: bytes) -> int:
     """Returns max_frame_width × max_frame_height of a sequence header (AV1, section 5.5.1)."""
-    bits = "".join(
-        f"{byte:08b}" for byte in header[:512]
-    )  # the longest headers have about 300 bytes
+    bits = "".join(f"{byte:08b}" for byte in header[:512])  # headers have up to about 300 bytes
     position = 0
 
     def read(count: int) -> int:

@@ -14,8 +14,8 @@ MAX_SCAN_PIXELS = MAX_SCANS * 50_000_000
 """… and a smaller image may have more. Each scan, even one of a few bytes, makes libjpeg process
 the whole image, which takes 0.1 s for 50 megapixels."""
 MAX_SEGMENTS = 10_000
-"""Each costs an iteration in Python. Photos have a few dozen; a color profile and XMP that fill
-20 MB, in segments of 64 kB, have a few hundred."""
+"""Maximum number of segments; each costs an iteration in Python. Photos have a few dozen; a color
+profile and XMP that fill 20 MB, in segments of 64 kB, have a few hundred."""
 
 _SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 """A marker with a meaning: in entropy-coded data, FF is followed by 00 or a restart marker, D0 to
@@ -32,23 +32,23 @@ def strip_jpeg(data: bytes) -> StrippedImage:
     parts = [b"\xff\xd8"]
     exif = xmp = None
     segments = scans = pixels = 0
-    found = _SEGMENT.search(data, 2)
-    while found:
-        marker, start = found[1][0], found.start()
+    match = _SEGMENT.search(data, 2)
+    while match:
+        marker, start = match[1][0], match.start()
         segments += 1
         if segments > MAX_SEGMENTS:
             raise ImageTooLargeError(
-                f"The JPEG has more than {MAX_SEGMENTS:,} segments, the limit; photos have a few "
-                "dozen. Open it in an image editor and save it again, then try again."
+                f"The JPEG has more than {MAX_SEGMENTS:,} segments, which is the limit; photos "
+                "have a few dozen. Open it in an image editor and save it again, then try again."
             )
         if marker == _EOI:
             parts.append(b"\xff\xd9")
             break
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        found = _SEGMENT.search(data, end)
+        match = _SEGMENT.search(data, end)
         if marker == _SOS:
             scans += 1
-            end = found.start() if found else len(data)
+            end = match.start() if match else len(data)
         if marker in _FRAMES:  # followed by length, bit depth, height and width
             height, width = data[start + 5 : start + 7], data[start + 7 : start + 9]
             pixels = max(pixels, int.from_bytes(height) * int.from_bytes(width))

@@ -20,17 +20,17 @@ def strip_png(data: bytes) -> StrippedImage:
     while position + 8 <= len(data):
         chunks_read += 1
         check_blocks(chunks_read)
-        length, kind = struct.unpack_from(">I4s", data, position)
+        length, chunk_type = struct.unpack_from(">I4s", data, position)
         body = slice(position + 8, position + 8 + length)
-        if kind == b"IDAT":
+        if chunk_type == b"IDAT":
             pixels.append(data[body])
-        elif kind in _REQUIRED:
-            required.setdefault(kind, data[position : body.stop + 4])
-        elif kind == b"eXIf":
+        elif chunk_type in _REQUIRED:
+            required.setdefault(chunk_type, data[position : body.stop + 4])
+        elif chunk_type == b"eXIf":
             exif = exif or exif_orientation(data[body])
-        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0", body.start):
+        elif chunk_type == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0", body.start):
             xmp = xmp or xmp_orientation(data[body])
-        elif kind == b"IEND":
+        elif chunk_type == b"IEND":
             break
         position = body.stop + 4
     # A single IDAT, because Pillow iterates over them in Python and each may hold a single byte.
@@ -38,5 +38,6 @@ def strip_png(data: bytes) -> StrippedImage:
     return StrippedImage(data[:8] + b"".join(chunks), exif or xmp or 1)
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def _chunk(chunk_type: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(chunk_type + body)
+    return struct.pack(">I", len(body)) + chunk_type + body + struct.pack(">I", checksum)

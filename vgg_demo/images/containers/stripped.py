@@ -7,9 +7,9 @@ from typing import NamedTuple
 from vgg_demo.errors import ImageTooLargeError
 
 MAX_BLOCKS = 100_000
-"""Chunks of a PNG or WebP, or blocks before the image of a GIF. Each costs an iteration in Python.
-Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 bytes), or 2,500 chunks of
-a PNG as written by libpng (8 kB)."""
+"""Maximum number of chunks of a PNG or WebP, or of blocks before the image of a GIF. Each costs an
+iteration in Python. Encoders fill their blocks: 20 MB are 80,000 full blocks of a GIF (255 bytes),
+or 2,500 chunks of a PNG as written by libpng (8 kB)."""
 
 
 class StrippedImage(NamedTuple):
@@ -32,6 +32,6 @@ def check_blocks(count: int) -> None:
     """
     if count > MAX_BLOCKS:
         raise ImageTooLargeError(
-            f"The file consists of more than {MAX_BLOCKS:,} blocks, the limit. "
+            f"The file consists of more than {MAX_BLOCKS:,} blocks, which is the limit. "
             "Open it in an image editor and save it again, then try again."
         )

@@ -10,8 +10,9 @@ from vgg_demo.images.orientation import ORIENTATION, tag_orientation, xmp_orient
 from vgg_demo.images.tiff_tags import TagValues, read_tags
 
 MAX_TAG_VALUES = 2**18
-"""Values of a tag, such as the offsets of strips or tiles. One row per strip in each of 4 planes
-is the maximum that an image of up to 65,535 rows can need; each costs microseconds of Python."""
+"""Maximum number of values of a tag, such as the offsets of strips or tiles. One row per strip in
+each of 4 planes is the most that an image of up to 65,535 rows can need; each value costs
+microseconds of Python."""
 MAX_TILE_PIXELS = 2**24
 """libtiff allocates a whole tile whatever the size of the image. Real tiles have 16² to 4096²
 pixels; larger ones are accepted if the image is as large."""

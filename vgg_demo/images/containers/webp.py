@@ -21,17 +21,17 @@ def strip_webp(data: bytes) -> StrippedImage:
     while position + 8 <= len(data):
         chunks += 1
         check_blocks(chunks)
-        kind, length = struct.unpack_from("<4sI", data, position)
+        chunk_type, length = struct.unpack_from("<4sI", data, position)
         body = slice(position + 8, position + 8 + length)
         end = body.stop + length % 2
-        if kind in _IMAGES and not has_image:
+        if chunk_type in _IMAGES and not has_image:
             has_image = True
             parts.append(data[position:end])
-        elif kind in _REQUIRED and not has_image:
+        elif chunk_type in _REQUIRED and not has_image:
             parts.append(data[position:end])
-        elif kind == b"EXIF":
+        elif chunk_type == b"EXIF":
             exif = exif or exif_orientation(data[body])
-        elif kind == b"XMP ":
+        elif chunk_type == b"XMP ":
             xmp = xmp or xmp_orientation(data[body])
         position = end
     if parts and parts[0].startswith(b"VP8X") and len(parts[0]) > 8:

@@ -1,7 +1,7 @@
 """The input of a worker process: a job and its photos, in one stream.
 
-The stream is a TAR archive that both sides process sequentially: first the job, then the photos.
-So no photo is written to disk.
+The stream is a TAR archive: first the job, then the photos. Both sides process it sequentially, so
+that no photo is written to disk.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.recipe import ExportFormat, Recipe
 
 STOP = b"stop\n"
-"""Sent after the archive to stop a training early; the worker then saves the best model so far."""
+"""Sent after the archive to end training early; the worker then saves the best model so far."""
 
 JOB_FILE = "job.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task for a worker: train a model, or export one.
+    """A job for a worker: train a model or export one.
 
     Attributes:
-        bundle: Folder of the model's bundle; an export needs it, a training creates it.
+        bundle: Folder of the model's bundle. Training creates it, an export reads it.
         backbone: Name of the pretrained model.
         feature_layer: Layer of the backbone that provides the features.
         recipe: Hyperparameters.
@@ -61,7 +61,7 @@ class Job:
 
 
 def send(stream: BinaryIO, job: Job, photos: Sequence[InspectedPhoto]) -> None:
-    """Writes a job and its photos.
+    """Writes a job and its photos to a stream.
 
     Raises:
         OSError: If the reader has closed the stream.
@@ -93,7 +93,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> tuple[Job, tuple[InspectedPhoto, ...]]:
-    """Reads what `send` wrote, and nothing beyond it."""
+    """Reads a job and its photos as written by `send`; reads nothing beyond them."""
     contents: list[bytes] = []
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:

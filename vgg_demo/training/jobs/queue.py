@@ -1,7 +1,7 @@
 """The training queue of a server: one job at a time, each in a worker process of its own.
 
-A run is accessible to everyone who has its ID, which is secret. It continues while no browser is
-connected. If a worker is killed, only the work since its last checkpoint is lost.
+Anyone with the secret ID of a run can access it. A run continues while no browser is connected.
+If a worker is killed, only the work since its last checkpoint is lost.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ import psutil
 
 from vgg_demo.errors import BundleError, BusyError, VggDemoError
 from vgg_demo.files.writing import report_write_errors
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.models.bundle_archive import unpack
 from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.models.registry import backbone_spec, feature_count, get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.jobs.job import Job, send
-from vgg_demo.training.jobs.run import Export, Stage, TrainingRun
+from vgg_demo.training.jobs.training_run import Export, Stage, TrainingRun
 from vgg_demo.training.recipe import ExportFormat, Recipe
+from vgg_demo.training.records import InspectedDataset
 
 LOG = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ MAX_WAITING = 4
 """Runs that may wait in the queue."""
 
 MAX_FINISHED = 20
-"""Finished runs that are retained. Beyond it, runs without a model are evicted first, then the
-oldest."""
+"""Finished runs that are retained. Beyond this number, runs without a model are evicted first, then
+the oldest."""
 
 FINISHED_SECONDS = 24 * 3600.0
 """Time after which a finished run is evicted."""
@@ -54,13 +54,13 @@ EVICTION_SECONDS = 600.0
 """Interval between checks for expired runs while the queue is idle."""
 
 MAX_OPENED_BUNDLES = 20
-"""Uploaded bundles that are retained; the oldest are removed first."""
+"""Uploaded bundles that are retained; beyond this number, the oldest are removed."""
 
 MAX_PHOTO_BYTES = 300 * 2**20
 """Total size of the photos of finished runs, which are retained for exports and for resuming."""
 
 WORKER_BYTES = 650_000_000
-"""Memory of a worker besides models and features; see `benchmarks/README.md`."""
+"""Memory of a worker without models and features; see `benchmarks/README.md`."""
 
 BACKBONE_COPIES = 4
 """Copies of the backbone's weights in memory. Fine-tuning holds weights, gradients and Adam's two
@@ -121,7 +121,7 @@ class TrainingQueue:
         recipe: Recipe,
         dataset: InspectedDataset,
     ) -> TrainingRun:
-        """Adds a run to the queue. It starts at once if the queue is empty.
+        """Adds a run to the queue; the run starts at once if the queue is empty.
 
         Args:
             name: Name of the new model.
@@ -161,11 +161,11 @@ class TrainingQueue:
             self._changed.notify()
 
     def get(self, run_id: str) -> TrainingRun | None:
-        """Returns the run with an ID, or None if there is none."""
+        """Returns the run with this ID, or None if there is none."""
         return self._runs.get(run_id)
 
     def count_ahead(self, run: TrainingRun) -> int:
-        """Returns the number of trainings and exports ahead of a waiting run."""
+        """Returns the number of training runs and exports ahead of a waiting run."""
         with self._lock:
             runs = [task.run for task in self._tasks if task.is_open]
             return runs.index(run) if run in runs else 0
@@ -185,7 +185,9 @@ class TrainingQueue:
                 self._enqueue(_Task(run, replace(run.job, export=export_format)))
 
     def open_archive(self, name: str, archive: BinaryIO, max_model_bytes: int) -> Bundle:
-        """Unpacks an untrusted bundle; it is available until the server stops.
+        """Unpacks an untrusted bundle.
+
+        It is available until the server stops or `MAX_OPENED_BUNDLES` newer ones were opened.
 
         Args:
             name: File name of the archive.
@@ -300,9 +302,9 @@ class TrainingQueue:
             self._fail(task, str(error))
             return
         if task.is_open and code is not None:
-            how = f"signal {-code}" if code < 0 else f"status {code}"
+            status = f"signal {-code}" if code < 0 else f"status {code}"
             self._fail(
-                task, f"The worker process was terminated ({how}), possibly for lack of memory."
+                task, f"The worker process was terminated ({status}), possibly for lack of memory."
             )
 
     def _run_worker(self, task: _Task, photos: Sequence[InspectedPhoto]) -> int | None:
@@ -313,7 +315,7 @@ class TrainingQueue:
         """
         command = [sys.executable, "-m", "vgg_demo.training.jobs.worker"]
         with self._lock:
-            if self._is_closed:  # `close` has found no process to kill
+            if self._is_closed:  # `close` found no process to kill
                 return None
             with (task.job.folder / "log.txt").open("ab") as log:
                 process = self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -325,7 +327,7 @@ class TrainingQueue:
                 )
         stdin, stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         try:
-            with suppress(OSError):  # the worker has exited already: see its status
+            with suppress(OSError):  # the worker has already exited; its status is checked below
                 send(stdin, task.job, photos)
                 if task.job.export is None:
                     task.run.connect(stdin)
@@ -335,7 +337,7 @@ class TrainingQueue:
         finally:
             task.run.connect(None)
             with suppress(OSError):
-                stdin.close()  # makes the worker exit if it is still running
+                stdin.close()  # a running worker then exits
             code = process.wait()
             stdout.close()
             with self._lock:
@@ -346,8 +348,10 @@ class TrainingQueue:
         if task.job.export is None:
             task.run.update(report)
         elif report["kind"] == "exported":
-            facts = {name: value for name, value in report.items() if name not in ("kind", "file")}
-            task.run.exports[task.job.export] = Export(Path(report["file"]), facts)
+            metrics = {
+                name: value for name, value in report.items() if name not in ("kind", "file")
+            }
+            task.run.exports[task.job.export] = Export(Path(report["file"]), metrics)
         else:
             self._fail(task, report.get("message", "The export was stopped."))
 
@@ -377,7 +381,7 @@ def _remove_stale_folders() -> None:
 
 
 def needed_bytes(run: TrainingRun, job: Job) -> int:
-    """Returns an estimate of a worker's unshared memory for a job."""
+    """Estimates the memory that a worker needs for a job and does not share with the server."""
     spec = get_spec(job.backbone)
     backbone_bytes = 4 * backbone_spec(spec, job.feature_layer).parameters
     base_bytes = WORKER_BYTES + run.dataset.size_bytes

@@ -1,9 +1,9 @@
-"""A worker process that runs one job, a training or an export, and then exits.
+"""A worker process that runs one job, a training run or an export, and then exits.
 
 `queue.TrainingQueue` starts it. It reads the job from stdin (`job.receive`) and reports progress
 and the result on stdout, one JSON object per line. Output files go into the job's folder. On
-`job.STOP` in stdin it ends early and saves the best model so far; when stdin is closed, the server
-is gone and it exits at once.
+`job.STOP` in stdin, it ends early and saves the best model so far. If stdin is closed, the server
+has exited, and the worker exits at once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,22 @@ from numpy.typing import NDArray
 from vgg_demo import memory
 from vgg_demo.errors import VggDemoError
 from vgg_demo.images.photo import open_photo
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.bundle import open_bundle
 from vgg_demo.models.preprocess import Resize, prepare
 from vgg_demo.models.registry import get_spec
 from vgg_demo.training.checkpoint import load_fine_tuned, load_head, save_fine_tuned, save_head
-from vgg_demo.training.data import TrainedModel, TrainedNetwork, TrainingData, summarize_inspection
 from vgg_demo.training.feature_cache import FeatureCache
 from vgg_demo.training.features import ExtractionProgress
-from vgg_demo.training.generators import run_to_end
 from vgg_demo.training.inspection import InspectedPhoto
 from vgg_demo.training.jobs.job import STOP, Job, receive
+from vgg_demo.training.progress import run_to_end
+from vgg_demo.training.records import (
+    TrainedModel,
+    TrainedNetwork,
+    TrainingData,
+    summarize_inspection,
+)
 from vgg_demo.training.trainer import LEARNING_CURVE_FRACTIONS, Trainer
 from vgg_demo.training.validation import LearningCurvePoint
 from vgg_demo.weights.download import Progress
@@ -48,7 +53,7 @@ RESULT = "result.npz"
 """Indices, labels and logits of the validation photos."""
 
 NICENESS = 5
-"""Lowers the worker's priority below the server's, whose visitors wait for predictions."""
+"""Lowers the worker's priority below the server's, so that training does not delay predictions."""
 
 
 class _Worker:
@@ -81,7 +86,7 @@ class _Worker:
             self.report("stopped")
         except VggDemoError as error:
             self.report("failed", error=type(error).__name__, message=str(error))
-        except Exception as error:  # a full disk, TensorFlow, or a bug: report it
+        except Exception as error:  # a full disk, an error in TensorFlow, or a bug
             traceback.print_exc()
             message = (
                 f"The worker failed unexpectedly ({type(error).__name__}: {str(error)[:200]})."
@@ -170,7 +175,7 @@ class _Worker:
         for point in trainer.learning_curve_points(training_data, head):
             learning_curve.append(point)
             self.report("learning_curve", done=len(learning_curve), total=total)
-            if self.is_stopped.is_set():  # an incomplete learning curve is of no use
+            if self.is_stopped.is_set():  # an incomplete learning curve is not shown
                 return ()
         return tuple(learning_curve)
 
@@ -190,7 +195,7 @@ class _Worker:
 
     def _run_export(self) -> None:
         job = self._job
-        assert job.export is not None  # noqa: S101  # `run` has checked it
+        assert job.export is not None  # noqa: S101  # `run` checks it
         spec, store = open_bundle(job.bundle).spec, ModelStore(job.settings)
 
         def load_batches() -> Iterator[NDArray[np.float32]]:
@@ -223,14 +228,14 @@ def _watch(stdin: BinaryIO, worker: _Worker) -> None:
     for line in stdin:
         if line == STOP:
             worker.is_stopped.set()
-    os._exit(1)  # the server is gone
+    os._exit(1)  # the server has exited
 
 
 def main() -> None:
     memory.prepare_process()
     with suppress(AttributeError, OSError):  # not available on Windows
         os.nice(NICENESS)
-    # Reports have stdout for themselves; output of libraries goes to stderr.
+    # Only reports go to stdout; the output of libraries goes to stderr.
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = _Worker(*receive(sys.stdin.buffer), reports)

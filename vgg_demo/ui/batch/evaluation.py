@@ -18,7 +18,7 @@ MAX_CONFUSIONS = 10
 
 
 def show_evaluation(run: BatchRun) -> None:
-    """Shows the accuracy of each model, or how to label photos if none has a label."""
+    """Shows the accuracy of the models, or how to label photos if none has a label."""
     labeled = [photo for photo in run.photos if any(photo.true_wnids)]
     if not labeled:
         st.caption(
@@ -43,11 +43,11 @@ def show_evaluation(run: BatchRun) -> None:
             required=True,
             key="batch_evaluated",
         )
-    show_model(run, specs[name])
+    show_model_accuracy(run, specs[name])
 
 
-def show_model(run: BatchRun, spec: ModelSpec) -> None:
-    """Shows the accuracy, mistakes, confusions and calibration of one model."""
+def show_model_accuracy(run: BatchRun, spec: ModelSpec) -> None:
+    """Shows the accuracy, mistakes, confusions and calibration of a model."""
     if spec.name not in run.evaluations:  # once, not on every rerun
         run.evaluations[spec.name] = evaluate(run, spec)
     evaluation, evaluated = run.evaluations[spec.name]
@@ -64,14 +64,14 @@ def show_model(run: BatchRun, spec: ModelSpec) -> None:
             "Calibration error",
             f"{evaluation.calibration_error:.1%}",
             help="Expected calibration error (ECE): the difference between the probability of "
-            "the top prediction and its accuracy, averaged over 15 bins.",
+            "the top predictions and their accuracy, averaged over 15 bins.",
             border=True,
             height="stretch",
         )
         st.metric(
             "Temperature",
             f"{evaluation.temperature:.2f}",
-            help="Temperature scaling: dividing the logits by this number gives the best "
+            help="Temperature scaling: dividing the logits by this number gives the best-"
             "calibrated probabilities on these photos. Below 1, the model is underconfident; "
             "above 1, overconfident.",
             border=True,

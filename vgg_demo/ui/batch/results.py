@@ -160,8 +160,7 @@ def choose_class(run: BatchRun) -> str:
         format_func=describe,
         key="batch_class",
         on_change=reset_page,
-        help="The first model's top prediction. Groups such as “bird” include all classes of "
-        "birds.",
+        help="The first model's top prediction. Groups such as “bird” include all bird classes.",
     )
 
 
@@ -212,8 +211,8 @@ def show_card(photo: ClassifiedPhoto) -> None:
         st.image(photo.thumbnails.gallery, alt=f"Photo {name}", width="stretch")
         for result in photo.results:
             (best,) = result.predictions(1)
-            doubt = "" if interpret(result).is_sure else " :material/help:"
-            st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{doubt}")
+            unsure_icon = "" if interpret(result).is_sure else " :material/help:"
+            st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{unsure_icon}")
         st.caption(escape(name))
 
 
@@ -281,7 +280,7 @@ def show_downloads(run: BatchRun, top: int) -> None:
             mime="application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="A ZIP of thumbnails with the first model's top prediction on each.",
+            help="A ZIP file of thumbnails, each with the first model's top prediction.",
         )
 
 

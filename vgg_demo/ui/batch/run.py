@@ -20,8 +20,8 @@ from vgg_demo.analysis.ground_truth import ground_truth_reader
 from vgg_demo.batch.pipeline import BatchRow, classify_photos
 from vgg_demo.files.sources import Source, count_uploads, find_in_upload
 from vgg_demo.images.photo import Photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification, Failure
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.limits import ArchiveLimits, ImageLimits
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
@@ -31,13 +31,13 @@ MAX_BYTES = 200 * 2**20  # total size of the files uploaded for one batch
 GALLERY_SIDE = 480  # pixels; longer side of the thumbnails in the gallery
 TABLE_SIDE = 56  # pixels; longer side of the thumbnails in the table
 ARCHIVE_LIMITS = ArchiveLimits(members=5_000, size_bytes=1_000_000_000)
-"""Limits of an uploaded archive. They can be high: members are read one by one, and only
-thumbnails are kept."""
+"""Limits of an uploaded archive. They can be high, because members are read one by one and only
+thumbnails stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnails:
-    """Small JPEG copies of a photo, kept instead of the photo.
+    """Small JPEG copies of a photo, stored instead of the photo.
 
     Attributes:
         gallery: JPEG file; the longer side has at most `GALLERY_SIDE` pixels.
@@ -89,13 +89,13 @@ class ClassifiedPhoto:
 
 @dataclass(eq=False)
 class BatchRun:
-    """A batch that continues across reruns of the page.
+    """A batch of photos that continues across reruns of the page.
 
     Attributes:
         specs: The models.
         resize: The resize method.
         total: Number of uploaded photos; None if counting them requires unpacking an archive.
-        pending: Yields the rows that are still to be computed.
+        pending: Computes and yields the remaining rows.
         rows: All finished rows in upload order, without the photos.
         photos: The photos that could be classified.
         failures: Errors of the files that could not.
@@ -161,7 +161,7 @@ class BatchRun:
             return True
 
     def stop(self) -> None:
-        """Stops the batch after the photos that are being classified; keeps the results."""
+        """Stops the batch after the photo that is being processed; the results stay available."""
         with self._lock:
             self._stop()
 

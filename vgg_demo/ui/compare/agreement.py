@@ -26,7 +26,11 @@ def describe_agreement(comparison: Comparison) -> str:
         return ""
     agreements = comparison.consensus()
     if not agreements:
-        return "The two models disagree" if count == 2 else "No prediction has a majority"
+        return (
+            "The two models disagree"
+            if count == 2
+            else "The models disagree: no class has a majority"
+        )
     parts: list[str] = []
     for consensus in agreements:
         agreeing = len(consensus.models)
@@ -70,7 +74,7 @@ def show_ensemble(
     predictions = ensemble.predictions(top)
     st.markdown(
         "**Average of the models**",
-        help=f"Mean probabilities of the models with the same classes: {names}.",
+        help=f"Average probabilities of the models with the same classes: {names}.",
     )
     st.markdown(escape(one_line(ensemble.verdict())))
     frame = charts.predictions_frame(predictions, ensemble.labels)
@@ -87,8 +91,8 @@ def show_distances(comparison: Comparison) -> None:
     st.markdown(
         "**Distance between models**",
         help="Jensen–Shannon distance between the probabilities of two models: 0 means "
-        "identical, 1 means no overlap. If the classes of two models differ, they are compared "
-        "on the classes of the model that has fewer.",
+        "identical, 1 means no overlap. If two models have different classes, they are compared "
+        "on the classes of the model with fewer.",
     )
     st.altair_chart(
         charts.distance_chart(names, matrix, text_color()),

@@ -15,7 +15,7 @@ from vgg_demo.ui.theme import text_color
 
 
 def show_costs(comparison: Comparison, photo: ChosenPhoto, resize: Resize) -> None:
-    """Shows accuracy against latency as a chart, and all figures as a table and CSV download."""
+    """Shows accuracy against latency as a chart, and all measurements as a table and as CSV."""
     if not comparison.results:
         return
     st.subheader("Speed and memory on this machine", anchor=False)
@@ -36,8 +36,8 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, resize: Resize) -> No
             icon=":material/timer:",
             on_click=caches.clear_model_results,
             args=(photo.sha256, [result.spec for result in comparison.results], resize),
-            help="Measurements are cached for all visitors. They are too high if the server was "
-            "busy at the time.",
+            help="Measurements are cached for all visitors. They may be too high if the server "
+            "was busy.",
         )
 
 
@@ -52,19 +52,21 @@ def show_chart(comparison: Comparison) -> None:
     front = ", ".join(keras_names[name] for name in pareto_front(comparison.results))
     st.markdown(
         f"Pareto front: **{front}**",
-        help="No other model is both faster and more accurate.",
+        help="Models that no other model beats in both speed and accuracy.",
     )
     st.caption(
         "Published ImageNet accuracy against the median latency of a few runs. Lines extend to "
-        "the 95th percentile; larger points use more memory."
+        "the 95th percentile; larger points mean more memory."
     )
     st.altair_chart(
         charts.latency_chart(frame, text_color()),
         alt="Published accuracy against measured latency, as in the table below",
     )
-    without = [result.spec for result in comparison.results if imagenet_top1(result.spec) is None]
-    if without:
-        names = ", ".join(escape(spec.keras_name) for spec in without)
+    not_in_chart = [
+        result.spec for result in comparison.results if imagenet_top1(result.spec) is None
+    ]
+    if not_in_chart:
+        names = ", ".join(escape(spec.keras_name) for spec in not_in_chart)
         st.caption(f"Not in the chart (no published ImageNet accuracy): {names}")
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vgg_demo.analysis.comparison import ModelFailure, ModelResult
-from vgg_demo.analysis.verdict import describe_scope, headline, interpret
+from vgg_demo.analysis.verdict import describe_classes, headline, interpret
 from vgg_demo.errors import DiskFullError, VggDemoError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.inference.background import Status
 from vgg_demo.inference.results import Prediction
@@ -29,7 +29,7 @@ from vgg_demo.weights.local import manual_install_instructions
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """State of all cards.
+    """The state of all model cards.
 
     Attributes:
         outcomes: Results and failures so far, in the order of the cards.
@@ -60,26 +60,26 @@ def show_cards(
         specs: The models.
         resize: The resize method.
         top: Number of predictions on each card.
-        open_photo: Opens the photo when it is needed.
-        progress: Place of the progress bar.
+        open_photo: Decodes the photo; called only if a result is not cached.
+        progress: Placeholder for the progress bar.
 
     Returns:
         The state of all cards.
     """
     with st.grid(3, min_column_width=300, gap="small"):
         cards = {spec: st.container(border=True, height="stretch") for spec in specs}
-    places: dict[ModelSpec, DeltaGenerator] = {}
+    placeholders: dict[ModelSpec, DeltaGenerator] = {}
     for spec, card in cards.items():
         with card:
             st.markdown(f"#### {escape(spec.keras_name)}")
-            places[spec] = st.empty()
-            places[spec].caption("Waiting …")
+            placeholders[spec] = st.empty()
+            placeholders[spec].caption("Waiting …")
     outcomes: dict[ModelSpec, ModelResult | ModelFailure] = {}
     shown: list[Prediction] = []
     downloading: ModelSpec | None = None
     for spec in sorted(specs, key=needs_download):
         progress.progress(len(outcomes) / len(specs), f"{len(outcomes)} of {len(specs)} models")
-        with places[spec].container():
+        with placeholders[spec].container():
             if downloading is not None:
                 st.caption(f"Waiting for {escape(downloading.keras_name)} …")
             elif download_if_needed(spec):
@@ -98,7 +98,7 @@ def show_cards(
 
 
 def needs_download(spec: ModelSpec) -> bool:
-    """Whether a model is not installed, or its download is still active."""
+    """Whether a model is not installed or is still being downloaded."""
     download = caches.get_downloads().get(spec)
     return not available_models.is_available(spec) or (download is not None and download.is_active)
 
@@ -149,10 +149,10 @@ def get_outcome(
 def show_outcome(
     outcome: ModelResult | ModelFailure, spec: ModelSpec, top: int, shown: list[Prediction]
 ) -> None:
-    """Fills a card.
+    """Shows a result or a failure on a card.
 
-    Appends its predictions to `shown`, from which the class colors are assigned: each class has
-    the same color on all cards.
+    The predictions are appended to `shown`, which determines the class colors, so that each class
+    has the same color on all cards.
     """
     if isinstance(outcome, ModelResult):
         predictions = outcome.classification.predictions(top)
@@ -208,7 +208,7 @@ def show_model_result(
             f"- **Latency:** median of {len(result.run_seconds)} runs, model already loaded; "
             f"slowest run {1000 * max(result.run_seconds):.0f} ms"
         )
-        if scope := describe_scope(spec):
+        if scope := describe_classes(spec):
             st.caption(escape(scope))
 
 

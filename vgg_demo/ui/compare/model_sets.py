@@ -15,7 +15,7 @@ DEFAULT_COUNT = 5  # number of installed models that are selected by default
 
 
 def choose_models() -> list[ModelSpec]:
-    """Shows sets of models, and the models of the selected set as pills.
+    """Shows the sets of models, and the models of the selected set as pills.
 
     The `models` parameter of the URL holds the selected model names, separated by commas.
 
@@ -24,13 +24,13 @@ def choose_models() -> list[ModelSpec]:
     """
     models = available_models.get_models()
     installed = [name for name in models if available_models.is_available(models[name])]
-    before = st.session_state.get("models")
-    named = available_models.requested_models(
+    previous = st.session_state.get("models")
+    requested = available_models.requested_models(
         REQUESTED_MODELS, is_first_run="model_set" not in st.session_state
     )
-    if named or "models" not in st.session_state:
-        st.session_state["models"] = named or installed[:DEFAULT_COUNT]
-        st.session_state["models_were_chosen"] = bool(named)
+    if requested or "models" not in st.session_state:
+        st.session_state["models"] = requested or installed[:DEFAULT_COUNT]
+        st.session_state["models_were_chosen"] = bool(requested)
     if st.session_state["models_were_chosen"] and not st.session_state[REQUESTED_MODELS]:
         # Other pages remove the parameter from the URL.
         st.query_params["models"] = ",".join(st.session_state["models"])
@@ -57,7 +57,7 @@ def choose_models() -> list[ModelSpec]:
     # Each set has its own widget, because the options differ.
     key = f"pills-{st.session_state['model_set']}"
     # Assign only a changed selection: a value assigned during an interrupted run is lost.
-    is_assigned = key in st.session_state and before != st.session_state["models"]
+    is_assigned = key in st.session_state and previous != st.session_state["models"]
     if is_assigned:
         st.session_state[key] = selected
     st.pills(
@@ -73,7 +73,7 @@ def choose_models() -> list[ModelSpec]:
         wrap=True,
     )
     if any(name not in installed for name in shown):
-        st.caption("Models with a size are not installed yet and are downloaded first.")
+        st.caption("Models listed with a size are not installed; they are downloaded first.")
     return [models[name] for name in shown if name in st.session_state["models"]]
 
 
@@ -85,7 +85,7 @@ def set_members(set_name: str, installed: list[str]) -> tuple[str, ...]:
 
 
 def select_set(installed: list[str]) -> None:
-    """Selects the models of the new set. "All" keeps the selection: all models are 15 GB."""
+    """Selects the models of the new set; "All" keeps the selection, since all models are 15 GB."""
     set_name = st.session_state["model_set"]
     if set_name == INSTALLED:
         select_models(installed[:DEFAULT_COUNT])

@@ -57,7 +57,7 @@ def show_architecture() -> None:
     )
     st.caption(
         "The five blocks of VGG16. Height: size of the feature maps in pixels. Width: number of "
-        "channels. The image enters at the left; three dense layers follow at the right."
+        "channels. The image enters on the left; three dense layers follow on the right."
     )
 
 

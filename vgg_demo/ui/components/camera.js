@@ -1,7 +1,7 @@
 // A camera that takes bursts of photos. See `camera.py` for the data it receives and sends.
 
 const INTERVAL_MS = 250
-const PHOTOS_PER_MESSAGE = 3 // few, so that little is lost if the camera closes during a burst
+const PHOTOS_PER_MESSAGE = 3 // few, so that few photos are lost if the camera closes during a burst
 const RESEND_MS = 5000
 const MAX_SIDE = 640 // pixels; models have a smaller input
 const QUALITY = 0.9
@@ -20,9 +20,9 @@ class Camera {
   constructor(root, data, send) {
     this.find = name => root.querySelector(name)
     this.video = this.find("video")
-    this.openings = 0 // calls of open(); a slow one may be superseded by a later one
+    this.openings = 0 // calls of open(); a later call supersedes one still in progress
     this.burst = 0
-    this.taken = 0 // photos of this burst
+    this.taken = 0 // photos taken in this burst
     this.left = 0 // photos still to be taken in this burst
     this.pending = [] // photos that the server has not confirmed
     this.lastId = 0
@@ -31,7 +31,7 @@ class Camera {
     this.find(".stop").onclick = () => this.end()
     this.find(".switch").onclick = () => this.openNext()
     this.find(".retry").onclick = () => {
-      this.find(".preview").focus() // the button with the focus is about to disappear
+      this.find(".preview").focus() // the focused button is about to disappear
       this.open()
     }
     this.video.onloadeddata = this.video.onresize = () => this.draw()
@@ -71,7 +71,7 @@ class Camera {
       if (isSuperseded()) return
       this.problem = PROBLEMS[name] ?? `The camera could not be opened (${name}).`
     }
-    // Also after a failure, because another camera may work.
+    // Also list the cameras after a failure, because another one may work.
     const devices = await navigator.mediaDevices.enumerateDevices()
     if (isSuperseded()) return
     this.cameras = devices.filter(device => device.kind === "videoinput")
@@ -101,7 +101,7 @@ class Camera {
     this.capture()
     if (this.left) {
       this.timer = setInterval(() => this.capture(), INTERVAL_MS)
-      this.find(".stop").focus() // the button that had the focus is disabled now
+      this.find(".stop").focus() // the button that was focused is now disabled
     }
   }
 

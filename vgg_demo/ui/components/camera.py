@@ -1,4 +1,7 @@
-"""A camera that takes bursts of photos; Streamlit's own takes one, which must then be cleared."""
+"""A camera component that takes bursts of photos.
+
+Streamlit's own camera takes a single photo, which must be cleared before the next one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import streamlit as st
 
 BURST_SIZE = 20
 MAX_PHOTOS = 3 * BURST_SIZE  # per message
-MAX_PHOTO_BYTES = 1_000_000  # the browser sends about 60 kB
+MAX_PHOTO_BYTES = 1_000_000  # photos from the browser have about 60 kB
 
 _FOLDER = Path(__file__).parent
 
@@ -47,7 +50,7 @@ class Shot:
 
     Attributes:
         burst: Number of the burst it belongs to, from 1.
-        data: The file, normally a JPEG; the browser is not trusted.
+        data: The file. It should be a JPEG, but the browser is not trusted.
     """
 
     burst: int
@@ -55,12 +58,12 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class LastReceived:
     """The last photo received from a camera.
 
     Attributes:
-        id: Id of the photo; ids increase.
-        burst: Number of its burst.
+        id: ID of the photo; IDs increase. 0 if no photo was received yet.
+        burst: Number of its burst, from 1; 0 if no photo was received yet.
     """
 
     id: int = 0
@@ -68,10 +71,10 @@ class Received:
 
 
 def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None], *, is_open: bool) -> None:
-    """Shows the camera, or nothing while it is closed.
+    """Shows the camera if it is open; otherwise the component is invisible.
 
-    Call it also while the camera is closed: its last photos arrive after it closes, and are lost
-    if the component is no longer on the page.
+    Call this function also while the camera is closed: its last photos arrive after it closes and
+    are lost if the component is no longer on the page.
 
     Args:
         key: Key of the widget.
@@ -79,10 +82,10 @@ def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None], *, is_open
         is_open: Whether the camera is on.
     """
     received_key = f"{key}-received"
-    received: Received = st.session_state.setdefault(received_key, Received())
+    received: LastReceived = st.session_state.setdefault(received_key, LastReceived())
 
     def receive() -> None:
-        # A message sent while the visitor leaves the page arrives after its state was dropped.
+        # If the visitor leaves the page, a message can arrive after the widget state was dropped.
         message = st.session_state[key].photos if key in st.session_state else None
         st.session_state[received_key], shots = read_shots(message, st.session_state[received_key])
         if shots:
@@ -102,26 +105,26 @@ def show_camera(key: str, on_shots: Callable[[Sequence[Shot]], None], *, is_open
     )
 
 
-def read_shots(message: Any, received: Received) -> tuple[Received, list[Shot]]:
-    """Reads a message from the browser, and skips invalid photos and those received before.
+def read_shots(message: Any, received: LastReceived) -> tuple[LastReceived, list[Shot]]:
+    """Reads a message from the browser; skips invalid photos and those received before.
 
     Args:
         message: Any JSON value.
-        received: The last photo received before.
+        received: The last photo received so far.
 
     Returns:
-        The last photo received now, and the new photos.
+        The last photo received including this message, and the new photos.
     """
     shots: list[Shot] = []
     for item in message if isinstance(message, list) else ():
-        if len(shots) == MAX_PHOTOS:  # the browser sends the others again
+        if len(shots) == MAX_PHOTOS:  # the browser sends the remaining ones again
             break
         match item:
             case {"id": int(number), "burst": int(burst), "jpeg": str(text)} if (
                 number > received.id
             ):
-                # Confirms invalid photos too; otherwise, the browser would send them forever.
-                received = Received(number, burst)
+                # Invalid photos are confirmed too, or the browser would resend them forever.
+                received = LastReceived(number, burst)
                 if 0 < len(text) * 3 // 4 <= MAX_PHOTO_BYTES:
                     with suppress(ValueError):  # not Base64
                         shots.append(Shot(burst, base64.b64decode(text, validate=True)))

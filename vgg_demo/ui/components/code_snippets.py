@@ -1,4 +1,4 @@
-"""A page's result as code: curl, Python and the command line."""
+"""Code that reproduces the result of a page, for curl, Python and the command line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Request:
 
 
 def classify_request(file: str, spec: ModelSpec, resize: Resize, top: int) -> Request:
-    """Returns the request for the page Classify."""
+    """Returns the request for the Classify page."""
     options = ("--model", spec.name, "--top", str(top), "--resize", resize.value, "--json")
     parameters: dict[str, str | int] = {"model": spec.name, "top": top, "resize": resize.value}
     command = ("classify", file, *options)
@@ -77,7 +77,7 @@ def classify_request(file: str, spec: ModelSpec, resize: Resize, top: int) -> Re
 
 
 def compare_request(file: str, specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
-    """Returns the request for the page Compare."""
+    """Returns the request for the Compare page."""
     names = ",".join(spec.name for spec in specs)
     options = ("--models", names, "--top", str(top), "--resize", resize.value, "--json")
     parameters: dict[str, str | int] = {"models": names, "top": top, "resize": resize.value}
@@ -86,7 +86,7 @@ def compare_request(file: str, specs: Sequence[ModelSpec], resize: Resize, top: 
 
 
 def batch_request(specs: Sequence[ModelSpec], resize: Resize, top: int) -> Request:
-    """Returns the request for the page Batch.
+    """Returns the request for the Batch page.
 
     The command classifies a folder with all models; the API request sends two photos to the
     first model.
@@ -106,7 +106,7 @@ def describe_private_models(specs: Sequence[ModelSpec]) -> str:
         return ""
     return (
         f"Only you can use {escape(' and '.join(private))} on this server. For the API, publish "
-        "the model on the page Train. For the command line, download the model and pass its "
+        "the model on the Train page. For the command line, download the model and pass its "
         r"path: \-\-model PATH."
     )
 
@@ -115,12 +115,12 @@ def show_code(request: Request, note: str = "") -> None:
     """Shows a page's request as code in a popover, with an optional note."""
     server, requires_key = server_address(), bool(os.environ.get("VGG_DEMO_API_KEY"))
     with st.popover("Code", icon=":material/code:"):
-        st.markdown("Get the same result from code, with the settings of this page:")
+        st.markdown("Get the same result from code, with this page's settings:")
         st.markdown("**curl**")
         st.code(request.as_curl(server, requires_key), language="bash", wrap_lines=True)
-        st.markdown("**Python** (needs the `requests` package)")
+        st.markdown("**Python** (requires the package `requests`)")
         st.code(request.as_python(server, requires_key), language="python", wrap_lines=True)
-        st.markdown("**Command line** (needs VGG Demo)")
+        st.markdown("**Command line** (requires VGG Demo)")
         st.code(request.as_command(), language="bash", wrap_lines=True)
         if note:
             st.caption(note)

@@ -22,7 +22,7 @@ def show_proportion(label: str, proportion: Proportion, note: str = "") -> None:
         border=True,
         height="stretch",
         help=f"{proportion.correct} of {proportion.count}. With this number of photos, the true "
-        f"value is likely to be in the range shown (Wilson score interval, 95%).{note}",
+        f"value probably lies in the range shown (95% Wilson score interval).{note}",
     )
 
 
@@ -35,14 +35,18 @@ def show_calibration(evaluation: Evaluation) -> None:
     )
     frame = pd.DataFrame(
         [
-            {"probability": one.probability, "accuracy": one.accuracy, "count": one.count}
-            for one in evaluation.bins
-            if one.count
+            {
+                "probability": interval.probability,
+                "accuracy": interval.accuracy,
+                "count": interval.count,
+            }
+            for interval in evaluation.bins
+            if interval.count
         ]
     )
     st.altair_chart(
         charts.reliability_chart(frame, text_color()),
-        alt="Accuracy of predictions by their probability, as in the table below",
+        alt="Accuracy of predictions by probability, as in the table below",
     )
     with st.expander("Show as table"):
         st.table(
@@ -51,7 +55,7 @@ def show_calibration(evaluation: Evaluation) -> None:
                 "Accuracy": [f"{value:.0%}" for value in frame["accuracy"]],
                 "Predictions": frame["count"].tolist(),
             },
-            alt="Accuracy of predictions by their probability",
+            alt="Accuracy of predictions by probability",
         )
 
 

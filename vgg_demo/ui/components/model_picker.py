@@ -14,7 +14,7 @@ from vgg_demo.weights.local import check_weights_dir, manual_install_instruction
 
 
 def choose_model() -> ModelSpec:
-    """Shows the model list: installed models first, then downloads, VGG16 first in each part.
+    """Shows the model list: installed models, then downloads; VGG16 first in each group.
 
     The URL contains the model's name as used on the command line. (A widget with
     `bind="query-params"` would write the displayed text instead.)
@@ -41,8 +41,8 @@ def choose_model() -> ModelSpec:
         )
         requested = DEFAULT_MODEL
         st.query_params.pop("model", None)
-    # The widget's value is set only if another model is selected or the displayed texts change:
-    # the browser identifies the selection by its text and would lose it.
+    # The widget's value is set only if another model is requested or the displayed texts change,
+    # because the browser identifies the selection by its text and would lose it.
     is_set = current is not None and (
         bool(requested) or st.session_state.get("installed") != installed
     )
@@ -83,7 +83,7 @@ def requested_model(request: str) -> str:
     until the visitor chooses a model; see `available_models.requested_models`.
 
     Args:
-        request: The name in the URL; empty if there was none, or once it was found.
+        request: The name in the URL; empty if there is none, or after the model was found.
 
     Returns:
         The name; empty if nothing was requested or the model was not found.
@@ -105,10 +105,10 @@ def requested_model(request: str) -> str:
 
 
 def show_model_status(spec: ModelSpec) -> ModelSpec:
-    """Shows the chosen model's download or why it is unavailable.
+    """Shows the progress of the chosen model's download, or why the model is unavailable.
 
     Returns:
-        The model to use: the chosen one, or the built-in Mini-VGG until that is installed.
+        The model to use: the chosen model, or the built-in Mini-VGG until it is installed.
     """
     if spec.name == DEFAULT_MODEL:
         fetch_default_model()
@@ -117,8 +117,8 @@ def show_model_status(spec: ModelSpec) -> ModelSpec:
         st.session_state["downloading_model"] = spec.name
         show_download(spec)
     elif available_models.is_available(spec):
-        waited = st.session_state.pop("downloading_model", None) == spec.name
-        if waited and download is not None and download.status is Status.DONE:
+        was_downloading = st.session_state.pop("downloading_model", None) == spec.name
+        if was_downloading and download is not None and download.status is Status.DONE:
             st.toast(f"{spec.keras_name} is ready and in use.", icon=":material/check:")
         return spec
     else:

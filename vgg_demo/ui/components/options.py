@@ -1,4 +1,4 @@
-"""Settings that all pages share: the number of predictions and the resize method."""
+"""Settings shared by all pages: the number of predictions and the resize method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def choose_settings() -> tuple[Resize, int]:
             required=True,
             key="resize",
             bind="query-params",
-            help="Models take square photos. The method decides how yours becomes a square.",
+            help="Models require square images. The resize method determines how your photo "
+            "becomes square.",
         )
         resize = Resize(name or Resize.CROP)
         st.caption(f"{resize}: {RESIZE_DESCRIPTIONS[resize]}.")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 from PIL import Image
 
-from vgg_demo.analysis.verdict import Verdict, describe_scope, headline, interpret, one_line
+from vgg_demo.analysis.verdict import Verdict, describe_classes, headline, interpret, one_line
 from vgg_demo.errors import ImageError, ModelError, VggDemoError
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.results import Classification, Prediction, percent
@@ -41,8 +41,8 @@ def show_result(
     Returns:
         The displayed result, or None. It may be from Mini-VGG if the given model failed.
     """
-    # These two components are rendered at the same place on every run: screen readers only
-    # announce changes of an element that already exists.
+    # These two components are rendered in the same place on every run, because screen readers
+    # announce only changes to an element that already exists.
     scroll_into_view(photo.sha256 if photo else "")
     live_region = st.container()
     if photo is None:
@@ -94,17 +94,17 @@ def show_photo(photo: ChosenPhoto, open_photo: Callable[[], Photo]) -> bool:
 def classify_or_fall_back(
     photo: ChosenPhoto, spec: ModelSpec, resize: Resize, open_photo: Callable[[], Photo]
 ) -> Classification | None:
-    """Classifies the photo. If the model cannot be loaded, shows why and uses Mini-VGG instead.
+    """Classifies the photo; if the model cannot be loaded, shows why and uses Mini-VGG instead.
 
     Custom models have no fallback, because no other model has their classes.
 
     Returns:
         The result, or None if the photo could not be classified.
     """
-    loaded, name = caches.get_store().is_loaded(spec), escape(spec.keras_name)
+    is_loaded, name = caches.get_store().is_loaded(spec), escape(spec.keras_name)
     try:
         with st.spinner(
-            "Classifying …" if loaded else f"Loading {name} …",
+            "Classifying …" if is_loaded else f"Loading {name} …",
             show_time=True,
         ):
             return caches.get_result(photo.sha256, photo.file, spec, resize, open_photo)
@@ -142,13 +142,13 @@ def show_verdict(result: Classification) -> Verdict:
         show_warning_badges(verdict, result)
         with st.popover("How sure?", type="tertiary"):
             explain_certainty(verdict)
-    if limits := describe_scope(spec):
+    if limits := describe_classes(spec):
         st.caption(f":material/info: {escape(limits)}")
     return verdict
 
 
 def show_warning_badges(verdict: Verdict, result: Classification) -> None:
-    """Shows a badge for unverified weights and one for a prediction that is not sure."""
+    """Shows a badge if the weights are unverified, and one if the prediction is not sure."""
     spec = result.spec
     if not result.weights.verified:
         st.badge(
@@ -168,7 +168,7 @@ def explain_certainty(verdict: Verdict) -> None:
         st.markdown(
             f"A prediction of this custom model is **sure** at {verdict.threshold:.1%} or more. "
             "The threshold is 50%, unless a higher one was better on the held-out photos or was "
-            f"set on the page Train. This prediction: {verdict.probability:.1%}."
+            f"set on the Train page. This prediction: {verdict.probability:.1%}."
         )
         return
     group = (
@@ -177,7 +177,7 @@ def explain_certainty(verdict: Verdict) -> None:
         else "none"
     )
     st.markdown(
-        "A prediction is **sure** if all three are true:\n\n"
+        "A prediction is **sure** if all three conditions hold:\n\n"
         f"- {GROUP_RULE} This photo: {group}.\n"
         f"- {MARGIN_RULE} This photo: {100 * verdict.certainty.margin:.0f}.\n"
         f"- {SPREAD_RULE} This photo: {verdict.certainty.effective_classes:.1f}."
@@ -211,7 +211,9 @@ def show_predictions(result: Classification, top: int) -> None:
 
 def describe_chart(predictions: tuple[Prediction, ...]) -> str:
     """Returns the alternative text of a predictions chart."""
-    classes = ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
+    classes = ", ".join(
+        f"{prediction.label} {prediction.probability:.1%}" for prediction in predictions
+    )
     return f"Bar chart of the top {len(predictions)} predictions: {classes}"
 
 
@@ -258,7 +260,7 @@ def show_details(
     spec, resize = result.spec, Resize(result.resize)
     with details:
         model_input = caches.get_model_input(photo.sha256, spec, resize, open_photo)
-        preview, facts = st.columns([2, 3], gap="medium")
+        preview, properties = st.columns([2, 3], gap="medium")
         preview.image(
             model_input.resize((224, 224), Image.Resampling.NEAREST)
             if spec.input_size < 224
@@ -267,7 +269,7 @@ def show_details(
             alt=f"The photo as {spec.input_size} by {spec.input_size} pixels",
         )
         verified = describe_verified(spec) if result.weights.verified else describe_unverified(spec)
-        facts.markdown(
+        properties.markdown(
             f"- **Input:** {spec.input_size} × {spec.input_size} pixels\n"
             f"- **Resize method:** {resize}: {RESIZE_DESCRIPTIONS[resize]}\n"
             f"- **Pixel values:** {PREPROCESSING_DESCRIPTIONS[spec.preprocessing]}\n"

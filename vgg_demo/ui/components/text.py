@@ -1,4 +1,4 @@
-"""Texts that appear on several pages."""
+"""Texts shared by several pages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RESIZE_DESCRIPTIONS = {
 
 PREPROCESSING_DESCRIPTIONS = {
     "caffe": "BGR, minus the ImageNet mean",
-    "tf": "RGB, scaled to −1 … 1",
+    "tf": "RGB, scaled to values from −1 to 1",
     "torch": "RGB, normalized with the ImageNet mean and standard deviation",
-    "none": "RGB, 0 … 255; the model rescales them itself",
+    "none": "RGB, values from 0 to 255; the model rescales them itself",
 }
 """Pixel values of the model's input, by preprocessing mode (the modes of Keras)."""
 
@@ -34,8 +34,8 @@ MARGIN_RULE = (
     f"The top prediction leads the second by {100 * MIN_MARGIN:.0f} percentage points or more."
 )
 SPREAD_RULE = (
-    f"The probability is spread as if over {MAX_EFFECTIVE_CLASSES:.0f} equally likely classes "
-    "or fewer."
+    "The probability is spread over the equivalent of at most "
+    f"{MAX_EFFECTIVE_CLASSES:.0f} equally likely classes."
 )
 
 
@@ -49,5 +49,5 @@ def describe_unverified(spec: ModelSpec) -> str:
     if spec.custom is not None:
         return "does not match the hash in its bundle"
     if not spec.weights.hash:
-        return "cannot be verified, because Keras publishes no hash of it"
+        return "cannot be verified, because Keras publishes no hash for it"
     return "does not match the published hash"

@@ -1,4 +1,4 @@
-"""The page About: how VGG16 works, how to read a prediction, and the limits of the demo."""
+"""The About page: how VGG16 works, how to read a prediction, and the limits of the demo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> None:
         show_other_models()
         show_interfaces()
         show_sources()
-    with layers:  # last, because it waits for TensorFlow
+    with layers:  # last, because it waits for the import of TensorFlow
         show_layers()
 
 
@@ -38,8 +38,8 @@ def show_model() -> None:
         "VGG16 is a neural network that classifies images. The Visual Geometry Group at Oxford "
         "published it in 2014 to test whether deeper networks classify better. It repeats one "
         "simple step: small 3×3 convolutions that detect patterns, then a pooling layer that "
-        "halves the image. Early layers detect edges and colors, later ones textures and parts, "
-        "the last ones whole objects. Three dense layers turn these features into the "
+        "halves the width and height. Early layers detect edges and colors, later ones textures "
+        "and parts, the last ones whole objects. Three dense layers turn these features into the "
         "probabilities of 1,000 classes.\n\n"
         "It was trained on ImageNet, the data of a 2012 competition: 1.28 million photos from "
         "the web that people sorted into 1,000 classes. "
@@ -57,15 +57,15 @@ def show_reading_help() -> None:
     st.header("How to read a prediction", anchor=False)
     st.markdown(
         "- **The headline** is as specific as the probabilities allow. If no single breed reaches "
-        f"{GROUP_THRESHOLD:.0%} but all dogs together do, it says “a dog”.\n"
-        "- **Not sure** appears unless all three are true:\n"
+        f"{GROUP_THRESHOLD:.0%} but all dogs together do, it is “A dog”.\n"
+        "- **Not sure** appears unless all three conditions hold:\n"
         f"    - {GROUP_RULE}\n"
         f"    - {MARGIN_RULE}\n"
         f"    - {SPREAD_RULE}\n"
         "- **Unverified weights** appears if the weight file does not match the published hash, "
-        "or if no hash is published. The prediction may still be right.\n"
+        "or if no hash is published. The prediction may still be correct.\n"
         "- **The receipt** is a small file that records the photo's hash, the model and the "
-        "settings. With the receipt and the photo, anyone can repeat the prediction and compare."
+        "settings. With the receipt and the photo, anyone can check the prediction."
     )
 
 
@@ -77,10 +77,10 @@ def show_limits() -> None:
         "that looks most similar. A low probability is a hint, not a guarantee.\n"
         "- **One prediction per photo.** A model classifies the photo as a whole, not each object "
         "in it.\n"
-        "- **Not for people.** The pretrained models were not trained to identify people or their "
-        "emotions, and must not be used for that.\n"
+        "- **Not for people.** The pretrained models were not trained to identify people or "
+        "recognize emotions, and must not be used for that.\n"
         "- **Often overconfident.** A probability of 90% does not mean that the prediction is "
-        "right nine times out of ten. Probabilities are often too high."
+        "correct nine times out of ten. Probabilities are often too high."
     )
 
 
@@ -97,13 +97,13 @@ def show_other_models() -> None:
         f"- **{embedded.keras_name}** comes with this demo, so that you get predictions right "
         f"away and offline. It is a small VGG with {embedded.parameters:,} parameters "
         f"({embedded.weights.size_bytes / 1e6:.1f} MB), trained from scratch on 32×32 images of "
-        f"ten classes: {classes}.{measured} Its predictions always carry its own name, never "
-        "VGG16's.\n"
+        f"ten classes: {classes}.{measured} Its predictions are always labeled with its own "
+        "name.\n"
         "- **Pretrained models** from Keras Applications have the same 1,000 classes as VGG16. "
-        "The page Compare runs several on one photo. If they disagree, WordNet tells what their "
+        "The Compare page runs several on one photo. If they disagree, WordNet shows what their "
         "predictions have in common: five breeds of hound are all hounds. Agreement is a hint, "
         "not a proof, because all of them were trained on the same photos.\n"
-        "- **Custom models** are trained on the page Train or on the command line, and predict "
+        "- **Custom models** are trained on the Train page or on the command line, and predict "
         "only the classes they were trained on. Their accuracy is measured on held-out photos. "
         "A prediction is sure at 50% or more, or at a higher threshold if that was better on "
         "those photos."
@@ -114,8 +114,9 @@ def show_interfaces() -> None:
     """Shows the HTTP API and the command line."""
     st.header("For developers", anchor=False)
     st.markdown(
-        f"Everything here also works over HTTP ([API reference]({server_address()}/api/docs)) and "
-        "on the command line (`vgg-demo`). Click **Code** on a page for a ready-made example."
+        "You can also classify photos and compare models over HTTP ([API reference]"
+        f"({server_address()}/api/docs)), and do everything on the command line (`vgg-demo`). "
+        "Click **Code** on a page for a ready-made example."
     )
 
 
@@ -137,7 +138,7 @@ def show_sources() -> None:
             f"- **{example.title}**: {example.author}, {example.license}. {example.source}."
             for example in load_examples()
         )
-        + "\n- **Clothing**, the example data set of the page Train: Alexey Grigorev and "
+        + "\n- **Clothing**, the example dataset of the Train page: Alexey Grigorev and "
         "contributors, CC0. "
         "[Clothing dataset](https://github.com/alexeygrigorev/clothing-dataset-small); scaled down."
     )

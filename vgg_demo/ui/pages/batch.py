@@ -1,4 +1,4 @@
-"""Batch page: classifies many photos at once."""
+"""The Batch page: classifies many photos at once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from vgg_demo.ui.session.visitor import release_uploads
 MAX_MODELS = 3
 REQUESTED_MODELS = "batch_models_requested"  # session key: model names in the URL
 CODE_NOTE = (
-    "An API request takes a few photos and one model; the command line takes any number of photos, "
-    "folders and archives."
+    "An API request accepts a few photos and one model; the command line accepts any number of "
+    "photos, folders and archives."
 )
-UPDATE_SECONDS = 0.2  # between updates of the progress bar; each one delays the batch
+UPDATE_SECONDS = 0.2  # between updates of the progress bar, since each one delays the batch
 
 FILES, FOLDER = "Photos or archives", "Folder"
 
@@ -92,8 +92,8 @@ def choose_models() -> tuple[ModelSpec, ...]:
     pretrained = [name for name in installed if name in MODELS]
     default = DEFAULT_MODEL if DEFAULT_MODEL in installed else max(pretrained, key=accuracy)
     is_first_run = "batch_models" not in st.session_state
-    named = available_models.requested_models(REQUESTED_MODELS, is_first_run=is_first_run)
-    requested = [name for name in named if name in installed][:MAX_MODELS]
+    requested_names = available_models.requested_models(REQUESTED_MODELS, is_first_run=is_first_run)
+    requested = [name for name in requested_names if name in installed][:MAX_MODELS]
     # Assign only a changed selection: a value assigned during an interrupted run is lost.
     is_assigned = bool(requested) and not is_first_run
     if is_assigned:
@@ -125,7 +125,7 @@ def accuracy(name: str) -> float:
 def show_start_button(
     uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize
 ) -> None:
-    """Shows the start button; if it is disabled, its tooltip says why."""
+    """Shows the start button; if it is disabled, its tooltip gives the reason."""
     size_bytes = sum(file.size for file in uploads)
     reason = ""
     if not uploads:
@@ -153,7 +153,7 @@ def show_start_button(
 
 
 def start(uploads: list[UploadedFile], specs: tuple[ModelSpec, ...], resize: Resize) -> None:
-    """Starts a batch and empties the uploader; the batch holds the files."""
+    """Starts a batch and clears the uploader; the batch holds the files."""
     discard_batch()
     settings, store = caches.get_settings(), caches.get_store()
     files = [(file.name, file) for file in uploads]
@@ -184,7 +184,7 @@ def process_batch(run: BatchRun) -> None:
     st.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
     updated = 0.0
     try:
-        for spec in run.specs:  # loading time must not count in the photos per second
+        for spec in run.specs:  # before timing starts, so that loading does not count
             with caches.get_store().use(spec):
                 pass
         for _ in run.process():

@@ -1,4 +1,4 @@
-"""The page Classify: one photo, one model, one verdict."""
+"""The Classify page: one photo, one model, one verdict."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vgg_demo.ui.markdown import escape
 def main() -> None:
     title = st.empty()
     st.markdown(
-        "Upload a photo to see what a neural network recognizes in it, how sure it is, and the "
-        "exact pixels it receives."
+        "Upload a photo to see what the model recognizes in it, how sure it is, and the exact "
+        "pixels it receives."
     )
     left, right = st.columns([5, 6], gap="medium")
     with left:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def write_title(place: DeltaGenerator, spec: ModelSpec) -> None:
-    """Writes the title, with the model that made the prediction."""
+    """Writes the title with the name of the model that makes the prediction."""
     place.title(f"What does {escape(spec.keras_name)} see in your photo?", anchor=False)
 
 

@@ -1,4 +1,4 @@
-"""Compare page: several models classify the same photo."""
+"""The Compare page: several models, one photo."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main() -> None:
     if photo is None:
         st.caption("Results appear here. Start with an example or your own photo.")
     elif not is_comparing:
-        st.caption("Results appear here. Press Compare to start.")
+        st.caption("Results appear here. Click Compare to start.")
     else:
         text, is_waiting = show_comparison(photo, specs, resize, top)
         if not is_waiting:

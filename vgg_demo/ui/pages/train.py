@@ -1,4 +1,4 @@
-"""The Train page: trains a custom model on the visitor's own photos."""
+"""The Train page: trains a custom model on the visitor's photos."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from vgg_demo.errors import BusyError, WeightsDownloadError, WeightsMissingError
 from vgg_demo.settings import TrainingAccess
-from vgg_demo.training.data import InspectedDataset
-from vgg_demo.training.jobs.run import Stage, TrainingRun
+from vgg_demo.training.jobs.training_run import Stage, TrainingRun
+from vgg_demo.training.records import InspectedDataset
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.session.browser import announce, scroll_into_view
@@ -35,7 +35,7 @@ from vgg_demo.ui.train.uploads import show_photo_sources
 UPDATE_SECONDS = 0.2  # between progress updates, since each one slows down the inspection
 MAX_BUNDLE_BYTES = 200 * 2**20  # same as `maxUploadSize` in .streamlit/config.toml
 MAX_NAME_LENGTH = 36  # characters of a model name, without the number added to make it unique
-NEW = ""  # in place of a run's id: a new training run
+NEW = ""  # stands for a new training run in place of a run ID
 MISSING_WEIGHTS_ERRORS = (WeightsDownloadError.__name__, WeightsMissingError.__name__)
 
 
@@ -95,10 +95,10 @@ def select_run(run_id: str) -> None:
 
 
 def name_runs(runs: Sequence[TrainingRun]) -> dict[str, str]:
-    """Returns a unique display name for each run id, since `st.pills` merges equal options.
+    """Returns a unique display name for each run ID, since `st.pills` merges equal options.
 
     Args:
-        runs: The runs, newest first. Runs with the same name are numbered, oldest first.
+        runs: The runs, newest first. Runs of the same name are numbered, oldest first.
     """
     names = {NEW: ":material/add: New"}
     name_counts = Counter[str]()
@@ -146,7 +146,7 @@ def show_new_run() -> None:
 
 
 def unused_name(title: str) -> str:
-    """Returns a model name that none of the visitor's models has yet."""
+    """Returns a model name that the visitor does not use yet."""
     used = {run.name for run in available_models.visitor_runs()}
     base = title or "my model"
     numbered = (f"{base[:MAX_NAME_LENGTH]} {number}" for number in count(2))
@@ -230,7 +230,7 @@ def show_failure(run: TrainingRun) -> None:
     if run.can_resume:
         st.markdown(
             "The best checkpoint was saved. Create a model from it, or train again: the features "
-            "of your photos are cached, so they need not be extracted again."
+            "of your photos are cached, so training again is faster."
         )
         st.button(
             "Create model from best checkpoint",

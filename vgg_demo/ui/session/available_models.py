@@ -8,48 +8,48 @@ from dataclasses import replace
 import streamlit as st
 
 from vgg_demo.errors import BundleError, UnknownModelError
-from vgg_demo.models.catalog import find_model as find_by_name
-from vgg_demo.models.catalog import published_models
+from vgg_demo.models.lookup import find_model as find_by_name
+from vgg_demo.models.lookup import published_models
 from vgg_demo.models.registry import MODELS, ModelSpec
 from vgg_demo.settings import TrainingAccess
-from vgg_demo.training.jobs.run import TrainingRun
+from vgg_demo.training.jobs.training_run import TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.browser import remember_ids
 from vgg_demo.weights.local import find_weights
 
 MAX_NAMED = 3  # unknown models listed in a warning
-MAX_CHARACTERS = 80  # of each listed name
+MAX_CHARACTERS = 80  # of each unknown model in a warning
 
 
 def visitor_runs() -> list[TrainingRun]:
-    """Returns the visitor's training runs, newest first, without those the queue has dropped."""
+    """Returns the visitor's training runs, newest first, except those that were evicted."""
     ids: list[str] = st.session_state.setdefault("runs", [])
-    found = [caches.get_training_queue().get(run_id) for run_id in ids]
-    return [run for run in found if run is not None]
+    runs = [caches.get_training_queue().get(run_id) for run_id in ids]
+    return [run for run in runs if run is not None]
 
 
 def restore_runs() -> None:
     """Restores the training runs that this browser started, in this tab or an earlier one.
 
-    Selects the newest restored run for the page Train, unless a run is already selected.
+    Selects the newest restored run for the Train page, unless a run is already selected.
     """
     ids: list[str] = st.session_state.setdefault("runs", [])
     known = [run.id for run in visitor_runs()]
-    found = [
+    restored = [
         run_id
         for run_id in remember_ids(known)
         if run_id not in ids and caches.get_training_queue().get(run_id) is not None
     ]
-    ids += found
-    if found:
-        st.session_state.setdefault("train_shown", found[0])
+    ids += restored
+    if restored:
+        st.session_state.setdefault("train_shown", restored[0])
 
 
 def opened_models() -> dict[str, ModelSpec]:
-    """Returns the bundles that the visitor opened, by name. The caller may add to the dict."""
-    found: dict[str, ModelSpec] = st.session_state.setdefault("opened_models", {})
-    return found
+    """Returns the models of uploaded bundles, by name. The caller may add to the dict."""
+    models: dict[str, ModelSpec] = st.session_state.setdefault("opened_models", {})
+    return models
 
 
 def may_publish() -> bool:
@@ -87,7 +87,7 @@ def get_models() -> dict[str, ModelSpec]:
     custom_models |= published_models(caches.get_settings().bundles_dir)
     uses = Counter(spec.keras_name for spec in (*custom_models.values(), *MODELS.values()))
     for name, spec in custom_models.items():
-        if uses[spec.keras_name] > 1:  # two entries must not look the same
+        if uses[spec.keras_name] > 1:  # display names must be unique
             custom_models[name] = replace(spec, keras_name=name)
     return custom_models | dict(MODELS)
 
@@ -106,7 +106,7 @@ def find_model(name: str) -> ModelSpec:
 def requested_models(key: str, *, is_first_run: bool) -> list[str]:
     """Returns the names of the models that the URL requested when the page was opened.
 
-    A custom model may be unknown on the first run, because the browser sends the ids of its
+    A custom model may be unknown on the first run, because the browser sends the IDs of its
     training runs only afterwards (`restore_runs`). Unknown names are therefore looked up again
     on each run, until all are found or `clear_requested_models` is called.
 
@@ -117,12 +117,12 @@ def requested_models(key: str, *, is_first_run: bool) -> list[str]:
     """
     if is_first_run:
         st.session_state[key] = st.query_params.get("models", "")
-    found: list[str] = []
+    names: list[str] = []
     unknown: list[str] = []
     for name in st.session_state.get(key, "").split(","):
         try:
             if name.strip():
-                found.append(find_model(name).name)
+                names.append(find_model(name).name)
         except (UnknownModelError, BundleError):
             unknown.append(f"“{escape(name[:MAX_CHARACTERS])}”")
     if unknown:
@@ -133,11 +133,11 @@ def requested_models(key: str, *, is_first_run: bool) -> list[str]:
         )
     else:
         clear_requested_models(key)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
 def clear_requested_models(key: str) -> None:
-    """Discards the models requested in the URL, for example once the visitor chose others."""
+    """Discards the models requested in the URL, for example when the visitor selects others."""
     st.session_state[key] = ""
 
 

@@ -1,4 +1,4 @@
-"""Browser features: screen-reader announcements, scrolling, and ids in the browser's storage."""
+"""Browser features: screen-reader announcements, scrolling, and IDs in local storage."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def scroll_into_view(token: str) -> None:
 
 
 def remember_ids(ids: list[str]) -> list[str]:
-    """Adds ids to the browser's local storage. Returns the ids stored there by earlier visits.
+    """Adds IDs to the browser's local storage. Returns the IDs stored there by earlier visits.
 
-    The stored ids arrive one run after the component is first rendered; until then the list is
+    The stored IDs arrive one run after the component is first rendered; until then the list is
     empty.
     """
     result = _STORED_IDS(
         data={"ids": ids}, key="stored_ids", height="content", on_ids_change=lambda: None
     )
-    return [str(found)[:64] for found in (result.ids or [])][:20]
+    return [str(stored_id)[:64] for stored_id in (result.ids or [])][:20]

@@ -13,8 +13,8 @@ from vgg_demo.analysis.comparison import ModelResult, measure
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.background import BackgroundDownloads
 from vgg_demo.inference.classify import classify_photo
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.inference.results import Classification
-from vgg_demo.inference.store import ModelStore
 from vgg_demo.models.preprocess import Resize, resize_image
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.settings import Settings
@@ -73,8 +73,8 @@ def get_result(
     return replace(result, file=file)
 
 
-# The photo's SHA-256 is the key, because Streamlit hashes only samples of large values, so that
-# two photos could collide. Parameters that start with an underscore are not part of the key.
+# The key contains the photo's SHA-256, because Streamlit hashes only samples of large values, so
+# that two photos could collide. Parameters that start with an underscore are not part of the key.
 @st.cache_data(max_entries=MAX_RESULTS, show_spinner=False)
 def _classify_once(
     sha256: str,  # noqa: ARG001
@@ -93,7 +93,7 @@ def get_model_result(
 ) -> ModelResult:
     """Classifies a photo and measures the model's latency and memory, or returns the cached result.
 
-    Args and errors are those of `get_result`.
+    Arguments and errors are the same as those of `get_result`.
     """
     result = _measure_once(sha256, spec.name, resize.value, _spec=spec, _open_photo=open_photo)
     return replace(result, classification=replace(result.classification, file=file))

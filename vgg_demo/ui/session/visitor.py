@@ -1,4 +1,4 @@
-"""The visitor's session id and uploaded files."""
+"""The visitor's session ID and uploaded files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 
 def visitor_id() -> str:
-    """Returns a random id that identifies this session."""
+    """Returns a random ID that identifies this session."""
     return str(st.session_state.setdefault("visitor", uuid.uuid4().hex))
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from vgg_demo.errors import VggDemoError
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, ModelSpec, get_spec
 from vgg_demo.ui.session import available_models, caches
 
@@ -21,7 +21,7 @@ def fetch_default_model() -> None:
 
 
 def warm_up() -> None:
-    """Prepares in the background what the first prediction needs.
+    """Prepares the first prediction in the background.
 
     Downloads the default model's weights if they are missing, imports TensorFlow and loads a
     model, so that the first prediction is as fast as the second.

@@ -10,7 +10,7 @@ import streamlit as st
 from vgg_demo.errors import BundleError
 from vgg_demo.models.bundle import Bundle
 from vgg_demo.models.bundle_archive import pack_into, publish
-from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
+from vgg_demo.training.jobs.training_run import TrainingResult, TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.train.exports import show_exports_menu
@@ -40,7 +40,7 @@ def show_actions(run: TrainingRun, result: TrainingResult) -> None:
             icon=":material/download:",
             on_click="ignore",
             help="The bundle: model, labels and training record. Use it on the command line "
-            "(`vgg-demo bundle unpack`) or, up to 200 MB, upload it on this page.",
+            "(`vgg-demo bundle unpack`) or upload it on this page (up to 200 MB).",
         )
         show_exports_menu(run)
         show_publish_form(run, result.bundle)
@@ -77,8 +77,8 @@ def show_publish_form(run: TrainingRun, bundle: Bundle) -> None:
 def published_name(bundle: Bundle) -> str:
     """Returns the name under which a model is published on the server; empty if it is not."""
     digest = bundle.spec.name.rpartition("@")[2]
-    names = (name.rpartition("@") for name in available_models.published_names())
-    return next((name for name, _, other in names if other == digest), "")
+    published = (name.rpartition("@") for name in available_models.published_names())
+    return next((name for name, _, published_digest in published if published_digest == digest), "")
 
 
 def publish_bundle(bundle: Bundle, bundles_dir: Path, name: str) -> None:
@@ -90,6 +90,6 @@ def publish_bundle(bundle: Bundle, bundles_dir: Path, name: str) -> None:
     if len(available_models.published_names()) >= MAX_PUBLISHED:
         raise BundleError(
             f"{MAX_PUBLISHED} models are published on this server, which is the limit. The "
-            f"server's owner can remove models from {bundles_dir}."
+            f"server's operator can remove models from {bundles_dir}."
         )
     publish(bundle, bundles_dir, name)

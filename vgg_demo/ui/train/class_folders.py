@@ -55,7 +55,7 @@ def show_class_folders() -> None:
     if len(filled) < MIN_CLASSES:
         reason = f"Add photos of at least {MIN_CLASSES} classes."
     elif len(set(names)) < len(names):
-        reason = "Two classes have the same name. Give each class its own name."
+        reason = "Two classes have the same name. Give each class a different name."
         st.error(reason, icon=":material/error:")
     show_inspect_button(reason, inspect_class_folders, filled)
 
@@ -140,7 +140,7 @@ def rename_class_folder(class_folder: ClassFolder, key: str) -> None:
 
 
 def add_class_folder(class_folders: list[ClassFolder]) -> None:
-    # Ids are never reused, so a new class does not inherit the widget state of a removed one.
+    # IDs are never reused, so a new class does not inherit the widget state of a removed one.
     number = st.session_state["train_classes_made"] = (
         st.session_state.get("train_classes_made", 0) + 1
     )
@@ -167,8 +167,8 @@ def add_photos(
     class_folder: ClassFolder, class_folders: Sequence[ClassFolder], samples: Iterable[Sample]
 ) -> None:
     """Adds photos to a class, up to the limits of the page."""
-    photos = sum(len(one.photos) for one in class_folders)
-    size_bytes = sum(one.size_bytes for one in class_folders)
+    photos = sum(len(folder.photos) for folder in class_folders)
+    size_bytes = sum(folder.size_bytes for folder in class_folders)
     for sample in samples:
         photos += 1
         size_bytes += len(sample.data)
@@ -196,8 +196,10 @@ def change_photos() -> None:
     inspection: Inspection | None = st.session_state.get("train_inspection")
     if inspection is None:  # on a second click
         return
-    samples = dict(zip(map(id, inspection.dataset.photos), inspection.samples, strict=True))
-    excluded = {id(samples[id(inspection.photos[index].photo)]) for index in inspection.excluded}
+    samples_by_id = dict(zip(map(id, inspection.dataset.photos), inspection.samples, strict=True))
+    excluded = {
+        id(samples_by_id[id(inspection.photos[index].photo)]) for index in inspection.excluded
+    }
     for class_folder in st.session_state["train_classes"]:
         class_folder.photos = [photo for photo in class_folder.photos if id(photo) not in excluded]
     discard_inspection()
@@ -240,9 +242,9 @@ def get_thumbnail(sha256: str, *, _data: bytes) -> bytes:  # noqa: ARG001
 
 
 def show_camera_input(class_folder: ClassFolder, class_folders: Sequence[ClassFolder]) -> None:
-    """Shows the camera of a class if it is turned on; only one class has it on at a time."""
+    """Shows the camera of a class if it is on; at most one camera is on at a time."""
     with st.container(gap=None):  # a camera that is off is invisible
-        # The toggle has no persistent state, so the camera never turns on without a click.
+        # The toggle state is not persisted, so that the camera never turns on without a click.
         is_open = st.toggle(
             "Use the camera",
             key=camera_key(class_folder),

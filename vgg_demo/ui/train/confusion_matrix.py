@@ -12,7 +12,7 @@ import streamlit as st
 from vgg_demo.files.printable import printable
 from vgg_demo.inference.results import percent
 from vgg_demo.reports import training_charts
-from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
+from vgg_demo.training.jobs.training_run import TrainingResult, TrainingRun
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 

@@ -13,8 +13,8 @@ from vgg_demo.images.photo import open_photo
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.training.augmentation import augment
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.inspection import InspectedPhoto
+from vgg_demo.training.records import InspectedDataset
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.train.inspection import Inspection
@@ -46,7 +46,7 @@ def show_contact_sheet(
                 "Show", [ORIGINALS, AUGMENTED], default=ORIGINALS, required=True, key="train_sheet"
             )
             label = st.selectbox("Class", inspected.classes, key="train_sheet_class", width=260)
-        photos = [one for one in inspected.photos if one.photo.label == label]
+        photos = [photo for photo in inspected.photos if photo.photo.label == label]
         if shown == ORIGINALS:
             show_photos(photos, inspection, f"sheet-{label}", columns=8)
         else:
@@ -56,7 +56,7 @@ def show_contact_sheet(
 def show_views(photos: Sequence[InspectedPhoto], spec: ModelSpec, views: int) -> None:
     used = "only the first view" if views == 1 else f"the first {views} views"
     st.caption(
-        f"Each row shows the views of one photo that {spec.keras_name} is trained on: the "
+        f"Each row shows the views of one photo, scaled for {spec.keras_name}: the "
         "original, its mirror image, then random crops with changed brightness and contrast. "
         f"The current settings use {used} (“Augmented views per photo” in More settings). "
         "Augmentation makes the model less sensitive to position and lighting."

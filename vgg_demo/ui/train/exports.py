@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vgg_demo.training.jobs.run import Export, TrainingRun
+from vgg_demo.training.jobs.training_run import Export, TrainingRun
 from vgg_demo.training.recipe import ExportFormat
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
@@ -27,7 +27,7 @@ def has_pending_exports(run: TrainingRun) -> bool:
 
 
 def show_exports(run: TrainingRun, is_exporting: bool) -> None:
-    if has_pending_exports(run) != is_exporting:  # starts or stops the periodic updates
+    if has_pending_exports(run) != is_exporting:  # start or stop the periodic updates
         st.rerun(scope="app")
     for export_format, (name, purpose) in FORMATS.items():
         with st.container(border=True, gap="xsmall"):
@@ -37,11 +37,11 @@ def show_exports(run: TrainingRun, is_exporting: bool) -> None:
 
 def show_export(run: TrainingRun, export_format: ExportFormat, export: Export | None) -> None:
     if export is not None and export.file is not None:
-        file, facts = export.file, export.facts
+        file, metrics = export.file, export.metrics
         st.markdown(
-            f"{facts['size_bytes'] / 1e6:.1f} MB. Same top prediction as the model on "
-            f"{facts['agreement']:.1%} of the {facts['photos']:,} held-out photos; "
-            f"{describe_difference(facts['largest_difference'])}."
+            f"{metrics['size_bytes'] / 1e6:.1f} MB. Same top prediction as the model on "
+            f"{metrics['agreement']:.1%} of the {metrics['photos']:,} held-out photos; "
+            f"{describe_difference(metrics['largest_difference'])}."
         )
         st.download_button(
             "Download",

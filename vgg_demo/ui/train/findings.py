@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.inspection import IMBALANCE, RECOMMENDED_PHOTOS, InspectionReport
+from vgg_demo.training.records import InspectedDataset
 
 MAX_NAMED = 8  # names listed in a sentence
 
@@ -49,7 +49,7 @@ def find_label_issues(inspected: InspectedDataset) -> list[Finding]:
         findings.append(
             Finding(
                 ":material/error:",
-                f"Duplicate photos with conflicting labels: {shorten(labels)}",
+                f"Near-duplicates with conflicting labels: {shorten(labels)}",
                 "Exclude the mislabeled photos, or all of them.",
                 indices,
                 can_exclude_all=True,
@@ -59,7 +59,7 @@ def find_label_issues(inspected: InspectedDataset) -> list[Finding]:
         findings.append(
             Finding(
                 ":material/visibility_off:",
-                f"No photos can be held out: {shorten(inspected.unvalidated_classes)}",
+                f"No held-out photos of {shorten(inspected.unvalidated_classes)}",
                 "All photos of the class are near-duplicates or in one group, so its accuracy "
                 "cannot be measured. Add photos from other scenes.",
             )
@@ -95,11 +95,11 @@ def find_duplicates(report: InspectionReport) -> list[Finding]:
 def find_class_sizes(report: InspectionReport) -> list[Finding]:
     findings = []
     if report.small_classes:
-        named = shorten([f"{label} ({count})" for label, count in report.small_classes.items()])
+        classes = shorten([f"{label} ({count})" for label, count in report.small_classes.items()])
         findings.append(
             Finding(
                 ":material/add_photo_alternate:",
-                f"Fewer than {RECOMMENDED_PHOTOS} photos: {named}",
+                f"Fewer than {RECOMMENDED_PHOTOS} photos: {classes}",
                 "The accuracy will probably be low. Aim for about 100 photos per class.",
             )
         )

@@ -15,9 +15,9 @@ from vgg_demo.files.sources import Source
 from vgg_demo.inference.results import Failure
 from vgg_demo.limits import ImageLimits
 from vgg_demo.training.class_folders import Sample
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.dataset import Dataset
 from vgg_demo.training.inspection import InspectedPhoto, inspect_photos
+from vgg_demo.training.records import InspectedDataset
 
 MAX_PHOTOS = 2_000
 MAX_BYTES = 200 * 2**20  # of all files together
@@ -28,9 +28,9 @@ class Inspection:
     """An inspection of photos that continues when Streamlit reruns the page.
 
     Attributes:
-        title: A title for the photos, used as the default model name.
+        title: Title of the photos, used as the default model name.
         dataset: The labeled photos.
-        results: The results that are still to come.
+        results: Computes and yields the remaining results.
         photos: The photos that could be opened.
         failures: The photos that could not be opened.
         is_done: Whether all photos were inspected.
@@ -38,9 +38,9 @@ class Inspection:
         is_truncated: Whether the inspection ended early because of `MAX_BYTES`.
         excluded: Indices of `photos` that the visitor excluded.
         summary: The latest summary, keyed by `min_photos` and `excluded`.
-        samples: The photos as collected class by class, which can be changed; otherwise empty.
+        samples: The photos in class folders if they were collected class by class; else empty.
         min_photos: Minimum number of photos per class.
-        run_ids: Ids of the training runs that use these photos.
+        run_ids: IDs of the training runs that use these photos.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Inspection:
     samples: tuple[Sample, ...] = ()
     min_photos: int = 2
     run_ids: list[str] = field(default_factory=list)
-    # When the page reruns, the previous run of the script may still be in a step.
+    # After a rerun, the script thread of the previous run may still be in a step.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -79,7 +79,10 @@ class Inspection:
         self.excluded = frozenset()
 
     def steps(self) -> Iterator[None]:
-        """Inspects one photo per step. May be abandoned and called again later."""
+        """Inspects the remaining photos and yields after each one.
+
+        The iteration can be abandoned after any photo; a new call resumes there.
+        """
         while self._step():
             yield
 
@@ -100,10 +103,10 @@ class Inspection:
             return True
 
 
-def limited(sources: Iterable[Source]) -> Iterator[Source]:
-    """Passes sources on, up to the limits of this page.
+def limit_sources(sources: Iterable[Source]) -> Iterator[Source]:
+    """Yields sources up to the limits of this page.
 
-    The members of a TAR archive are all held in memory, so their size counts here.
+    All members of a TAR archive are held in memory, so their size counts toward the limit.
 
     Raises:
         DatasetError: If there are more than `MAX_PHOTOS` photos or `MAX_BYTES` bytes in memory.
@@ -121,7 +124,7 @@ def limited(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def start_inspection(title: str, dataset: Dataset, limits: ImageLimits) -> Inspection:
-    """Starts to inspect photos.
+    """Creates an inspection; `Inspection.steps` does the work.
 
     Raises:
         DatasetError: If no photo has a label.
@@ -157,10 +160,10 @@ def show_inspect_button(reason: str, function: Callable[..., None], *arguments: 
 
 
 def call_and_rerun(function: Callable[..., None], *arguments: object) -> NoReturn:
-    """Calls a function and reruns the page, which shows an error of the function at its top.
+    """Calls a function and reruns the page, which shows an error of the function at the top.
 
-    A callback would receive the arguments of the previous run of the page, without what the
-    visitor has typed since.
+    A callback would receive the arguments of the previous run of the page, without the visitor's
+    latest input.
     """
     try:
         function(*arguments)
@@ -173,7 +176,7 @@ def discard_inspection() -> None:
     """Ends the inspection and releases its photos."""
     inspection: Inspection | None = st.session_state.pop("train_inspection", None)
     if inspection is not None:
-        with suppress(ValueError):  # another run of the script is in a step, and ends after it
+        with suppress(ValueError):  # another script thread is in a step and ends after it
             inspection.results.close()
         # Streamlit keeps the arguments of callbacks alive, so this object must not hold photos.
         inspection.photos, inspection.samples, inspection.summary = [], (), {}

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from vgg_demo.reports import training_charts
-from vgg_demo.training.jobs.run import Stage, TrainingRun
+from vgg_demo.training.jobs.training_run import Stage, TrainingRun
 from vgg_demo.training.progress import Epoch
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.theme import text_color
@@ -69,7 +69,7 @@ def describe_progress(run: TrainingRun) -> tuple[float, str]:
             f"{text}: epoch {last.number} of {last.epochs}, "
             f"{last.examples_per_second:,.0f} photos/s, {remaining:.0f} s left"
         )
-    # Read once: the queue's thread changes them at any time.
+    # Read each value once, because the queue's thread may change it at any time.
     done, total, remaining_seconds = run.done, run.total, run.remaining_seconds
     if total:
         if run.stage is Stage.LEARNING_CURVE:
@@ -100,7 +100,7 @@ def show_training_curves(run: TrainingRun) -> None:
         st.markdown(
             "**Loss**",
             help="Cross-entropy; lower is better. If it rises on the held-out photos, the model "
-            "starts to overfit. The diamond marks the best epoch so far, which is kept.",
+            "is overfitting. The diamond marks the best epoch so far, which is kept.",
         )
         st.altair_chart(
             training_charts.loss_chart(frame, count, color),
@@ -109,8 +109,8 @@ def show_training_curves(run: TrainingRun) -> None:
     with accuracy:
         st.markdown(
             "**Accuracy**",
-            help="Share of the held-out photos whose top prediction is correct. The model is not "
-            "trained on these photos.",
+            help="Fraction of the held-out photos whose top prediction is correct. The model is "
+            "not trained on these photos.",
         )
         st.altair_chart(
             training_charts.accuracy_chart(frame, count, baseline(run), color),
@@ -138,7 +138,7 @@ def show_history(run: TrainingRun) -> None:
             if run.fine_tuning:
                 show_table(run.fine_tuning, "fine-tuning")
         if run.range_test is not None and run.job.recipe.learning_rate is None:
-            found = run.range_test
+            range_test = run.range_test
             st.markdown(
                 "**Learning-rate range test**",
                 help="Before training, learning rates from very small to very large are tried "
@@ -147,11 +147,11 @@ def show_history(run: TrainingRun) -> None:
                 "falls again (one-cycle schedule, Smith 2018).",
             )
             summary = (
-                f"The loss falls fastest at {found.steepest:.1e}. The learning rate used is "
-                f"{found.tenth:.1e}, a tenth of the one with the lowest loss."
+                f"The loss falls fastest at {range_test.steepest:.1e}. The learning rate used is "
+                f"{range_test.tenth:.1e}, a tenth of the one with the lowest loss."
             )
             st.altair_chart(
-                training_charts.range_test_chart(found, text_color()),
+                training_charts.range_test_chart(range_test, text_color()),
                 alt=f"Loss by learning rate. {summary}",
             )
             st.caption(summary)

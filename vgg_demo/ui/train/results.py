@@ -10,7 +10,7 @@ from vgg_demo.analysis.evaluation import Evaluation
 from vgg_demo.models.bundle import Bundle, set_unknown_threshold
 from vgg_demo.models.custom import MIN_PROBABILITY
 from vgg_demo.reports import training_charts
-from vgg_demo.training.jobs.run import TrainingResult, TrainingRun
+from vgg_demo.training.jobs.training_run import TrainingResult, TrainingRun
 from vgg_demo.training.validation import Threshold
 from vgg_demo.ui.components.metrics import show_calibration, show_per_class, show_proportion
 from vgg_demo.ui.markdown import escape
@@ -135,8 +135,8 @@ def show_threshold(run: TrainingRun, result: TrainingResult) -> None:
         "**Threshold for “not sure”**",
         help="If the top probability is below the threshold, the result is “not sure”. A higher "
         "threshold makes the remaining predictions more accurate, but fewer photos get one. The "
-        "default is the threshold at which the withheld predictions that are wrong outnumber the "
-        "correct ones by most.",
+        "default is 50%, or higher if that withholds more wrong than correct predictions on the "
+        "held-out photos.",
     )
     thresholds = result.validation_report.thresholds
     minimum, current = round(100 * MIN_PROBABILITY), 100 * custom.effective_threshold
@@ -183,7 +183,7 @@ def show_learning_curve(run: TrainingRun, result: TrainingResult) -> None:
     st.markdown(
         "**Learning curve**",
         help="Validation accuracy of models trained on fewer photos. If the curve still rises at "
-        "the end, more photos of the same kind will help; if it is flat, they will not.",
+        "the end, more photos like these will help; if it is flat, they will not.",
     )
     frame = training_charts.learning_curve_frame(learning_curve)
     chart, table = st.columns(2, gap="medium")

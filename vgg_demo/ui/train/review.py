@@ -10,9 +10,9 @@ import streamlit as st
 from vgg_demo.errors import VggDemoError
 from vgg_demo.files.printable import printable
 from vgg_demo.reports import charts
-from vgg_demo.training.data import InspectedDataset, summarize_inspection
 from vgg_demo.training.dataset import Dataset, drop_rare_labels
 from vgg_demo.training.inspection import InspectedPhoto
+from vgg_demo.training.records import InspectedDataset, summarize_inspection
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 from vgg_demo.ui.train.contact_sheet import show_photos
@@ -25,7 +25,7 @@ MAX_CLASSES_IN_CHART = 30
 
 
 def review(inspection: Inspection) -> InspectedDataset | None:
-    """Shows the inspection results. Returns the photos to train on, or None if unusable."""
+    """Shows the inspection results. Returns the photos to train on; None if they are unusable."""
     included = inspection.included()
     heading = st.container()
     left, right = st.columns([5, 6], gap="medium")
@@ -35,14 +35,15 @@ def review(inspection: Inspection) -> InspectedDataset | None:
         min_photos = choose_min_photos(dataset, inspection)
         dropped = drop_rare_labels(dataset, min_photos).dropped or {}
         if dropped:
-            named = ", ".join(f"{label} ({count})" for label, count in dropped.items())
-            st.caption(f"Excluded classes with too few photos: {escape(named)}.")
+            dropped_classes = ", ".join(f"{label} ({count})" for label, count in dropped.items())
+            st.caption(f"Excluded classes with too few photos: {escape(dropped_classes)}.")
         show_restore_button(inspection)
     key = min_photos, inspection.excluded
     try:
-        if key not in inspection.summary:  # not again in each rerun
-            kept = [one for one in included if one.photo.label not in dropped]
-            inspection.summary = {key: summarize_inspection(kept, inspection.failures, INPUT_SIZE)}
+        if key not in inspection.summary:  # once, not on every rerun
+            photos = [photo for photo in included if photo.photo.label not in dropped]
+            summary = summarize_inspection(photos, inspection.failures, INPUT_SIZE)
+            inspection.summary = {key: summary}
     except VggDemoError as error:
         with heading:
             st.error(escape(error), icon=":material/error:")
@@ -108,7 +109,7 @@ def show_finding(
         st.markdown(f"{finding.icon} **{escape(finding.summary)}.** {finding.advice}")
         if not finding.indices:
             return
-        # The label must not contain the count: a new label would close the expander.
+        # The label must not contain the count, because a new label would close the expander.
         with st.expander("Show photos"):
             affected = [photos[index] for index in finding.indices]
             show_photos(affected, inspection, scope)
@@ -117,7 +118,7 @@ def show_finding(
                     f"Exclude all {len(affected)}",
                     icon=":material/close:",
                     on_click=inspection.exclude,
-                    args=([inspection.index_of(one) for one in affected],),
+                    args=([inspection.index_of(photo) for photo in affected],),
                 )
 
 

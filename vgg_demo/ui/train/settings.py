@@ -27,13 +27,13 @@ FINE_TUNING_EPOCHS = 6
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to train, and how.
+    """A planned training run.
 
     Attributes:
         name: Name of the new model.
-        backbone: The pretrained model that the new one is based on.
+        backbone: The pretrained model on which the new model is based.
         feature_layer: The layer of the backbone whose output the new classifier is trained on.
-        recipe: Hyperparameters of the training.
+        recipe: Hyperparameters.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Plan:
 
 
 def choose_plan(title: str) -> Plan:
-    """Shows the training settings. Each has a default that works."""
+    """Shows the training settings, each with a suitable default."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             "Model name", value=title or "my model", max_chars=40, key="train_name"
@@ -55,8 +55,8 @@ def choose_plan(title: str) -> Plan:
         key="train_fine_tune",
         persist_state="page",
         help="By default, only a new output layer is trained, which takes seconds. Fine-tuning "
-        "then also trains the last blocks of the backbone at a low learning rate. It takes some "
-        "minutes and adds one or two percentage points if there are some hundred photos.",
+        "then also trains the last blocks of the backbone at a low learning rate. It takes a few "
+        "minutes and can add one or two percentage points if there are a few hundred photos.",
     )
     return Plan(name, backbone, feature_layer, choose_recipe(fine_tune))
 
@@ -78,9 +78,9 @@ def choose_feature_layer(backbone: ModelSpec) -> FeatureLayer:
         format_func=lambda feature_layer: labels[feature_layer],
         key="train_feature_layer",
         persist_state="page",
-        help="Global pooling comes before the dense layers. The penultimate layer includes them, "
-        "so that only the last layer is replaced, as VGG16 was first adapted to other tasks; its "
-        "dense layers take 480 MB.",
+        help="Global pooling comes before the dense layers. The penultimate layer comes after "
+        "them, so only the output layer is replaced, the way VGG16 was first adapted to other "
+        "tasks. The dense layers take 480 MB.",
     )
     return chosen or FeatureLayer.GLOBAL_POOLING
 
@@ -167,11 +167,11 @@ def is_backbone_available(spec: ModelSpec, feature_layer: FeatureLayer) -> bool:
 
 
 PERSIST: Any = {"persist_state": "page"}
-"""Keeps a setting while the visitor views results, so that the next run can start from it."""
+"""Widget option that keeps a setting while the visitor views results, for the next run."""
 
 
 def choose_recipe(fine_tune: bool) -> Recipe:
-    """Shows the hyperparameters."""
+    """Shows the hyperparameters. Returns the chosen recipe."""
     with st.expander("More settings", icon=":material/tune:"):
         data, regularization, optimization = st.columns(3, gap="medium")
         with data:
@@ -210,7 +210,7 @@ def choose_epochs_and_data(recipe: Recipe) -> Recipe:
         50,
         round(100 * recipe.validation_fraction),
         5,
-        help="Share of the photos in the validation set.",
+        help="Percentage of the photos in the validation set.",
         key="train_validation",
         **PERSIST,
     )
@@ -224,7 +224,7 @@ def choose_regularization(recipe: Recipe) -> Recipe:
         0.3,
         recipe.label_smoothing,
         0.05,
-        help="Share of each target that is spread over all classes. Makes the model less "
+        help="Fraction of each target that is spread over all classes. Makes the model less "
         "overconfident.",
         key="train_label_smoothing",
         **PERSIST,
@@ -246,8 +246,8 @@ def choose_regularization(recipe: Recipe) -> Recipe:
         0.8,
         recipe.dropout,
         0.1,
-        help="Share of the features that is set to zero at random in each training step. Reduces "
-        "overfitting.",
+        help="Fraction of the features that are set to zero at random in each training step. "
+        "Reduces overfitting.",
         key="train_dropout",
         **PERSIST,
     )

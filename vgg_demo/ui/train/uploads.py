@@ -29,7 +29,7 @@ from vgg_demo.ui.train.inspection import (
     MAX_BYTES,
     MAX_PHOTOS,
     call_and_rerun,
-    limited,
+    limit_sources,
     show_inspect_button,
     start_inspection,
 )
@@ -134,7 +134,8 @@ def read_table(table: UploadedFile) -> str:
     data = table.getvalue()
     if len(data) > MAX_TABLE_BYTES:
         raise DatasetError(
-            f"The table has {len(data) / 1e6:.0f} MB; the limit is {MAX_TABLE_BYTES / 1e6:.0f} MB."
+            f"The table is {len(data) / 1e6:.0f} MB; the limit is {MAX_TABLE_BYTES / 1e6:.0f} MB. "
+            "Remove the columns that are not used."
         )
     try:
         return data.decode("utf-8-sig")
@@ -150,12 +151,12 @@ def show_upload_button(
     if not photos:
         reason = "Add photos first."
     elif len(tables) > 1:
-        reason = f"Use one table only; there are {len(tables)}."
+        reason = f"Upload only one table; there are {len(tables)}."
     elif tables and columns is None:
         reason = "The table is not usable. Fix or remove it."
     elif size_bytes > MAX_BYTES:
         reason = (
-            f"These files have {size_bytes / 2**20:,.0f} MB; the limit is "
+            f"These files are {size_bytes / 2**20:,.0f} MB in total; the limit is "
             f"{MAX_BYTES // 2**20} MB. Remove some, or train on the command line: "
             "vgg-demo train."
         )
@@ -166,17 +167,17 @@ def show_upload_button(
 def inspect_uploads(
     photos: list[UploadedFile], tables: list[UploadedFile], columns: Columns | None
 ) -> None:
-    named = [(file.name, file) for file in photos]
+    named_files = [(file.name, file) for file in photos]
     table = read_table(tables[0]) if tables else None
     title = PurePosixPath(photos[0].name).parts[0].partition(".")[0]
-    inspect_files(title, named, table, columns)
+    inspect_files(title, named_files, table, columns)
     release_uploads([*photos, *tables])  # the inspection holds the photos now
     st.session_state["train_uploads"] += 1
 
 
 def inspect_files(
     title: str,
-    named: Sequence[tuple[str, BinaryIO]],
+    named_files: Sequence[tuple[str, BinaryIO]],
     table: str | None = None,
     columns: Columns | None = None,
 ) -> None:
@@ -184,13 +185,13 @@ def inspect_files(
     limits = caches.get_settings().limits
 
     def sources() -> Iterator[Source]:
-        for name, file in named:
+        for name, file in named_files:
             yield from find_in_upload(name, file, limits, LIMITS)
 
     if table is None or columns is None:
-        dataset = label_by_folders(limited(sources()))
+        dataset = label_by_folders(limit_sources(sources()))
     else:
-        dataset = label_by_table(limited(sources()), table, columns)
+        dataset = label_by_table(limit_sources(sources()), table, columns)
     st.session_state["train_inspection"] = start_inspection(clean_label(title), dataset, limits)
 
 
@@ -213,7 +214,7 @@ def example_data() -> bytes:
 
 @st.cache_data(show_spinner=False)
 def example_tiles() -> dict[str, bytes]:
-    """Returns thumbnails of some example photos, by their class and number."""
+    """Returns thumbnails of some example photos, by class and number."""
     with zipfile.ZipFile(io.BytesIO(example_data())) as archive:
         return {
             name: square_thumbnail(decode(archive.read(f"clothing/{name}.jpg")))

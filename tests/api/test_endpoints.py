@@ -22,7 +22,7 @@ from vgg_demo.cli import main
 from vgg_demo.errors import SettingsError
 from vgg_demo.inference.background import Download, Status
 from vgg_demo.inference.batching import MicroBatcher
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import MODELS
 from vgg_demo.settings import Settings
 
@@ -31,6 +31,7 @@ CLASSIFY = "/v1/classify?model=mini_vgg"
 
 
 def part(data: bytes, name: str = "photo.jpg") -> tuple[str, tuple[str, bytes]]:
+    """Returns a photo as a part of a multipart form."""
     return "file", (name, data)
 
 
@@ -85,7 +86,7 @@ def test_labels_describes_a_wordnet_id(api: TestClient) -> None:
     assert api.get("/v1/labels/n99999999").status_code == 404
 
 
-def test_health_and_readiness(api: TestClient, photos: dict[str, bytes]) -> None:
+def test_health_and_readiness_are_reported(api: TestClient, photos: dict[str, bytes]) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     api.post(CLASSIFY, files=[part(photos["cat"])])
     assert api.get("/readyz").json() == {"status": "ready"}
@@ -119,7 +120,7 @@ def test_documentation_loads_nothing_from_other_servers(api: TestClient) -> None
 def test_openapi_describes_every_operation_parameter_and_error(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
-    operations = [one for path in document["paths"].values() for one in path.values()]
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len(operations) == 7
     for operation in operations:
         assert operation["summary"]
@@ -463,8 +464,9 @@ def test_settings_are_read_from_the_environment() -> None:
 
 def test_settings_from_the_environment_describe_themselves() -> None:
     described = [field.metadata for field in fields(ApiSettings) if field.metadata]
-    assert [one["variable"] for one in described] == ["VGG_DEMO_API_KEY", "VGG_DEMO_API_ORIGINS"]
-    assert all(one["help"].endswith(".") and one["default"] for one in described)
+    variables = [metadata["variable"] for metadata in described]
+    assert variables == ["VGG_DEMO_API_KEY", "VGG_DEMO_API_ORIGINS"]
+    assert all(metadata["help"].endswith(".") and metadata["default"] for metadata in described)
 
 
 @pytest.mark.parametrize(

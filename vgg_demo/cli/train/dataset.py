@@ -1,4 +1,4 @@
-"""Steps that `train`, `find-lr` and `bundle evaluate` share: reading and preparing the photos."""
+"""Reading and preparation of photos, shared by `train`, `find-lr` and `bundle evaluate`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vgg_demo.cli.console import counted, log, prepare_model, quiet_libraries
+from vgg_demo.cli.console import log, pluralize, prepare_model, quiet_libraries
 from vgg_demo.cli.options import read_settings, read_text
 from vgg_demo.cli.progress import is_terminal
 from vgg_demo.cli.train.report import abbreviate, log_inspection_report
 from vgg_demo.files.sources import find_photos
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.custom import FeatureLayer
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.training.data import InspectedDataset, InspectionProgress, TrainingData
 from vgg_demo.training.dataset import (
     Columns,
     Dataset,
@@ -25,8 +24,9 @@ from vgg_demo.training.dataset import (
 )
 from vgg_demo.training.feature_cache import FeatureCache
 from vgg_demo.training.features import ExtractionProgress
-from vgg_demo.training.generators import run_to_end
+from vgg_demo.training.progress import run_to_end
 from vgg_demo.training.recipe import Recipe
+from vgg_demo.training.records import InspectedDataset, InspectionProgress, TrainingData
 from vgg_demo.training.trainer import Trainer
 
 
@@ -64,7 +64,7 @@ def open_trainer(options: dict[str, Any]) -> tuple[Trainer, Dataset]:
 
 
 def read_dataset(options: dict[str, Any], settings: Settings) -> Dataset:
-    """Returns the labeled photos; logs what was skipped."""
+    """Returns the labeled photos; logs skipped photos and rows, and dropped classes."""
     sources = find_photos(options["data"], settings.limits)
     if options["table"] is None:
         dataset = label_by_folders(sources)
@@ -73,19 +73,19 @@ def read_dataset(options: dict[str, Any], settings: Settings) -> Dataset:
         dataset = label_by_table(sources, read_text(options["table"]), columns)
     dataset = drop_rare_labels(dataset, options.get("min_photos", 1))
     if dataset.unlabeled:
-        photos = counted(len(dataset.unlabeled), "photo")
+        photos = pluralize(len(dataset.unlabeled), "photo")
         log(f"Skipped {photos} without a label: {abbreviate(dataset.unlabeled)}")
     if dataset.missing:
-        rows = counted(len(dataset.missing), "row")
+        rows = pluralize(len(dataset.missing), "row")
         log(f"Skipped {rows} of the label table without a photo: {abbreviate(dataset.missing)}")
     if dataset.dropped:
         dropped = [f"{label} ({count})" for label, count in dataset.dropped.items()]
-        log(f"Dropped classes with too few photos: {abbreviate(dropped)}")
+        log(f"Excluded classes with too few photos: {abbreviate(dropped)}")
     return dataset
 
 
 def inspect_dataset(trainer: Trainer, dataset: Dataset) -> InspectedDataset:
-    """Inspects the photos; logs failures and possible problems."""
+    """Inspects the photos; logs failures and possible issues."""
     total = len(dataset.photos)
     with _progress_bar("Inspecting photos", " photos", total) as bar, quiet_libraries():
 

@@ -1,4 +1,4 @@
-"""The catalog of all models: those of the registry, and published custom models."""
+"""Looks up models by name: those of the registry, and published custom models."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def find_spec(name: str, bundles_dir: Path) -> ModelSpec:
         return open_bundle(path).spec
     if "/" in name or "\\" in name or name.endswith((".bundle", ".zip")):
         raise BundleError(
-            f"{name[:200]!r} is not a bundle, a folder with model.keras, labels.json and "
-            "spec.json. Check the path; `vgg-demo bundle unpack` unpacks a ZIP archive."
+            f"{name[:200]!r} is not a bundle (a folder with model.keras, labels.json and "
+            "spec.json). Check the path; `vgg-demo bundle unpack` unpacks a ZIP archive."
         )
     return find_model(name, published_models(bundles_dir))

@@ -52,8 +52,7 @@ from vgg_demo.weights.local import describe_model, find_weights
 
 UPLOAD_BYTES = 256 * 2**20
 """Maximum size of an upload held in memory. It exceeds `server.maxUploadSize` in
-.streamlit/config.toml and `ApiSettings.max_body_bytes`.
-"""
+``.streamlit/config.toml`` and `ApiSettings.max_body_bytes`."""
 
 DOWNLOAD_SECONDS = 10
 """Retry-After for a model that is being downloaded, in seconds."""
@@ -177,15 +176,15 @@ def _add_model_endpoints(api: FastAPI, service: Callable[[], Service]) -> None:
 
         WordNet IDs of the more general terms are accepted too.
         """
-        found = describe_wnid(wnid)
-        if found is None:
+        description = describe_wnid(wnid)
+        if description is None:
             return problem(
                 404,
                 "UnknownLabel",
-                f"No class has the WordNet ID {wnid[:20]!r}, and no more general term. "
+                f"The WordNet ID {wnid[:20]!r} is neither a class nor a more general term. "
                 "Predictions contain valid WordNet IDs.",
             )
-        return JSONResponse(found)
+        return JSONResponse(description)
 
 
 def _add_server_endpoints(api: FastAPI, service: Callable[[], Service]) -> None:
@@ -260,13 +259,13 @@ def _installed_models(service: Service) -> list[ModelSpec]:
 
 
 async def _read(upload: UploadFile) -> Upload:
-    # A name in an encoding such as UTF-7 may contain lone surrogates, which JSON cannot hold.
+    # A name in an encoding such as UTF-7 may contain lone surrogates, which JSON cannot encode.
     name = (upload.filename or "").encode(errors="replace").decode()
     return Upload(name, await upload.read())
 
 
 def _add_error_handlers(api: FastAPI, service: Callable[[], Service]) -> None:
-    """Turns errors into responses, all with the fields of `Problem`."""
+    """Converts errors into responses, all with the fields of `Problem`."""
 
     @api.exception_handler(VggDemoError)
     async def handle_package_error(_: Request, error: VggDemoError) -> Response:

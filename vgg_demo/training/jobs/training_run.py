@@ -18,11 +18,11 @@ from vgg_demo.analysis.evaluation import Proportion
 from vgg_demo.inference.classify import softmax
 from vgg_demo.models.bundle import Bundle, bundle_name, open_bundle
 from vgg_demo.training.checkpoint import has_checkpoint
-from vgg_demo.training.data import InspectedDataset
 from vgg_demo.training.jobs.job import STOP, Job, without_data
 from vgg_demo.training.jobs.worker import RESULT
 from vgg_demo.training.progress import Epoch
 from vgg_demo.training.recipe import ExportFormat
+from vgg_demo.training.records import InspectedDataset
 from vgg_demo.training.schedule import RangeTest
 from vgg_demo.training.validation import LearningCurvePoint, ValidationReport, validate
 
@@ -45,6 +45,7 @@ class Stage(StrEnum):
 
     @property
     def is_over(self) -> bool:
+        """Whether a run in this stage has ended."""
         return self in (Stage.DONE, Stage.STOPPED, Stage.FAILED)
 
 
@@ -56,8 +57,8 @@ class TrainingResult:
         bundle: The model.
         validation_report: Metrics on the validation set.
         indices: int (N,): indices of the validation photos in the run's dataset.
-        truth: int (N,): their true class indices.
-        probabilities: float64 (N, classes): the model's predictions for them.
+        truth: int (N,): true class index of each validation photo.
+        probabilities: float64 (N, classes): the calibrated probabilities of the classes.
     """
 
     bundle: Bundle
@@ -73,12 +74,12 @@ class Export:
 
     Attributes:
         file: The exported file; None until it is finished.
-        facts: Fields of `export.ExportReport`, except for the path.
-        error: Why the export failed.
+        metrics: Fields of `export.ExportReport`, except for the path.
+        error: Why the export failed; empty if it has not failed.
     """
 
     file: Path | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     error: str = ""
 
 
@@ -96,7 +97,7 @@ class TrainingRun:
         epochs: Finished epochs of the head's training.
         fine_tuning: Finished epochs of the fine-tuning; the first is the state before it.
         range_test: Result of the learning-rate range test, once it is finished.
-        error: Why the run failed.
+        error: Why the run failed; empty if it has not failed.
         error_type: Class name of the worker's error; empty if the worker reported none.
         result: The result, once the run is done.
         exports: Exports by format.
@@ -129,6 +130,7 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
+        """Name of the model."""
         return bundle_name(self.job.bundle)
 
     @property
@@ -205,12 +207,12 @@ class TrainingRun:
                 self._stdin.flush()
 
     def replace_bundle(self, bundle: Bundle) -> None:
-        """Replaces the model with a version that has another unknown threshold."""
+        """Replaces the bundle with a version that has another unknown threshold."""
         if self.result is not None:
             self.result = replace(self.result, bundle=bundle)
 
     def update(self, report: dict[str, Any]) -> None:
-        """Updates the run with a report of the worker."""
+        """Updates the run with a report from the worker."""
         kind = report.pop("kind")
         if "epoch" in report:
             epochs = self.fine_tuning if kind == Stage.FINE_TUNING else self.epochs

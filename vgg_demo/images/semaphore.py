@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Quota:
-    """A weighted semaphore: threads share a total of units and wait for units to become free.
+class WeightedSemaphore:
+    """A weighted semaphore: threads share a number of units and wait until enough are free.
 
     Waiting threads acquire their units one at a time, so a steady stream of small requests
     cannot starve a large one.

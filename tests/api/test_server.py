@@ -88,7 +88,7 @@ def test_a_body_that_is_too_large_is_not_read_completely(server: str) -> None:
 def test_api_key_from_streamlit_secrets_is_required(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Streamlit Community Cloud sets keys this way; the API must require it from the start."""
+    """Streamlit Community Cloud sets keys this way; the API must require the key from the start."""
     home = tmp_path_factory.mktemp("home")
     (home / ".streamlit").mkdir()
     (home / ".streamlit" / "secrets.toml").write_text(f'VGG_DEMO_API_KEY = "{KEY}"\n')
@@ -117,7 +117,7 @@ def folder(tmp_path: Path) -> Path:
 def test_code_shown_on_the_page_runs(
     client: str, request_: Request, server: str, folder: Path
 ) -> None:
-    """Runs the code of the popover “Code” as it is."""
+    """Runs the code of the popover “Code” unchanged."""
     if client == "curl":
         if which("curl") is None:
             pytest.skip("needs curl")

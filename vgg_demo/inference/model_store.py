@@ -68,8 +68,9 @@ class ModelStore:
     A model in use is evicted when its last `use` block ends. The small embedded model is never
     evicted.
 
-    The store remembers the state of each weight file until the file changes: an unchanged file is
-    hashed only once, and a damaged file is read only once. Every method is thread-safe.
+    The results of hashing and reading a weight file are cached until the file changes: an
+    unchanged file is hashed only once, and a damaged file is read only once. Every method is
+    thread-safe.
 
     Attributes:
         measurement_lock: Hold this lock to measure latency, so that measurements do not overlap.
@@ -150,7 +151,7 @@ class ModelStore:
             size_bytes: Memory to reserve.
 
         Raises:
-            MemoryBudgetError: If it exceeds the budget even without loaded models.
+            MemoryBudgetError: If the size exceeds the budget even without loaded models.
         """
         self.check_reserve(size_bytes)
         with self._changed:
@@ -169,14 +170,14 @@ class ModelStore:
             size_bytes: Memory to reserve.
 
         Raises:
-            MemoryBudgetError: If it would not.
+            MemoryBudgetError: If the size exceeds the budget even without loaded models.
         """
         capacity = self._capacity() + self._reserved_bytes  # other reservations will have ended
         if size_bytes > capacity:
             raise MemoryBudgetError(
                 f"This requires {size_bytes / 1e6:,.0f} MB of memory. The memory budget is "
                 f"{self._settings.memory_bytes / 1e6:,.0f} MB (VGG_DEMO_MEMORY_MB), of which "
-                f"{max(0, capacity) / 1e6:,.0f} MB are available. Use fewer photos, choose a "
+                f"{max(0, capacity) / 1e6:,.0f} MB is available. Use fewer photos, choose a "
                 "smaller model, or raise the budget if the machine has more memory."
             )
 
@@ -203,7 +204,7 @@ class ModelStore:
             raise MemoryBudgetError(
                 f"{spec.keras_name} requires {_weights_bytes(spec) / 1e6:,.0f} MB of memory. The "
                 f"memory budget is {self._settings.memory_bytes / 1e6:,.0f} MB "
-                f"(VGG_DEMO_MEMORY_MB), of which {max(0, capacity) / 1e6:,.0f} MB are available "
+                f"(VGG_DEMO_MEMORY_MB), of which {max(0, capacity) / 1e6:,.0f} MB is available "
                 f"for models{reason}. Choose a smaller model, or {advice}."
             )
 
@@ -249,17 +250,18 @@ class ModelStore:
             # Everything that can fail without loading comes before other models are evicted.
             self.check_fits(spec)
             path = ensure_weights(spec, self._settings, on_progress)
-            file = (spec, FileState.of(path))
-            if file in self._damaged:
-                raise WeightsCorruptError(self._damaged[file])
-            if file not in self._inspected:
-                self._inspected[file] = inspect_weights(path, spec)
+            state = FileState.of(path)
+            key = (spec, state)
+            if key in self._damaged:
+                raise WeightsCorruptError(self._damaged[key])
+            if key not in self._inspected:
+                self._inspected[key] = inspect_weights(path, spec)
             with self._load_lock:
                 self._evict_for(spec)
                 try:
-                    return self._load(spec, path, self._inspected[file], file[1])
+                    return self._load(spec, path, self._inspected[key], state)
                 except WeightsCorruptError as error:
-                    self._damaged[file] = str(error)
+                    self._damaged[key] = str(error)
                     raise
 
     def _load(self, spec: ModelSpec, path: Path, weights: LocalWeights, state: FileState) -> _Entry:
@@ -282,7 +284,7 @@ class ModelStore:
             raise WeightsMissingError(
                 f"The weights in {path} changed while they were being loaded. Try again."
             )
-        # The growth misses freed memory that the allocator had kept and now reuses.
+        # The growth excludes memory that was freed before but retained by the allocator.
         growth = memory.used_bytes() - before
         self._sizes[spec.name] = size_bytes = max(growth, _weights_bytes(spec))
         with self._changed:

@@ -44,7 +44,7 @@ class InspectedDataset:
     Attributes:
         photos: The photos that could be opened.
         failures: The photos that could not.
-        report: Possible problems of `photos`.
+        report: Possible issues in `photos`.
     """
 
     photos: tuple[InspectedPhoto, ...]
@@ -85,13 +85,16 @@ class InspectedDataset:
     @property
     def unvalidated_classes(self) -> tuple[str, ...]:
         """Classes without validation photos, because all their photos form a single group."""
-        groups: dict[str, set[str]] = {label: set() for label in self.classes}
+        class_groups: dict[str, set[str]] = {label: set() for label in self.classes}
         for inspected, group in zip(self.photos, self.groups(), strict=True):
-            groups[inspected.photo.label].add(group)
-        return tuple(label for label, found in groups.items() if len(found) == 1)
+            class_groups[inspected.photo.label].add(group)
+        return tuple(label for label, groups in class_groups.items() if len(groups) == 1)
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 of all photos and labels, independent of their order and names."""
+        """Returns the SHA-256 of all photos and labels, 64 hex digits.
+
+        It does not depend on the order or the names of the photos.
+        """
         lines = sorted(f"{inspected.sha256} {inspected.photo.label}" for inspected in self.photos)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -99,7 +102,7 @@ class InspectedDataset:
 def summarize_inspection(
     photos: Sequence[InspectedPhoto], failures: Sequence[Failure], input_size: int
 ) -> InspectedDataset:
-    """Reports possible problems of inspected photos.
+    """Combines inspected photos into a dataset and reports possible issues.
 
     Args:
         photos: The photos that could be opened.
@@ -111,19 +114,19 @@ def summarize_inspection(
     """
     check_classes(sorted({inspected.photo.label for inspected in photos}))
     report = report_issues(photos, input_size)
-    single = [label for label, count in report.counts.items() if count < 2]
-    if single:
+    too_small = [label for label, count in report.counts.items() if count < 2]
+    if too_small:
         raise DatasetError(
             "Each class needs at least two photos, one for training and one for validation; there "
-            f"is one photo of {', '.join(map(repr, single[:5]))}. Add photos, or drop rare "
-            "classes."
+            f"is one photo of {', '.join(map(repr, too_small[:5]))}. Add photos, or exclude "
+            "rare classes."
         )
     return InspectedDataset(tuple(photos), tuple(failures), report)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """Photos with their labels, split and features.
+    """Photos with their labels, features and train/validation split.
 
     Attributes:
         dataset: The inspected photos.
@@ -172,7 +175,7 @@ class TrainedModel:
     Attributes:
         bundle: The saved model.
         validation_report: Metrics on the validation set.
-        training_data: The data that it was trained on.
+        training_data: The data that the model was trained on.
         logits: float32 (N, classes): logits of the validation photos.
     """
 

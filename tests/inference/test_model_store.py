@@ -1,4 +1,4 @@
-"""The model store and its memory budget, with small real models."""
+"""The model store and its memory budget, with small but real models."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ import pytest
 import tensorflow as tf
 
 import vgg_demo.inference.engine
-import vgg_demo.inference.store
+import vgg_demo.inference.model_store
 from vgg_demo import memory
 from vgg_demo.analysis.comparison import measure
 from vgg_demo.errors import MemoryBudgetError, WeightsCorruptError, WeightsMissingError
 from vgg_demo.images.photo import open_photo
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.inference.engine import Engine
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 from vgg_demo.models.registry import MODELS, ModelSpec, get_spec
 from vgg_demo.settings import Settings
 from vgg_demo.weights.local import find_weights
@@ -121,7 +121,7 @@ def test_embedded_model_is_never_evicted(
 def test_model_larger_than_the_budget_is_rejected_with_the_sizes(store: ModelStore) -> None:
     load(store, A, B)
     large = replace(C, parameters=3 * C.parameters)
-    message = r"Mini-VGG requires 24 MB .* is 16 MB \(VGG_DEMO_MEMORY_MB\), of which 16 MB are"
+    message = r"Mini-VGG requires 24 MB .* is 16 MB \(VGG_DEMO_MEMORY_MB\), of which 16 MB is"
     with pytest.raises(MemoryBudgetError, match=message), store.use(large):
         pass
     assert loaded(store) == "ab"
@@ -132,7 +132,7 @@ def test_memory_of_the_process_itself_counts(
 ) -> None:
     monkeypatch.setattr(memory, "used_bytes", lambda: SIZE + 1)
     store = ModelStore(settings)
-    with pytest.raises(MemoryBudgetError, match=r"16 MB .*, of which 8 MB are"), store.use(A):
+    with pytest.raises(MemoryBudgetError, match=r"16 MB .*, of which 8 MB is"), store.use(A):
         pass
 
 
@@ -172,21 +172,21 @@ def test_memory_used_by_other_data_reduces_the_capacity(
 @contextmanager
 def used_elsewhere(store: ModelStore, spec: ModelSpec) -> Iterator[threading.Event]:
     """Uses a model in another thread until the event is set or the block ends."""
-    in_use, evict = threading.Event(), threading.Event()
+    in_use, finish = threading.Event(), threading.Event()
 
     def use() -> None:
         with store.use(spec) as model:
             in_use.set()
-            assert evict.wait(60)
+            assert finish.wait(60)
             assert model.engine.logits(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 10)
 
     with ThreadPoolExecutor(1) as executor:
         used = executor.submit(use)
         assert in_use.wait(60)
         try:
-            yield evict
+            yield finish
         finally:
-            evict.set()
+            finish.set()
         used.result(60)
 
 
@@ -241,7 +241,7 @@ def test_memory_error_during_loading_is_reported(
 
 
 def test_failed_load_frees_its_memory(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while the error is kept, as the page does."""
+    """The memory is freed even while the caller keeps the error, as the page does."""
     partly_loaded: list[weakref.ref] = []
 
     def fail(_: Engine, *arguments: Any) -> None:
@@ -259,7 +259,7 @@ def test_failed_load_frees_its_memory(store: ModelStore, monkeypatch: pytest.Mon
 def test_concurrent_visitors_get_correct_results_within_the_budget(
     store: ModelStore, watch, photos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never more engines are alive than fit into the budget."""
+    """There are never more engines alive than fit into the budget."""
     monkeypatch.setattr("vgg_demo.models.registry.MODELS", MODELS | {"a": A, "b": B, "c": C})
     photo = open_photo(photos["cat"])
     expected = classify_photo(photo, MINI_VGG, store).probabilities
@@ -294,13 +294,13 @@ def test_memory_of_an_evicted_model_is_returned_to_the_system(vgg16_dir: Path) -
     program = """
 from pathlib import Path
 import sys
-from tests.inference.test_store import A, load
+from tests.inference.test_model_store import A, load
 from vgg_demo import memory
 from vgg_demo.inference.classify import classify_photo
 from vgg_demo.analysis.comparison import measure
 from vgg_demo.models.registry import get_spec
 from vgg_demo.settings import Settings
-from vgg_demo.inference.store import ModelStore
+from vgg_demo.inference.model_store import ModelStore
 import vgg_demo.inference.engine
 
 vgg16 = get_spec("vgg16")
@@ -328,7 +328,7 @@ print(before, during, memory.used_bytes())
 def operations(watch) -> list[str]:
     """The operations of the store so far: files inspected (hashed) and loaded."""
     done: list[str] = []
-    watch(vgg_demo.inference.store, "inspect_weights", lambda *_: done.append("inspect"))
+    watch(vgg_demo.inference.model_store, "inspect_weights", lambda *_: done.append("inspect"))
     watch(vgg_demo.inference.engine, "load_engine", lambda *_: done.append("load"))
     return done
 
