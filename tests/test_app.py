@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,21 @@ def test_serve_works_in_any_working_directory_and_listens_locally(
         assert "<title>" in requests.get(url, timeout=60).text
         assert classify_cat(url)["results"][0]["predictions"][0]["label"] == "cat"
         assert listening_addresses(urlsplit(url).port) == {"127.0.0.1"}
+
+
+def test_serve_reports_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = subprocess.run(
+            [sys.executable, "-m", "vgg_demo", "serve", "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"Error: Port {port} is in use. Stop the other program, or ")
 
 
 def classify_cat(url: str) -> dict:

@@ -55,6 +55,14 @@ The web page, the HTTP API and the command line read these variables when they s
 VGG_DEMO_OFFLINE=1 VGG_DEMO_MEMORY_MB=1600 vgg-demo serve
 ```
 
+In PowerShell on Windows:
+
+```powershell
+$env:VGG_DEMO_OFFLINE = "1"
+$env:VGG_DEMO_MEMORY_MB = "1600"
+vgg-demo serve
+```
+
 An invalid value stops the program with a message. The option `--weights-dir` of a command takes
 precedence over `VGG_DEMO_WEIGHTS_DIR`.
 """
@@ -65,8 +73,9 @@ STREAMLIT = """\
 The theme, the upload limit and the toolbar of the page are Streamlit settings. They are in
 `.streamlit/config.toml`, with a copy in the package (`vgg_demo/data/streamlit.toml`) for servers
 that are started in another folder. `vgg-demo serve` also reads `.streamlit/config.toml` in the
-folder where it is started and in your home folder. `streamlit run` accepts Streamlit's options and
-environment variables too, such as `STREAMLIT_SERVER_MAX_UPLOAD_SIZE`.
+folder where it is started and in your home folder, but no `STREAMLIT_*` environment variables.
+`streamlit run` accepts Streamlit's options and environment variables too, such as
+`STREAMLIT_SERVER_MAX_UPLOAD_SIZE`.
 
 On Streamlit Community Cloud, set environment variables as secrets ("Advanced settings", then
 "Secrets"), one per line, with the value in quotes:

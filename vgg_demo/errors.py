@@ -127,10 +127,7 @@ class UnknownModelError(VggDemoError):
         self.name = name[:60]
         self.near = tuple(near)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        super().__init__(
-            f"Unknown model {self.name!r}. {hint}List all models: vgg-demo models, "
-            "or GET /api/v1/models"
-        )
+        super().__init__(f"Unknown model {self.name!r}. {hint}List all models: vgg-demo models")
 
 
 class FeatureLayerError(VggDemoError):

@@ -1,4 +1,4 @@
-"""Maximum sizes of images and archives."""
+"""Maximum sizes of images, archives and API requests."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+MAX_API_MODELS = 5
+"""Maximum number of models in one comparison through the API."""
 
 
 @dataclass(frozen=True, slots=True)

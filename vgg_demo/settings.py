@@ -64,7 +64,7 @@ class Settings:
     """Settings of the page, the API and the command line.
 
     Fields that can be set by an environment variable describe it in their metadata: ``variable``,
-    ``help`` (one sentence) and ``default`` (the default as text).
+    ``help`` (one or two sentences) and ``default`` (the default as text).
 
     Attributes:
         weights_dir: Folder that is searched first for weight files; None to search only the cache.
@@ -100,7 +100,7 @@ class Settings:
         default=False,
         metadata={
             "variable": "VGG_DEMO_OFFLINE",
-            "help": "Disables downloads if set to any value except 0.",
+            "help": "Any value except 0 disables downloads.",
             "default": "0",
         },
     )
@@ -111,7 +111,10 @@ class Settings:
         default_factory=default_memory_bytes,
         metadata={
             "variable": "VGG_DEMO_MEMORY_MB",
-            "help": "Memory budget of the process in megabytes (1 MB = 1,000,000 bytes).",
+            "help": (
+                "Memory budget of the process in megabytes (1 MB = 1,000,000 bytes). Models that "
+                "were not used recently are unloaded to stay within it."
+            ),
             "default": f"{MEMORY_FRACTION:.0%} of the memory of the machine or container",
         },
     )

@@ -146,8 +146,9 @@ def test_openapi_describes_every_operation_parameter_and_error(api: TestClient) 
         ("/v1/compare?repeat=21", "cat", 422, "InvalidRequest", "repeat: Input should be less"),
         ("/v1/compare?models=vgg16,vgg19,xception,resnet50,resnet101,mini_vgg", "cat", 422,
          "TooManyModels", "names 6 models; the limit is 5"),
-        ("/v1/nothing", "cat", 404, "InvalidRequest", "Not Found"),
-        ("/v1/models", "cat", 405, "InvalidRequest", "Method Not Allowed"),
+        ("/v1/nothing", "cat", 404, "InvalidRequest", "No such endpoint. See /api/docs."),
+        ("/v1/models", "cat", 405, "InvalidRequest",
+         "does not support the method POST. See /api/docs."),
     ],
 )  # fmt: skip
 def test_invalid_request_is_rejected(
@@ -168,6 +169,7 @@ def test_invalid_request_is_rejected(
 def test_unknown_model_suggests_near_matches(api: TestClient, photos: dict[str, bytes]) -> None:
     response = api.post("/v1/classify?model=vgg61", files=[part(photos["cat"])])
     assert response.json()["near"] == ["vgg19", "vgg16"]
+    assert response.json()["message"].endswith("or GET /api/v1/models")
 
 
 def test_request_without_a_usable_photo_is_rejected(
@@ -194,7 +196,7 @@ def test_file_name_with_a_lone_surrogate_is_accepted(api: TestClient) -> None:
 
 
 def test_request_without_a_photo_is_rejected(api: TestClient) -> None:
-    assert api.post(CLASSIFY).json()["message"] == "file: Field required."
+    assert api.post(CLASSIFY).json()["message"] == "file: Field required. See /api/docs."
     assert api.post(CLASSIFY, content=b"x").status_code == 422
     broken = api.post(
         CLASSIFY, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=y"}

@@ -99,7 +99,7 @@ def test_missing_ray_names_the_install_command(
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--out", "a.csv"), ("--resume", "a.parquet"), ("--out", "a.parquet", "--move-to", "b")],
+    [(), ("--out", "a.csv"), ("--resume", "a.parquet"), ("--out", "a.parquet", "--sort-into", "b")],
 )
 def test_invalid_options_are_rejected(arguments: tuple[str, ...]) -> None:
     result = batch(EXAMPLES, "--model", "mini_vgg", *arguments)

@@ -35,7 +35,7 @@ def test_photo_and_selected_models_are_compared(page: Page) -> None:
     choose_set(page, "Five classics", "Xception")
     for name in ("VGG19", "ResNet50", "InceptionV3", "Xception"):
         page.get_by_role("button", name=re.compile(f"^{name} · ")).click()
-    choose_set(page, "All", "ConvNeXtTiny")
+    choose_set(page, "Choose from all", "ConvNeXtTiny")
     page.get_by_role("button", name="Mini-VGG", exact=True).click()
     start_comparison(page)
     expect(page.get_by_text("VGG16 is not installed")).to_be_visible()
@@ -55,7 +55,7 @@ def test_cancel_ends_a_comparison_that_waits_for_a_download(
     choose_set(page, "Five classics", "Xception")
     start_comparison(page)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Click Compare to start")).to_be_visible()
+    expect(page.get_by_text("Results appear here. Click “Compare")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(page.get_by_role("button", name="Compare 5 models")).to_be_enabled()
 
@@ -65,7 +65,7 @@ def test_page_fits_a_phone_screen(page: Page) -> None:
     page.get_by_role("button", name="Cat", exact=True).click()
     page.get_by_role("link", name="Compare models on this photo").click()
     choose_set(page, "Five classics", "Xception")
-    choose_set(page, "All", "ConvNeXtTiny")
+    choose_set(page, "Choose from all", "ConvNeXtTiny")
     page.get_by_role("button", name="Mini-VGG", exact=True).click()
     start_comparison(page)
     expect(page.get_by_text("A cat, ")).to_be_visible()

@@ -111,9 +111,9 @@ def test_resume_distinguishes_photos_with_the_same_name(tmp_path: Path) -> None:
 def test_resume_sorts_photos_that_could_not_be_sorted_before(folder: Path, tmp_path: Path) -> None:
     out, file = tmp_path / "results.csv", tmp_path / "file"
     file.touch()
-    result = run("batch", folder, "--out", out, "--move-to", file / "sorted", *MINI_VGG)
+    result = run("batch", folder, "--out", out, "--sort-into", file / "sorted", *MINI_VGG)
     assert "2 not saved or sorted" in result.stderr
-    run("batch", folder, "--resume", out, "--move-to", tmp_path / "sorted", *MINI_VGG)
+    run("batch", folder, "--resume", out, "--sort-into", tmp_path / "sorted", *MINI_VGG)
     names = sorted(path.name for path in (tmp_path / "sorted").rglob("*.jpg"))
     assert names == ["cat.jpg", "dog.jpg"]
 
@@ -121,7 +121,7 @@ def test_resume_sorts_photos_that_could_not_be_sorted_before(folder: Path, tmp_p
 def test_circular_links_are_errors_of_single_photos(folder: Path, tmp_path: Path) -> None:
     (folder / "b.jpg").symlink_to("c.jpg")
     (folder / "c.jpg").symlink_to("b.jpg")
-    result = run("batch", folder, "--move-to", tmp_path / "sorted", *MINI_VGG)
+    result = run("batch", folder, "--sort-into", tmp_path / "sorted", *MINI_VGG)
     assert "5 photos in " in result.stderr
     assert "3 failed" in result.stderr
 
@@ -134,7 +134,7 @@ def test_pipe_named_like_an_archive_is_rejected(tmp_path: Path) -> None:
 
 
 def test_photos_can_be_sorted_within_their_own_folder(folder: Path) -> None:
-    result = run("batch", folder, "--move-to", folder, "--move", *MINI_VGG)
+    result = run("batch", folder, "--sort-into", folder, "--move", *MINI_VGG)
     assert "3 photos in " in result.stderr
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
     assert names == ["bad.jpg", "cat/cat.jpg", "dog/dog.jpg"]
@@ -142,11 +142,11 @@ def test_photos_can_be_sorted_within_their_own_folder(folder: Path) -> None:
 
 def test_photos_are_copied_or_moved_into_class_folders(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "sorted"
-    run("batch", folder, "--move-to", out, *MINI_VGG)
+    run("batch", folder, "--sort-into", out, *MINI_VGG)
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))
     assert names == ["cat/cat.jpg", "dog/dog.jpg"]
     assert (folder / "cat.jpg").exists()
-    run("batch", folder, "--move-to", out, "--move", *MINI_VGG)
+    run("batch", folder, "--sort-into", out, "--move", *MINI_VGG)
     assert sorted(path.name for path in folder.rglob("*.jpg")) == ["bad.jpg"]
     assert len(list(out.rglob("*.jpg"))) == 2
 
@@ -155,7 +155,7 @@ def test_photo_that_cannot_be_sorted_does_not_stop_the_run(folder: Path, tmp_pat
     """The same path is passed twice; the first move makes the second one impossible."""
     table, out = tmp_path / "results.csv", tmp_path / "sorted"
     paths = (folder / "cat.jpg", folder / "cat.jpg", folder / "subfolder")
-    result = run("batch", *paths, "--out", table, "--move-to", out, "--move", *MINI_VGG)
+    result = run("batch", *paths, "--out", table, "--sort-into", out, "--move", *MINI_VGG)
     assert result.exit_code == 1
     assert "1 not saved or sorted" in result.stderr
     assert [row["label_1"] for row in read_rows(table)] == ["cat", "cat", "dog"]
@@ -176,7 +176,7 @@ def test_resume_keeps_annotated_photos_of_the_first_run(folder: Path, tmp_path: 
 def test_batch_does_not_classify_its_own_output(folder: Path) -> None:
     out = folder / "a-sorted"  # sorts before the photos
     for _ in range(2):
-        result = run("batch", folder, "--move-to", out, "--annotate", folder / "b", *MINI_VGG)
+        result = run("batch", folder, "--sort-into", out, "--annotate", folder / "b", *MINI_VGG)
         assert "3 photos in " in result.stderr
     assert len(list(out.rglob("*.jpg"))) == 2
     assert sorted(path.name for path in (folder / "b").iterdir()) == [
@@ -189,19 +189,19 @@ def test_batch_does_not_classify_its_own_output(folder: Path) -> None:
     [
         ((), "Missing argument 'PATHS...'", 2),
         (("a", "--out", "a.csv", "--resume", "b.csv"), "either --out or --resume", 2),
-        (("a", "--move"), "--move requires --move-to", 2),
+        (("a", "--move"), "--move requires --sort-into", 2),
         (
-            ("a", "--move", "--move-to", "b", "--out", "a.parquet"),
+            ("a", "--move", "--sort-into", "b", "--out", "a.parquet"),
             "--move requires a .csv or .jsonl table",
             2,
         ),
         (
-            ("a", "--move", "--move-to", "b", "--out", "a.PARQUET"),
+            ("a", "--move", "--sort-into", "b", "--out", "a.PARQUET"),
             "--move requires a .csv or .jsonl table",
             2,
         ),
         (("a", "--model", "vgg61"), "Did you mean vgg19 or vgg16", 2),
-        ((".", "--out", "a.xlsx", *MINI_VGG), "Use one of .csv, .jsonl, .parquet", 1),
+        ((".", "--out", "a.xlsx", *MINI_VGG), "Use .csv, .jsonl or .parquet", 1),
         ((".", "--resume", "missing.csv", *MINI_VGG), "There is no table", 1),
         ((".", "--out", "a.csv"), "VGG_DEMO_OFFLINE", 1),
     ],

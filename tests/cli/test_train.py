@@ -99,7 +99,7 @@ def test_labels_come_from_a_table(crops: Path, tmp_path: Path) -> None:
     lines = [f"{photo.as_posix()},{labels[photo.parent.name]},{photo.name}" for photo in photos]
     table.write_text("\n".join(["file,class,set", *lines, "missing,bird,1"]))
     columns = ("--image-column", "file", "--label-column", "class", "--group-column", "set")
-    result = run("train", crops, "--csv", table, *columns, "--epochs", 3, "--seed", 5,
+    result = run("train", crops, "--labels", table, *columns, "--epochs", 3, "--seed", 5,
                  "--out", tmp_path / "b", "--json", *MINI_VGG)  # fmt: skip
     assert "Skipped 1 row of the label table without a photo: missing" in result.stderr
     document = json.loads(result.stdout)
@@ -121,7 +121,7 @@ def test_issues_in_the_photos_are_logged(crops: Path, tmp_path: Path) -> None:
     assert "Near-duplicates with conflicting labels (cat and rocket): " in result.stderr
     assert "Excluded classes with too few photos: rare (1)" in result.stderr
     assert "Classes with fewer than 20 photos: cat (16), parrot (16), rocket (17)" in result.stderr
-    assert "steepest descent" in result.stdout
+    assert "one tenth of the learning rate with the lowest loss" in result.stdout
 
 
 def test_find_lr_prints_json(crops: Path) -> None:
@@ -146,6 +146,12 @@ def test_an_unwritable_destination_fails_before_the_training(crops: Path, tmp_pa
     assert "Training" not in result.stderr
 
 
+def test_export_names_a_photo_that_cannot_be_used(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    result = run("bundle", "export", bundle, tmp_path / "bad.jpg", "--out", tmp_path / "x.tflite")
+    assert f"Error: {tmp_path / 'bad.jpg'}: This is not an image" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -154,7 +160,7 @@ def test_an_unwritable_destination_fails_before_the_training(crops: Path, tmp_pa
         (("train", "{crops}", "--out", "x", "--backbone", "vgg16"), "VGG_DEMO_OFFLINE"),
         (("train", "{crops}", "--out", "x", "--feature-layer", "penultimate", *MINI_VGG),
          "has no feature layer penultimate"),
-        (("train", "{crops}", "--csv", "no.csv", "--out", "x", *MINI_VGG), "Cannot read"),
+        (("train", "{crops}", "--labels", "no.csv", "--out", "x", *MINI_VGG), "Cannot read"),
         (("bundle", "evaluate", "nothing", "{crops}"), "cannot be used as a bundle"),
         (("bundle", "unpack", "no.zip", "x"), "cannot be used as a bundle"),
         (("classify", "{crops}/cat/00.jpg", "--model", "no/such.bundle"), "is not a bundle"),

@@ -195,7 +195,7 @@ def test_resuming_with_different_columns_is_rejected(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["table", "table.xlsx", "csv"])
 def test_unknown_extension_is_rejected(name: str, tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"Use one of \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(TableError, match=r"Use \.csv, \.jsonl or \.parquet"):
         write(tmp_path / name, range(1))
 
 

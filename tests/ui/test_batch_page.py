@@ -81,7 +81,7 @@ def test_batch_shows_photos_accuracy_and_class_filter(
     page: AppTest, files: dict[str, bytes]
 ) -> None:
     app = classify(page, files)
-    assert "5 photos, 1 failed" in visible_text(app)
+    assert "5 photos, 1 unusable" in visible_text(app)
     assert "**cat** over 99%" in visible_text(app)
     assert "Measured on 4 photos with a label in the file or folder name." in visible_text(app)
     values = {metric.label: metric.value for metric in app.metric}
@@ -112,9 +112,9 @@ def test_table_view_lists_all_photos(page: AppTest, files: dict[str, bytes]) -> 
     assert all(len(photo) < 5_000 for photo in table["photo"])
 
 
-def test_failed_files_are_listed_with_the_reason(page: AppTest) -> None:
+def test_unusable_files_are_listed_with_the_reason(page: AppTest) -> None:
     app = classify(page, {"a.jpg": b"not an image", "b.zip": b"not an archive"})
-    assert "2 photos, 2 failed" in visible_text(app)
+    assert "2 photos, 2 unusable" in visible_text(app)
     messages = app.dataframe[0].value["Reason"].tolist()
     assert messages[0].startswith("This is not an image")
     assert messages[1].startswith("'b.zip' is damaged")

@@ -162,7 +162,7 @@ def test_markdown_in_the_url_or_a_file_name_is_escaped(
     assert "p.png" in page_text(page)
     assert "q.png" in page_text(page)
     lines = [line for line in page_text(page).splitlines() if "127.0.0.1" in line]
-    assert len(lines) == 2
+    assert len(lines) == 3  # the warning, the code and the caption of the photo
     assert "](" not in "".join(lines).replace("\\](", "")
 
 
@@ -201,8 +201,8 @@ def test_prediction_that_is_not_sure_is_marked(page: AppTest) -> None:
     page.button(key="example-coffee.jpg").click().run()
     assert headline(page).startswith("Not sure – perhaps ")
     assert "-badge[:material/help: Not sure]" in page_text(page)
-    assert "is **sure** if" in page_text(page)
-    assert "This photo: none." in page_text(page)
+    assert "counts as sure if all three are true" in page_text(page)
+    assert "This photo: no class or group." in page_text(page)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_card_shows_that_a_model_exceeds_the_memory_limit(shared: Path, monkeypa
 def test_models_in_the_url_are_selected(models: str, expected: list[str]) -> None:
     app = open_page(models)
     assert app.session_state["models"] == expected
-    assert ("do not exist: “nonsense”" in visible_text(app)) is ("nonsense" in models)
+    assert ("unknown model: “nonsense”" in visible_text(app)) is ("nonsense" in models)
 
 
 def test_selected_models_stay_in_the_url_across_pages() -> None:
@@ -162,7 +162,7 @@ def test_choosing_a_set_selects_its_models() -> None:
     rerun(pills.set_value(["vgg16", "xception"]))
     assert app.session_state["models"] == ["vgg16", "xception"]
     (sets,) = (group for group in app.button_group if group.key == "model_set")
-    rerun(sets.set_value("All"))
+    rerun(sets.set_value("Choose from all"))
     assert app.session_state["models"] == ["vgg16", "xception"]
 
 
@@ -245,7 +245,7 @@ def test_models_in_a_link_replace_the_selection() -> None:
     app = rerun(app.switch_page("batch.py"))
     app.query_params["models"] = "vgg61"
     app = rerun(app.switch_page("compare.py"))
-    assert "do not exist" in app.warning[0].value
+    assert "an unknown model: " in app.warning[0].value
     assert app.session_state["models"] == ["resnet50", "mini_vgg"]
 
 
@@ -263,7 +263,7 @@ def test_outdated_url_does_not_change_the_selection() -> None:
 def test_custom_model_in_the_url_is_selected_after_it_is_restored() -> None:
     """After a reload, the browser sends the IDs of its training runs only with the first rerun."""
     app = open_page("mine@0123456789abcdef,mini_vgg")
-    assert "do not exist" in app.warning[0].value
+    assert "an unknown model: " in app.warning[0].value
     assert app.session_state["models"] == ["mini_vgg"]
     assert app.query_params["models"] == "mine@0123456789abcdef,mini_vgg"
     custom = dataclasses.replace(MODELS["vgg16"], name="mine@0123456789abcdef", keras_name="mine")

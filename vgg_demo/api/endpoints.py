@@ -57,6 +57,9 @@ UPLOAD_BYTES = 256 * 2**20
 DOWNLOAD_SECONDS = 10
 """Retry-After for a model that is being downloaded, in seconds."""
 
+SEE_DOCS = "See /api/docs."
+"""Advice at the end of messages about invalid requests."""
+
 DESCRIPTION = (
     "Classifies photos with VGG16 and the other Keras Applications models. The results are the "
     "JSON documents that `vgg-demo classify --json` and `vgg-demo compare --json` print."
@@ -181,7 +184,7 @@ def _add_model_endpoints(api: FastAPI, service: Callable[[], Service]) -> None:
             return problem(
                 404,
                 "UnknownLabel",
-                f"The WordNet ID {wnid[:20]!r} is neither a class nor a more general term. "
+                f"No class or more general term has the WordNet ID {wnid[:20]!r}. "
                 "Predictions contain valid WordNet IDs.",
             )
         return JSONResponse(description)
@@ -270,6 +273,8 @@ def _add_error_handlers(api: FastAPI, service: Callable[[], Service]) -> None:
     @api.exception_handler(VggDemoError)
     async def handle_package_error(_: Request, error: VggDemoError) -> Response:
         message = service().redact_paths(str(error))
+        if isinstance(error, UnknownModelError):
+            message += ", or GET /api/v1/models"
         response = problem(
             _status_code(error), type(error).__name__, message, **_error_details(error)
         )
@@ -283,11 +288,15 @@ def _add_error_handlers(api: FastAPI, service: Callable[[], Service]) -> None:
     async def handle_invalid_request(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         location = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return problem(422, "InvalidRequest", f"{location}: {first['msg']}.")
+        return problem(422, "InvalidRequest", f"{location}: {first['msg']}. {SEE_DOCS}")
 
     @api.exception_handler(HTTPException)
-    async def handle_http_error(_: Request, error: HTTPException) -> Response:
-        response = problem(error.status_code, "InvalidRequest", str(error.detail))
+    async def handle_http_error(request: Request, error: HTTPException) -> Response:
+        message = {
+            404: f"No such endpoint. {SEE_DOCS}",
+            405: f"This endpoint does not support the method {request.method}. {SEE_DOCS}",
+        }.get(error.status_code, str(error.detail))
+        response = problem(error.status_code, "InvalidRequest", message)
         response.headers.update(error.headers or {})
         return response
 

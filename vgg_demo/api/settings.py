@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vgg_demo.errors import SettingsError
+from vgg_demo.limits import MAX_API_MODELS
 
 MIN_KEY_LENGTH = 16
 """Minimum number of characters of an API key."""
@@ -61,7 +62,7 @@ class ApiSettings:
     body_timeout_seconds: float = 60.0
     send_timeout_seconds: float = 20.0
     max_photos: int = 16
-    max_models: int = 5
+    max_models: int = MAX_API_MODELS
     max_waiting_photos: int = 64
     max_waiting_comparisons: int = 4
 

@@ -88,13 +88,16 @@ class FinishedRows:
     help="Save each photo as a PNG in this folder, with the top prediction drawn on it.",
 )
 @click.option(
-    "--move-to",
+    "--sort-into",
+    "sort_dir",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Copy each photo into this folder, in a subfolder named after the top prediction of "
-    "the first model.",
+    help="Copy each photo into a subfolder of DIR named after its top prediction (by the first "
+    "model).",
 )
-@click.option("--move", is_flag=True, help="With --move-to: move photos instead of copying them.")
+@click.option(
+    "--move", is_flag=True, help="With --sort-into: move the photos instead of copying them."
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -125,7 +128,7 @@ def batch_command(
     out: str | None,
     resume: Path | None,
     annotate_dir: Path | None,
-    move_to: Path | None,
+    sort_dir: Path | None,
     move: bool,
     engine: str,
     ray_address: str | None,
@@ -143,7 +146,7 @@ def batch_command(
     be used gets a row with the error.
     """
     table = Path(out) if out else resume
-    options = OutputOptions(annotate_dir, move_to, move, is_resumed=resume is not None)
+    options = OutputOptions(annotate_dir, sort_dir, move, is_resumed=resume is not None)
     _check_usage(out, table, resume, options, engine, has_cluster=bool(ray_address or concurrency))
     settings = read_settings(weights_dir)
     specs = find_specs(models, settings)
@@ -213,18 +216,18 @@ def _check_usage(
     """Raises `click.UsageError` if options contradict each other."""
     if out and resume:
         raise click.UsageError("Use either --out or --resume, not both.")
-    if options.move and not options.move_to:
-        raise click.UsageError("--move requires --move-to.")
+    if options.move and not options.sort_dir:
+        raise click.UsageError("--move requires --sort-into.")
     if options.move and table is not None and table.suffix.casefold() == ".parquet":
         raise click.UsageError(
             "--move requires a .csv or .jsonl table: an interrupted Parquet file cannot be read, "
             "so nothing would record where the moved photos came from."
         )
-    writes_photos = options.annotate_dir or options.move_to
+    writes_photos = options.annotate_dir or options.sort_dir
     if engine == "ray" and (not out or not out.endswith(".parquet") or writes_photos):
         raise click.UsageError(
             "--engine ray requires --out FOLDER.parquet and does not support --resume, "
-            "--annotate or --move-to."
+            "--annotate or --sort-into."
         )
     if engine != "ray" and has_cluster:
         raise click.UsageError("--ray-address and --concurrency require --engine ray.")

@@ -9,7 +9,14 @@ from pathlib import Path
 import click
 
 from vgg_demo.analysis.verdict import describe_classes, interpret, one_line
-from vgg_demo.cli.console import load_photo, log, prepare_model, print_result, prompt_for_paths
+from vgg_demo.cli.console import (
+    load_photo,
+    log,
+    log_failure,
+    prepare_model,
+    print_result,
+    prompt_for_paths,
+)
 from vgg_demo.cli.options import read_settings, resize_option, top_option, weights_dir_option
 from vgg_demo.cli.outputs import annotated_saver
 from vgg_demo.errors import ModelError, VggDemoError
@@ -79,7 +86,7 @@ def classify_command(
                 log(f"Saved {save(photo.image, result)}")
         except VggDemoError as error:
             failures.append(Failure(path, type(error).__name__, str(error)))
-            log(f"{path}: {error}")
+            log_failure(path, str(error))
             if isinstance(error, ModelError):
                 if model_error is None and not spec.is_embedded:
                     log(f"Always available: --model {EMBEDDED_MODEL}")

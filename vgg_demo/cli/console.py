@@ -43,6 +43,11 @@ def log(text: str, *, nl: bool = True) -> None:
         click.echo(printable(text), err=True, nl=nl)
 
 
+def log_failure(file: str, message: str) -> None:
+    """Logs why a photo cannot be used; some messages already contain the name of the file."""
+    log(message if repr(file) in message else f"{file}: {message}")
+
+
 def set_up() -> None:
     """Configures the streams and silences the warnings and messages of libraries."""
     for stream in (sys.stdout, sys.stderr):

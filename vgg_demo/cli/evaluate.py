@@ -37,8 +37,9 @@ from vgg_demo.inference.results import SCHEMA
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    metavar="CSV",
-    help="Table with the columns image and label. Default: read labels from file and folder names.",
+    metavar="FILE",
+    help="CSV table with the columns image and label. Default: read labels from file and folder "
+    "names.",
 )
 @click.option(
     "--limit",

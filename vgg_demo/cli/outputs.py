@@ -65,13 +65,13 @@ class OutputOptions:
 
     Attributes:
         annotate_dir: Folder for annotated photos; None to save none.
-        move_to: Folder with one subfolder per class, for sorted photos; None to sort none.
+        sort_dir: Folder for sorted photos, with one subfolder per class; None to sort none.
         move: Whether sorted photos are moved instead of copied.
         is_resumed: Whether an earlier run may have written files to these folders.
     """
 
     annotate_dir: Path | None
-    move_to: Path | None
+    sort_dir: Path | None
     move: bool
     is_resumed: bool
 
@@ -89,7 +89,7 @@ class OutputWriter:
         self._save = annotated_saver(folder, keep_existing=options.is_resumed) if folder else None
         self._output_dirs = [
             _real_path(folder)
-            for folder in (options.annotate_dir, options.move_to)
+            for folder in (options.annotate_dir, options.sort_dir)
             if folder and not _contains_any(folder, paths)
         ]
         self._written: set[Path] = set()
@@ -124,10 +124,12 @@ class OutputWriter:
             False if the photo cannot be sorted; the error is logged.
         """
         options = self._options
-        if not options.move_to or not sha256:
+        if not options.sort_dir or not sha256:
             return True
         try:
-            self._written.add(sort_photo(source, sha256, label, options.move_to, move=options.move))
+            self._written.add(
+                sort_photo(source, sha256, label, options.sort_dir, move=options.move)
+            )
         except VggDemoError as error:
             log(f"{source.name}: {error}")
             return False

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from vgg_demo.batch.pipeline import BatchRow, classify_photos
-from vgg_demo.cli.console import log, prepare_model, quiet_libraries
+from vgg_demo.cli.console import log_failure, prepare_model, quiet_libraries
 from vgg_demo.files.sources import Source
 from vgg_demo.images.photo import Photo
 from vgg_demo.inference.model_store import ModelStore
@@ -90,7 +90,7 @@ def classify_with_progress(
             if row.failure is not None:
                 failed += 1
                 bar.clear()
-                log(f"{row.source.name}: {row.failure.message}")
+                log_failure(row.source.name, row.failure.message)
                 bar.set_postfix(failed=failed, refresh=False)
             yield row
             bar.update()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 
 import click
 
@@ -48,6 +50,12 @@ def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: s
 
     if ssl_keyfile and not ssl_certfile:
         raise click.UsageError("--ssl-keyfile requires --ssl-certfile.")
+    _check_port(host, port)
+    scheme, shown = (
+        "https" if ssl_certfile else "http",
+        "localhost" if host == "127.0.0.1" else host,
+    )
+    click.echo(f"Starting VGG Demo at {scheme}://{shown}:{port}. Press Ctrl-C to stop.")
     logging.basicConfig(force=True)  # the other commands silence log messages, see `console.set_up`
     uvicorn.run(
         "vgg_demo.app:create_app",
@@ -59,3 +67,24 @@ def serve_command(host: str, port: int, ssl_certfile: str | None, ssl_keyfile: s
         access_log=False,
         ws_max_size=MAX_MESSAGE_BYTES,
     )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Checks that the server can listen, before models are loaded and downloads start.
+
+    Raises:
+        click.ClickException: If it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise click.ClickException(
+                f"Port {port} is in use. Stop the other program, or choose another port: "
+                f"vgg-demo serve --port {port + 1 if port < 65535 else port - 1}"
+            ) from error
+        raise click.ClickException(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. "
+            "Choose another address or port."
+        ) from error

@@ -177,9 +177,10 @@ def _exists(path: Path) -> bool:
 def _table_format(path: Path) -> str:
     table_format = path.suffix[1:].casefold()
     if table_format not in TABLE_FORMATS:
+        *others, last = TABLE_FORMATS
         raise TableError(
-            f"{path.name!r} does not have the extension of a table format. Use one of "
-            f"{', '.join(f'.{suffix}' for suffix in TABLE_FORMATS)}."
+            f"{path.name!r} is not a supported table format. Use "
+            f"{', '.join(f'.{suffix}' for suffix in others)} or .{last}."
         )
     return table_format
 

@@ -93,7 +93,7 @@ def verify_receipt(
     """
     claimed = _read(receipt, models)
     if photo.sha256 != claimed.sha256:
-        return Verification(False, ("The photo is different: its SHA-256 does not match.",))
+        return Verification(False, ("This is a different photo: its SHA-256 does not match.",))
     if prepare_model is not None:
         prepare_model(claimed.spec)
     result = classify_photo(photo, claimed.spec, store, resize=claimed.resize)
@@ -136,7 +136,7 @@ def _compare_predictions(
     return (
         difference <= TOLERANCE and is_top and is_sorted,
         f"The predictions {'are' if is_top and is_sorted else 'are not'} the most probable "
-        f"classes, best first; their probabilities differ by at most {difference:.1e} "
+        f"classes, best first; their probabilities differ by at most {difference:.2g} "
         f"(tolerance: {TOLERANCE:g}).",
     )
 

@@ -131,7 +131,7 @@ def range_test_chart(range_test: RangeTest, text_color: str) -> alt.LayerChart:
     marks = pd.DataFrame(
         {
             "rate": [range_test.tenth, range_test.steepest],
-            "text": ["minimum ÷ 10 (used)", "steepest descent"],
+            "text": ["one tenth of the lowest-loss rate (used)", "loss falls fastest"],
             "y": [12, 28],
         }
     )
@@ -285,7 +285,7 @@ def threshold_chart(
         chosen: The chosen threshold, which is marked, in [0, 1].
         text_color: CSS color of names and numbers.
     """
-    coverage, accuracy = "coverage", "accuracy of predictions"
+    coverage, accuracy = "photos with a prediction", "accuracy of predictions"
     thresholds = [point for point in thresholds if point.probability >= MIN_PROBABILITY]
     frame = (
         pd.DataFrame(
@@ -301,7 +301,7 @@ def threshold_chart(
     x = alt.X(
         "threshold:Q",
         scale=alt.Scale(domain=[MIN_PROBABILITY, 1]),
-        axis=_axis("Threshold", text_color, format="%", tickCount=5),
+        axis=_axis("Threshold for “not sure”", text_color, format="%", tickCount=5),
     )
     lines = (
         alt.Chart(frame)

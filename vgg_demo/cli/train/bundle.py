@@ -21,7 +21,7 @@ from vgg_demo.cli.progress import classify_with_progress
 from vgg_demo.cli.train.dataset import read_dataset
 from vgg_demo.cli.train.options import data_options
 from vgg_demo.cli.train.report import MAX_NAMED
-from vgg_demo.errors import BundleError
+from vgg_demo.errors import BundleError, ImageError
 from vgg_demo.files.sources import find_photos
 from vgg_demo.files.writing import report_write_errors
 from vgg_demo.images.photo import open_photo
@@ -36,7 +36,7 @@ MAX_COMPARED = 500  # photos on which an exported model is compared with the ori
 
 @click.group("bundle")
 def bundle_group() -> None:
-    """Evaluate, export, pack and unpack bundles, the folders of custom models."""
+    """Work with bundles (trained custom models)."""
 
 
 @bundle_group.command("evaluate", epilog="Example: vgg-demo bundle evaluate my.bundle photos/")
@@ -112,7 +112,10 @@ def export_command(
 
     def load_batches() -> Iterator[NDArray[np.float32]]:
         for source in sources:
-            photo = open_photo(source.read(), file=source.name, limits=settings.limits)
+            try:
+                photo = open_photo(source.read(), file=source.name, limits=settings.limits)
+            except ImageError as error:
+                raise type(error)(f"{source.name}: {error}") from error
             yield prepare(photo.image, opened.spec, resize)
 
     from vgg_demo.training.export import export

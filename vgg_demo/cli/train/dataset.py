@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vgg_demo.cli.console import log, pluralize, prepare_model, quiet_libraries
+from vgg_demo.cli.console import log, log_failure, pluralize, prepare_model, quiet_libraries
 from vgg_demo.cli.options import read_settings, read_text
 from vgg_demo.cli.progress import is_terminal
 from vgg_demo.cli.train.report import abbreviate, log_inspection_report
@@ -94,7 +94,7 @@ def inspect_dataset(trainer: Trainer, dataset: Dataset) -> InspectedDataset:
 
         inspected = run_to_end(trainer.inspect(dataset), update)
     for failure in inspected.failures:
-        log(f"{failure.file}: {failure.message}")
+        log_failure(failure.file, failure.message)
     log_inspection_report(inspected)
     return inspected
 

@@ -43,5 +43,8 @@ def find_lr_command(as_json: bool, **options: Any) -> None:
     print_result("learning rate    loss")
     for rate, loss in list(zip(range_test.rates, range_test.losses, strict=True))[::5]:
         print_result(f"{rate:>13.2e} {loss:>7.3f}  {'▪' * round(40 * loss / max_loss)}")
-    print_result(f"steepest descent       {range_test.steepest:.1e}")
-    print_result(f"minimum divided by 10  {range_test.tenth:.1e}  (used by `train`)")
+    print_result(f"loss falls fastest at    {range_test.steepest:.1e}")
+    print_result(
+        f"suggested learning rate  {range_test.tenth:.1e}  (one tenth of the learning rate with "
+        "the lowest loss; used by `train`)"
+    )

@@ -21,11 +21,12 @@ def data_options(command: Command) -> Command:
         (
             click.argument("data", nargs=-1, required=True, metavar="DATA..."),
             click.option(
-                "--csv",
+                "--labels",
                 "table",
                 type=click.Path(path_type=Path),
                 metavar="FILE",
-                help="Table with the labels of the photos. Default: folder names are the labels.",
+                help="CSV table with the labels of the photos. Default: folder names are the "
+                "labels.",
             ),
             click.option(
                 "--image-column",

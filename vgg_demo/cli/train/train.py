@@ -50,8 +50,8 @@ def train_command(out: Path, as_json: bool, **options: Any) -> None:
     """Train a custom model on DATA.
 
     DATA can be folders of photos, each named after its class; archives of such folders; or photos
-    with a label table (--csv). Press Ctrl-C during training to stop early and keep the best model
-    so far.
+    with a label table (--labels). Press Ctrl-C during training to stop early and keep the best
+    model so far.
     """
     check_destination(out)
     trainer, dataset = open_trainer(options)

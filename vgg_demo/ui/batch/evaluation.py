@@ -27,11 +27,6 @@ def show_evaluation(run: BatchRun) -> None:
         )
         return
     st.header("Accuracy", anchor=False)
-    unlabeled = len(run.photos) - len(labeled)
-    st.caption(
-        f"Measured on {describe_count(len(labeled))} with a label in the file or folder name."
-        + (f" Not included: {describe_count(unlabeled)} without a label." if unlabeled else "")
-    )
     specs = {spec.name: spec for spec in run.specs}
     name = run.specs[0].name
     if len(specs) > 1:
@@ -51,10 +46,12 @@ def show_model_accuracy(run: BatchRun, spec: ModelSpec) -> None:
     if spec.name not in run.evaluations:  # once, not on every rerun
         run.evaluations[spec.name] = evaluate(run, spec)
     evaluation, evaluated = run.evaluations[spec.name]
-    skipped = sum(any(photo.true_wnids) for photo in run.photos) - len(evaluated)
-    if skipped:
-        name = escape(spec.keras_name)
-        st.caption(f"{name} has no class for the labels of {describe_count(skipped)}.")
+    labeled = sum(any(photo.true_wnids) for photo in run.photos)
+    unlabeled = len(run.photos) - labeled
+    st.caption(
+        describe_measured(escape(spec.keras_name), len(evaluated), labeled)
+        + (f" Not included: {describe_count(unlabeled)} without a label." if unlabeled else "")
+    )
     if not evaluated:
         return
     with st.container(horizontal=True):
@@ -87,6 +84,25 @@ def show_model_accuracy(run: BatchRun, spec: ModelSpec) -> None:
         show_per_class(evaluation)
 
 
+def describe_measured(name: str, evaluated: int, labeled: int) -> str:
+    """Describes the photos on which a model's accuracy was measured.
+
+    Args:
+        name: Display name of the model, as Markdown.
+        evaluated: Number of photos whose label is a class of the model.
+        labeled: Number of photos with a label.
+    """
+    if evaluated == labeled:
+        return f"Measured on {describe_count(labeled)} with a label in the file or folder name."
+    if not evaluated:
+        return f"{name}: not measured; it has no class for the labels of these photos."
+    others = "other" if labeled - evaluated == 1 else "others"
+    return (
+        f"{name}: measured on {evaluated} of {labeled} labeled photos; it has no class for the "
+        f"{others}."
+    )
+
+
 def evaluate(run: BatchRun, spec: ModelSpec) -> tuple[Evaluation, list[ClassifiedPhoto]]:
     """Evaluates a model on the labeled photos.
 
@@ -107,7 +123,7 @@ def show_mistakes(evaluation: Evaluation, evaluated: list[ClassifiedPhoto]) -> N
     """Shows the wrong predictions with the highest probability."""
     if not evaluation.mistakes:
         return
-    st.markdown("**Worst mistakes**", help="Wrong predictions with the highest probability.")
+    st.markdown("**Worst mistakes**", help="Wrong predictions, highest probability first.")
     with st.grid(6, min_column_width=140, gap="small"):
         for mistake in evaluation.mistakes[:MAX_MISTAKES]:
             with st.container(border=True, gap="xsmall", height="stretch"):

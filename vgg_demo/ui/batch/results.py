@@ -59,10 +59,10 @@ def show_results(run: BatchRun, top: int) -> None:
 
 
 def show_summary(run: BatchRun) -> None:
-    """Shows the number of photos, the throughput and the failed files."""
+    """Shows the number of photos, the throughput and the unusable files."""
     title = describe_count(run.count)
     if run.failures:
-        title += f", {len(run.failures)} failed"
+        title += f", {len(run.failures)} unusable"
     st.header(title, anchor=False)
     is_canceled = run.total is not None and run.count < min(run.total, MAX_PHOTOS)
     st.caption(
@@ -78,7 +78,7 @@ def show_summary(run: BatchRun) -> None:
             icon=":material/content_cut:",
         )
     if run.failures:
-        with st.expander(f"Failed files ({len(run.failures)})"):
+        with st.expander(f"Unusable files ({len(run.failures)})"):
             st.dataframe(
                 pd.DataFrame(
                     {
@@ -160,8 +160,13 @@ def choose_class(run: BatchRun) -> str:
         format_func=describe,
         key="batch_class",
         on_change=reset_page,
-        help="The first model's top prediction. Groups such as “bird” include all bird classes.",
+        help=f"The {name_top_prediction(run)}. Groups such as “bird” include all bird classes.",
     )
+
+
+def name_top_prediction(run: BatchRun) -> str:
+    """Returns "top prediction"; with several models, says which model's."""
+    return "top prediction" if len(run.specs) == 1 else "first model's top prediction"
 
 
 def reset_page() -> None:
@@ -211,8 +216,8 @@ def show_card(photo: ClassifiedPhoto) -> None:
         st.image(photo.thumbnails.gallery, alt=f"Photo {name}", width="stretch")
         for result in photo.results:
             (best,) = result.predictions(1)
-            unsure_icon = "" if interpret(result).is_sure else " :material/help:"
-            st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{unsure_icon}")
+            not_sure = "" if interpret(result).is_sure else ", not sure"
+            st.markdown(f"**{escape(best.label)}** {percent(best.probability)}{not_sure}")
         st.caption(escape(name))
 
 
@@ -280,7 +285,8 @@ def show_downloads(run: BatchRun, top: int) -> None:
             mime="application/zip",
             icon=":material/folder_zip:",
             on_click="ignore",
-            help="A ZIP file of thumbnails, each with the first model's top prediction.",
+            help=f"A ZIP of small versions of the photos with the {name_top_prediction(run)} "
+            "drawn on each.",
         )
 
 

@@ -36,8 +36,8 @@ def show_costs(comparison: Comparison, photo: ChosenPhoto, resize: Resize) -> No
             icon=":material/timer:",
             on_click=caches.clear_model_results,
             args=(photo.sha256, [result.spec for result in comparison.results], resize),
-            help="Measurements are cached for all visitors. They may be too high if the server "
-            "was busy.",
+            help="All visitors see the same measurements. If the server was busy, times may be "
+            "too long: measure again.",
         )
 
 
@@ -52,7 +52,7 @@ def show_chart(comparison: Comparison) -> None:
     front = ", ".join(keras_names[name] for name in pareto_front(comparison.results))
     st.markdown(
         f"Pareto front: **{front}**",
-        help="Models that no other model beats in both speed and accuracy.",
+        help="No other model here is both faster and more accurate than any of these.",
     )
     st.caption(
         "Published ImageNet accuracy against the median latency of a few runs. Lines extend to "

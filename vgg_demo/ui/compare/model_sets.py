@@ -9,7 +9,7 @@ from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models
 
 INSTALLED = "Installed"
-ALL = "All"
+ALL = "Choose from all"
 REQUESTED_MODELS = "models_requested"  # session key: model names in the URL
 DEFAULT_COUNT = 5  # number of installed models that are selected by default
 
@@ -85,7 +85,7 @@ def set_members(set_name: str, installed: list[str]) -> tuple[str, ...]:
 
 
 def select_set(installed: list[str]) -> None:
-    """Selects the models of the new set; "All" keeps the selection, since all models are 15 GB."""
+    """Selects the models of the new set; `ALL` keeps the selection, since all models are 15 GB."""
     set_name = st.session_state["model_set"]
     if set_name == INSTALLED:
         select_models(installed[:DEFAULT_COUNT])

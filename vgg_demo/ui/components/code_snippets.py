@@ -11,8 +11,10 @@ from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
+from vgg_demo.limits import MAX_API_MODELS
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import ModelSpec
+from vgg_demo.ui.components.photo_input import ChosenPhoto
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models
 
@@ -104,17 +106,45 @@ def describe_private_models(specs: Sequence[ModelSpec]) -> str:
     private = [spec.keras_name for spec in specs if spec.custom and spec.name not in published]
     if not private:
         return ""
+    names = " and ".join(f"“{escape(name)}”" for name in private)
+    model, path = ("it", "path of the bundle") if len(private) == 1 else ("them", "bundle paths")
     return (
-        f"Only you can use {escape(' and '.join(private))} on this server. For the API, publish "
-        "the model on the Train page. For the command line, download the model and pass its "
-        r"path: \-\-model PATH."
+        f"Only you can use {names} on this server. Publish {model} on the Train page to use "
+        f"{model} through the API. For the command line, download {model}, unpack {model} with "
+        f"`vgg-demo bundle unpack`, and pass the {path}."
     )
 
 
-def show_code(request: Request, note: str = "") -> None:
-    """Shows a page's request as code in a popover, with an optional note."""
+def describe_photo_folder(photo: ChosenPhoto | None) -> str:
+    """Returns in which folder the code finds the photo; empty if there is no photo."""
+    if photo is None:
+        return ""
+    examples = "" if photo.source else " (the examples are in `vgg_demo/data/examples`)"
+    return f"Run this in the folder that contains {escape(photo.file)}{examples}."
+
+
+def describe_model_limit(specs: Sequence[ModelSpec]) -> str:
+    """Returns the API's limit if there are too many models for one comparison, else nothing."""
+    if len(specs) <= MAX_API_MODELS:
+        return ""
+    return (
+        f"The API compares at most {MAX_API_MODELS} models per request; the command line has no "
+        "limit."
+    )
+
+
+def show_code(request: Request, *notes: str, warning: str = "") -> None:
+    """Shows a page's request as code in a popover.
+
+    Args:
+        request: The request.
+        *notes: Markdown to show below the code; empty notes are skipped.
+        warning: Markdown to show above the code; empty if there is none.
+    """
     server, requires_key = server_address(), bool(os.environ.get("VGG_DEMO_API_KEY"))
     with st.popover("Code", icon=":material/code:"):
+        if warning:
+            st.caption(warning)
         st.markdown("Get the same result from code, with this page's settings:")
         st.markdown("**curl**")
         st.code(request.as_curl(server, requires_key), language="bash", wrap_lines=True)
@@ -122,7 +152,7 @@ def show_code(request: Request, note: str = "") -> None:
         st.code(request.as_python(server, requires_key), language="python", wrap_lines=True)
         st.markdown("**Command line** (requires VGG Demo)")
         st.code(request.as_command(), language="bash", wrap_lines=True)
-        if note:
+        if note := " ".join(filter(None, notes)):
             st.caption(note)
         if requires_key:
             st.caption("This server requires an API key. Ask its operator for one.")

@@ -96,9 +96,8 @@ def requested_model(request: str) -> str:
         near = " or ".join(error.near)
         hint = f" Did you mean {near}?" if near else ""
         st.warning(
-            f"The URL names a model that does not exist: “{escape(error.name)}”.{hint} "
-            f"Choose one from the list. Until then, {get_spec(DEFAULT_MODEL).keras_name} is "
-            "used.",
+            f"This link names an unknown model, “{escape(error.name)}”. "
+            f"{get_spec(DEFAULT_MODEL).keras_name} is selected instead.{hint}",
             icon=":material/link_off:",
         )
     return ""

@@ -166,22 +166,32 @@ def explain_certainty(verdict: Verdict) -> None:
     """Shows the rules for a sure prediction, and this prediction's values."""
     if verdict.threshold is not None:
         st.markdown(
-            f"A prediction of this custom model is **sure** at {verdict.threshold:.1%} or more. "
-            "The threshold is 50%, unless a higher one was better on the held-out photos or was "
-            f"set on the Train page. This prediction: {verdict.probability:.1%}."
+            f"This model counts as sure at {format_percent(verdict.threshold)} or more. You can "
+            "change the threshold of your own models on the Train page. This photo: "
+            f"{format_percent(verdict.probability)}."
         )
         return
     group = (
         f"{percent(verdict.group.probability)} for “{escape(verdict.group.label)}”"
         if verdict.group
-        else "none"
+        else "no class or group"
     )
+    if verdict.is_sure:
+        result = "sure"
+    else:
+        result = "sure of the group, not of the class" if verdict.group else "not sure"
     st.markdown(
-        "A prediction is **sure** if all three conditions hold:\n\n"
+        "The model counts as sure if all three are true:\n\n"
         f"- {GROUP_RULE} This photo: {group}.\n"
-        f"- {MARGIN_RULE} This photo: {100 * verdict.certainty.margin:.0f}.\n"
-        f"- {SPREAD_RULE} This photo: {verdict.certainty.effective_classes:.1f}."
+        f"- {MARGIN_RULE} This photo: {100 * verdict.certainty.margin:.0f} points.\n"
+        f"- {SPREAD_RULE} This photo: {verdict.certainty.effective_classes:.1f} classes.\n\n"
+        f"Result: **{result}**."
     )
+
+
+def format_percent(probability: float) -> str:
+    """Returns a probability in percent, rounded to one decimal: "50%" or "96.4%"."""
+    return f"{probability:.1%}".replace(".0%", "%")
 
 
 def show_predictions(result: Classification, top: int) -> None:

@@ -27,15 +27,14 @@ PREPROCESSING_DESCRIPTIONS = {
 """Pixel values of the model's input, by preprocessing mode (the modes of Keras)."""
 
 GROUP_RULE = (
-    f"One class or one group of related classes reaches {GROUP_THRESHOLD:.0%}. The group covers "
-    f"at most {MAX_GROUP_SHARE:.0%} of the model's classes."
+    f"One class or one group of related classes reaches {GROUP_THRESHOLD:.0%}. A group counts "
+    f"only if it contains at most {MAX_GROUP_SHARE:.0%} of the model's classes."
 )
 MARGIN_RULE = (
     f"The top prediction leads the second by {100 * MIN_MARGIN:.0f} percentage points or more."
 )
 SPREAD_RULE = (
-    "The probability is spread over the equivalent of at most "
-    f"{MAX_EFFECTIVE_CLASSES:.0f} equally likely classes."
+    f"The probability is spread over the equivalent of at most {MAX_EFFECTIVE_CLASSES:.0f} classes."
 )
 
 

@@ -40,8 +40,8 @@ def show_model() -> None:
         "simple step: small 3×3 convolutions that detect patterns, then a pooling layer that "
         "halves the width and height. Early layers detect edges and colors, later ones textures "
         "and parts, the last ones whole objects. Three dense layers turn these features into the "
-        "probabilities of 1,000 classes.\n\n"
-        "It was trained on ImageNet, the data of a 2012 competition: 1.28 million photos from "
+        "probabilities of 1,000 classes. 16 of the 22 layers have weights, hence the name.\n\n"
+        "It was trained on ImageNet, as used in a 2012 competition: 1.28 million photos from "
         "the web that people sorted into 1,000 classes. "
         f"{count_dog_classes()} of the classes are dogs; giraffes and sunflowers are missing."
     )
@@ -58,14 +58,15 @@ def show_reading_help() -> None:
     st.markdown(
         "- **The headline** is as specific as the probabilities allow. If no single breed reaches "
         f"{GROUP_THRESHOLD:.0%} but all dogs together do, it is “A dog”.\n"
-        "- **Not sure** appears unless all three conditions hold:\n"
+        "- **Not sure** appears unless all three are true:\n"
         f"    - {GROUP_RULE}\n"
         f"    - {MARGIN_RULE}\n"
         f"    - {SPREAD_RULE}\n"
         "- **Unverified weights** appears if the weight file does not match the published hash, "
         "or if no hash is published. The prediction may still be correct.\n"
         "- **The receipt** is a small file that records the photo's hash, the model and the "
-        "settings. With the receipt and the photo, anyone can check the prediction."
+        "settings. With the receipt and the photo, anyone can check the prediction: "
+        "`vgg-demo verify RECEIPT PHOTO`."
     )
 
 
@@ -74,7 +75,8 @@ def show_limits() -> None:
     st.header("Limits", anchor=False)
     st.markdown(
         "- **Only its own classes.** For a photo of anything else, a model predicts the class "
-        "that looks most similar. A low probability is a hint, not a guarantee.\n"
+        "that looks most similar. A low probability suggests this, but a high one "
+        "does not rule it out.\n"
         "- **One prediction per photo.** A model classifies the photo as a whole, not each object "
         "in it.\n"
         "- **Not for people.** The pretrained models were not trained to identify people or "
@@ -97,12 +99,12 @@ def show_other_models() -> None:
         f"- **{embedded.keras_name}** comes with this demo, so that you get predictions right "
         f"away and offline. It is a small VGG with {embedded.parameters:,} parameters "
         f"({embedded.weights.size_bytes / 1e6:.1f} MB), trained from scratch on 32×32 images of "
-        f"ten classes: {classes}.{measured} Its predictions are always labeled with its own "
-        "name.\n"
+        f"ten classes: {classes}.{measured} Its predictions are always labeled "
+        f"{embedded.keras_name}.\n"
         "- **Pretrained models** from Keras Applications have the same 1,000 classes as VGG16. "
         "The Compare page runs several on one photo. If they disagree, WordNet shows what their "
-        "predictions have in common: five breeds of hound are all hounds. Agreement is a hint, "
-        "not a proof, because all of them were trained on the same photos.\n"
+        "predictions have in common: five breeds of hound are all hounds. Agreement is evidence, "
+        "not proof, because all of them were trained on the same photos.\n"
         "- **Custom models** are trained on the Train page or on the command line, and predict "
         "only the classes they were trained on. Their accuracy is measured on held-out photos. "
         "A prediction is sure at 50% or more, or at a higher threshold if that was better on "

@@ -48,14 +48,15 @@ def main() -> None:
             button_place = st.container(width="content")
             resize, top = choose_settings()
             if specs:
-                note = " ".join((CODE_NOTE, describe_private_models(specs)))
-                show_code(batch_request(specs, resize, top), note)
+                request = batch_request(specs, resize, top)
+                show_code(request, CODE_NOTE, warning=describe_private_models(specs))
         with button_place:
             show_start_button(uploads, specs, resize)
     run: BatchRun | None = st.session_state.get("batch")
     live_region = st.container()
     if run is None:
-        st.caption("Results appear here. Upload photos to start.")
+        action = "Click “Classify photos”" if uploads else "Upload photos"
+        st.caption(f"Results appear here. {action} to start.")
     elif not run.is_done:
         process_batch(run)
     if run is not None and run.is_done:
@@ -128,7 +129,9 @@ def show_start_button(
     """Shows the start button; if it is disabled, its tooltip gives the reason."""
     size_bytes = sum(file.size for file in uploads)
     reason = ""
-    if not uploads:
+    if not uploads and "batch" in st.session_state:
+        reason = "Upload the photos again to classify them with another model."
+    elif not uploads:
         reason = "Upload photos first."
     elif not specs:
         reason = "Select a model."
@@ -210,7 +213,7 @@ def describe_progress(run: BatchRun) -> tuple[float, str]:
     if run.total and run.per_second:
         text += f", {(min(run.total, MAX_PHOTOS) - run.count) / run.per_second:.0f} s left"
     if run.failures:
-        text += f"; {len(run.failures)} failed"
+        text += f"; {len(run.failures)} unusable"
     return fraction, text
 
 

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from vgg_demo.models.registry import ModelSpec
 from vgg_demo.ui.components.code_snippets import (
     classify_request,
+    describe_photo_folder,
     describe_private_models,
     show_code,
 )
@@ -35,7 +36,9 @@ def main() -> None:
             photo = chosen_photo()
             file = photo.file if photo is not None else "photo.jpg"
             request = classify_request(file, spec, resize, top)
-            show_code(request, describe_private_models([spec]))
+            show_code(
+                request, describe_photo_folder(photo), warning=describe_private_models([spec])
+            )
     active = show_model_status(spec)
     write_title(title, active)
     result = show_result(photo, active, resize, top)

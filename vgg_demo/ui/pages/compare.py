@@ -11,7 +11,13 @@ from vgg_demo.ui.compare.agreement import describe_agreement, show_agreement
 from vgg_demo.ui.compare.costs import show_costs
 from vgg_demo.ui.compare.model_cards import show_cards
 from vgg_demo.ui.compare.model_sets import choose_models
-from vgg_demo.ui.components.code_snippets import compare_request, describe_private_models, show_code
+from vgg_demo.ui.components.code_snippets import (
+    compare_request,
+    describe_model_limit,
+    describe_photo_folder,
+    describe_private_models,
+    show_code,
+)
 from vgg_demo.ui.components.options import choose_settings
 from vgg_demo.ui.components.photo_input import (
     ChosenPhoto,
@@ -45,7 +51,12 @@ def main() -> None:
             resize, top = choose_settings()
             file = photo.file if photo is not None else "photo.jpg"
             request = compare_request(file, specs, resize, top)
-            show_code(request, describe_private_models(specs))
+            show_code(
+                request,
+                describe_photo_folder(photo),
+                describe_model_limit(specs),
+                warning=describe_private_models(specs),
+            )
     if is_comparing:
         cancel_place.button("Cancel", icon=":material/stop_circle:", on_click=cancel)
     # Stops downloads that are no longer needed: the comparison was canceled, the model
@@ -56,8 +67,10 @@ def main() -> None:
     text = ""
     if photo is None:
         st.caption("Results appear here. Start with an example or your own photo.")
+    elif len(specs) < 2:
+        st.caption("Results appear here. Select at least two models to start.")
     elif not is_comparing:
-        st.caption("Results appear here. Click Compare to start.")
+        st.caption(f"Results appear here. Click “Compare {len(specs)} models” to start.")
     else:
         text, is_waiting = show_comparison(photo, specs, resize, top)
         if not is_waiting:

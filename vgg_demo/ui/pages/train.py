@@ -204,6 +204,8 @@ def show_run(run: TrainingRun) -> None:
                     on_click=select_run,
                     args=(NEW,),
                 )
+            else:
+                st.caption("Upload the photos again to train with other settings.", width="content")
             with st.popover("Delete", icon=":material/delete:", type="tertiary"):
                 st.markdown(
                     "This deletes the training run, its model and its photos from the server. "

@@ -126,9 +126,10 @@ def requested_models(key: str, *, is_first_run: bool) -> list[str]:
         except (UnknownModelError, BundleError):
             unknown.append(f"“{escape(name[:MAX_CHARACTERS])}”")
     if unknown:
+        what = "an unknown model" if len(unknown) == 1 else "unknown models"
         more = " and others" if len(unknown) > MAX_NAMED else ""
         st.warning(
-            f"The URL names models that do not exist: {', '.join(unknown[:MAX_NAMED])}{more}.",
+            f"This link names {what}: {', '.join(unknown[:MAX_NAMED])}{more}.",
             icon=":material/link_off:",
         )
     else:

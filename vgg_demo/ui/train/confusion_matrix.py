@@ -32,7 +32,7 @@ def show_confusion_matrix(result: TrainingResult) -> Cell:
     st.markdown(
         "**Confusion matrix**",
         help="Each row is a true class, each column a predicted class. Correct predictions are on "
-        "the diagonal. Click a cell to see its photos, or select it in the list below.",
+        "the diagonal. Click a cell to see its photos, or select it under “Show photos of”.",
     )
     # Mistakes first, most frequent first.
     cells = sorted(counts, key=lambda cell: (cell[0] == cell[1], -counts[cell], cell))
@@ -50,7 +50,7 @@ def show_confusion_matrix(result: TrainingResult) -> Cell:
             key=key,
             on_select=partial(select_cell, key, names, list(counts)),
             selection_mode="cell",
-            alt="Confusion matrix; its cells are in the list below",
+            alt="Confusion matrix; its cells are listed under “Show photos of”",
         )
     chosen: Cell = st.selectbox(
         "Show photos of",
@@ -126,8 +126,8 @@ def show_worst_mistakes(run: TrainingRun, result: TrainingResult) -> None:
         return
     st.markdown(
         "**Worst mistakes**",
-        help="Held-out photos with the lowest probability of the true class (“top losses”). Check "
-        "their labels: often the label is wrong, not the prediction.",
+        help="Held-out photos with a wrong prediction, lowest probability of the true class first "
+        "(“top losses”). Check their labels: often the label is wrong, not the prediction.",
     )
     captions = [
         f"predicted **{escape(names[predictions[row]])}** "

@@ -142,13 +142,13 @@ def show_history(run: TrainingRun) -> None:
             st.markdown(
                 "**Learning-rate range test**",
                 help="Before training, learning rates from very small to very large are tried "
-                "(Smith 2017). Where the loss is lowest, training is about to diverge; a tenth of "
-                "that learning rate is used. During training, the learning rate rises to it and "
-                "falls again (one-cycle schedule, Smith 2018).",
+                "(Smith 2017). Where the loss is lowest, training is about to diverge, so one "
+                "tenth of the learning rate with the lowest loss is used. During training, the "
+                "learning rate rises to it and falls again (one-cycle schedule, Smith 2018).",
             )
             summary = (
                 f"The loss falls fastest at {range_test.steepest:.1e}. The learning rate used is "
-                f"{range_test.tenth:.1e}, a tenth of the one with the lowest loss."
+                f"{range_test.tenth:.1e}, one tenth of the learning rate with the lowest loss."
             )
             st.altair_chart(
                 training_charts.range_test_chart(range_test, text_color()),

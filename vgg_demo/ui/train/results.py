@@ -50,7 +50,7 @@ def show_results(run: TrainingRun, result: TrainingResult) -> None:
     with st.expander(f"Per class ({len(evaluation.classes)})"):
         show_per_class(evaluation)
     show_history(run)
-    show_record(result.bundle)
+    show_record(run, result.bundle)
 
 
 def show_metrics(run: TrainingRun, result: TrainingResult) -> None:
@@ -89,8 +89,8 @@ def show_metrics(run: TrainingRun, result: TrainingResult) -> None:
             f"{run.seconds:.0f} s",
             border=True,
             height="stretch",
-            help=f"Time to train on {len(run.dataset.photos) - len(result.indices):,} photos, from "
-            "the start of the worker process to the saved model.",
+            help=f"Time to train on {len(run.dataset.photos) - len(result.indices):,} photos, "
+            "including loading the model and saving it.",
         )
 
 
@@ -165,10 +165,10 @@ def describe_threshold(thresholds: Sequence[Threshold], chosen: float) -> str:
     """
     nearest = min(thresholds, key=lambda threshold: abs(threshold.probability - chosen))
     if not nearest.coverage:
-        return "All held-out photos are below the threshold."
+        return f"At {chosen:.0%}, none of the held-out photos gets a prediction."
     return (
-        f"{nearest.coverage:.0%} of the held-out photos get a prediction; "
-        f"{nearest.accuracy:.1%} of these predictions are correct."
+        f"At {chosen:.0%}, {nearest.coverage:.0%} of the held-out photos get a prediction; "
+        f"{nearest.accuracy:.1%} of these are correct."
     )
 
 
@@ -208,11 +208,14 @@ def show_learning_curve(run: TrainingRun, result: TrainingResult) -> None:
             st.caption("New output layer only, before fine-tuning.")
 
 
-def show_record(bundle: Bundle) -> None:
+def show_record(run: TrainingRun, bundle: Bundle) -> None:
     """Shows the training record of the model."""
     with st.expander("Training record", icon=":material/receipt_long:"):
         record = dict(bundle.record)
-        data, weights = record["data"], record["backbone_weights"]
+        data, weights, recipe = record["data"], record["backbone_weights"], dict(record["recipe"])
+        if recipe["learning_rate"] is None:
+            rate = f"{run.range_test.suggestion:.1e}, " if run.range_test is not None else ""
+            recipe["learning_rate"] = f"{rate}found by the range test"
         rows = {
             "Model": bundle.spec.name,
             "SHA-256 of the model file": bundle.spec.weights.hash,
@@ -220,7 +223,7 @@ def show_record(bundle: Bundle) -> None:
             "Backbone weights": f"{weights['file']}, SHA-256 {weights['sha256']}",
             "Photos": f"{data['photos']} ({data['training']} in the training set)",
             "Fingerprint of the photos": data["fingerprint"],
-            "Recipe": ", ".join(f"{name} {value}" for name, value in record["recipe"].items()),
+            "Recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()),
             "Created": record["date"],
             "Versions": ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
         }

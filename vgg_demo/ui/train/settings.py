@@ -55,8 +55,8 @@ def choose_plan(title: str) -> Plan:
         key="train_fine_tune",
         persist_state="page",
         help="By default, only a new output layer is trained, which takes seconds. Fine-tuning "
-        "then also trains the last blocks of the backbone at a low learning rate. It takes a few "
-        "minutes and can add one or two percentage points if there are a few hundred photos.",
+        "then also trains the last blocks of the backbone at a low learning rate. It takes a "
+        "minute or more. With a few hundred photos, it may add about one percentage point.",
     )
     return Plan(name, backbone, feature_layer, choose_recipe(fine_tune))
 
@@ -90,7 +90,7 @@ def show_command(plan: Plan) -> None:
     with st.popover("Code", icon=":material/code:"):
         st.markdown("Train the same model on the command line:")
         st.code(as_command(plan), language="bash", wrap_lines=True)
-        st.caption("`photos/` contains one folder per class. To use a label table, add `--csv`.")
+        st.caption("`photos/` contains one folder per class. To use a label table, add `--labels`.")
 
 
 def as_command(plan: Plan) -> str:
