@@ -70,6 +70,7 @@ def take_training(browser: Browser, url: str) -> None:
     page.get_by_role("button", name="Train", exact=True).click(timeout=TIMEOUT)
     finished = page.get_by_role("heading", name="is ready")
     expect(finished).to_be_visible(timeout=2 * TIMEOUT)
+    expect(page.get_by_text("Worst mistakes")).to_be_visible(timeout=TIMEOUT)
     save_screenshot(page, DESKTOP, "train-light", TRAINING_HEIGHT)
     context.close()
 
