@@ -118,7 +118,7 @@ def ensure_weights(
     except TRANSFER_ERRORS as error:
         raise WeightsDownloadError(
             f"The download of {spec.keras_name} failed: {describe_failure(error)}. Try again "
-            f"later, or: {manual_install_instructions(spec, settings)}"
+            f"later, or install it manually. {manual_install_instructions(spec, settings)}"
         ) from error
     except OSError as error:
         if error.errno in DISK_FULL:
@@ -179,8 +179,8 @@ def _download(spec: ModelSpec, settings: Settings, on_progress: OnProgress | Non
             else f"its {weights.hash_algorithm} differs from the published one"
         )
         raise WeightsDownloadError(
-            f"The download of {spec.keras_name} was rejected: {reason}. Try again, or: "
-            f"{manual_install_instructions(spec, settings)}"
+            f"The download of {spec.keras_name} was rejected: {reason}. Try again, or "
+            f"install it manually. {manual_install_instructions(spec, settings)}"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

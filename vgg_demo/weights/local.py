@@ -153,8 +153,8 @@ def manual_install_instructions(spec: ModelSpec, settings: Settings) -> str:
     """Returns instructions for installing a weight file manually: URL, size and folder."""
     folder = settings.weights_dir or settings.cache_dir
     return (
-        f"Download {spec.weights.url} ({spec.weights.size_bytes / 1e6:.0f} MB) on any machine "
-        f"and copy it to {folder}."
+        f"Download {spec.weights.url} ({spec.weights.size_bytes / 1e6:.0f} MB) on another "
+        f"computer and copy the file to {folder}."
     )
 
 

@@ -9,8 +9,9 @@ from vgg_demo.analysis.evaluation import Evaluation, Evaluator, Mistake
 from vgg_demo.files.printable import printable
 from vgg_demo.inference.results import percent
 from vgg_demo.models.registry import ModelSpec
-from vgg_demo.ui.batch.run import BatchRun, ClassifiedPhoto, describe_count
+from vgg_demo.ui.batch.run import BatchRun, ClassifiedPhoto
 from vgg_demo.ui.components.metrics import show_calibration, show_per_class, show_proportion
+from vgg_demo.ui.components.text import count_photos
 from vgg_demo.ui.markdown import escape
 
 MAX_MISTAKES = 6
@@ -50,7 +51,7 @@ def show_model_accuracy(run: BatchRun, spec: ModelSpec) -> None:
     unlabeled = len(run.photos) - labeled
     st.caption(
         describe_measured(escape(spec.keras_name), len(evaluated), labeled)
-        + (f" Not included: {describe_count(unlabeled)} without a label." if unlabeled else "")
+        + (f" Not included: {count_photos(unlabeled)} without a label." if unlabeled else "")
     )
     if not evaluated:
         return
@@ -93,7 +94,7 @@ def describe_measured(name: str, evaluated: int, labeled: int) -> str:
         labeled: Number of photos with a label.
     """
     if evaluated == labeled:
-        return f"Measured on {describe_count(labeled)} with a label in the file or folder name."
+        return f"Measured on {count_photos(labeled)} with a label in the file or folder name."
     if not evaluated:
         return f"{name}: not measured; it has no class for the labels of these photos."
     others = "other" if labeled - evaluated == 1 else "others"

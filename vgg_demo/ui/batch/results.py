@@ -24,7 +24,8 @@ from vgg_demo.reports import charts
 from vgg_demo.reports.annotate import annotate
 from vgg_demo.reports.document import to_document
 from vgg_demo.ui.batch.evaluation import show_evaluation
-from vgg_demo.ui.batch.run import MAX_PHOTOS, BatchRun, ClassifiedPhoto, describe_count
+from vgg_demo.ui.batch.run import MAX_PHOTOS, BatchRun, ClassifiedPhoto
+from vgg_demo.ui.components.text import count_photos
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.theme import text_color
 
@@ -60,7 +61,7 @@ def show_results(run: BatchRun, top: int) -> None:
 
 def show_summary(run: BatchRun) -> None:
     """Shows the number of photos, the throughput and the unusable files."""
-    title = describe_count(run.count)
+    title = count_photos(run.count)
     if run.failures:
         title += f", {len(run.failures)} unusable"
     st.header(title, anchor=False)

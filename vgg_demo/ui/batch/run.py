@@ -199,8 +199,3 @@ def start_batch(
             yield from classified
 
     return BatchRun(specs, resize, count_uploads(uploads, limits, ARCHIVE_LIMITS), rows())
-
-
-def describe_count(count: int) -> str:
-    """Returns "1 photo" or, for example, "50 photos"."""
-    return "1 photo" if count == 1 else f"{count} photos"

@@ -50,3 +50,8 @@ def describe_unverified(spec: ModelSpec) -> str:
     if not spec.weights.hash:
         return "cannot be verified, because Keras publishes no hash for it"
     return "does not match the published hash"
+
+
+def count_photos(count: int) -> str:
+    """Returns "1 photo" or, for example, "2,000 photos"."""
+    return "1 photo" if count == 1 else f"{count:,} photos"

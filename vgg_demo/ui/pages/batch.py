@@ -14,9 +14,10 @@ from vgg_demo.images.decode import SUFFIXES
 from vgg_demo.models.preprocess import Resize
 from vgg_demo.models.registry import DEFAULT_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from vgg_demo.ui.batch.results import show_results
-from vgg_demo.ui.batch.run import MAX_BYTES, MAX_PHOTOS, BatchRun, describe_count, start_batch
+from vgg_demo.ui.batch.run import MAX_BYTES, MAX_PHOTOS, BatchRun, start_batch
 from vgg_demo.ui.components.code_snippets import batch_request, describe_private_models, show_code
 from vgg_demo.ui.components.options import choose_settings
+from vgg_demo.ui.components.text import count_photos
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import available_models, caches
 from vgg_demo.ui.session.browser import announce
@@ -62,7 +63,7 @@ def main() -> None:
     if run is not None and run.is_done:
         show_results(run, top)
     with live_region:
-        announce(f"Done: {describe_count(run.count)}" if run is not None and run.is_done else "")
+        announce(f"Done: {count_photos(run.count)}" if run is not None and run.is_done else "")
 
 
 def show_uploader() -> list[UploadedFile]:
@@ -203,12 +204,12 @@ def process_batch(run: BatchRun) -> None:
 
 def describe_progress(run: BatchRun) -> tuple[float, str]:
     """Returns the finished fraction of a batch, in [0, 1], and a description."""
-    text = describe_count(run.count)
+    text = count_photos(run.count)
     fraction = 0.0
     if run.total:
         total = min(run.total, MAX_PHOTOS)
         fraction = min(1.0, run.count / total)
-        text = f"{run.count} of {describe_count(total)}"
+        text = f"{run.count} of {count_photos(total)}"
     text += f", {run.per_second:.1f} per second"
     if run.total and run.per_second:
         text += f", {(min(run.total, MAX_PHOTOS) - run.count) / run.per_second:.0f} s left"

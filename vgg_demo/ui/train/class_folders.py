@@ -18,6 +18,7 @@ from vgg_demo.models.custom import clean_label
 from vgg_demo.training.class_folders import ClassFolder, Sample, to_dataset
 from vgg_demo.training.inspection import square_thumbnail
 from vgg_demo.ui.components.camera import Shot, show_camera
+from vgg_demo.ui.components.text import count_photos
 from vgg_demo.ui.markdown import escape
 from vgg_demo.ui.session import caches
 from vgg_demo.ui.session.visitor import release_uploads
@@ -131,7 +132,7 @@ def remove_class_folder(class_folder: ClassFolder, class_folders: list[ClassFold
 def describe_count(photos: int) -> str:
     if not photos:
         return "No photos yet. Start with about 20."
-    return "1 photo" if photos == 1 else f"{photos:,} photos"
+    return count_photos(photos)
 
 
 def rename_class_folder(class_folder: ClassFolder, key: str) -> None:
